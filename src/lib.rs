@@ -1,0 +1,13 @@
+//! From a trained model to a live, gated TensorRT endpoint, out of one YAML file.
+//!
+//! ```text
+//! YAML -spec-> PipelineSpec -plan-> Plan -execute-> Artifacts ... serve stage -> Deployment
+//! ```
+
+pub mod artifact;
+pub mod backend;
+pub mod data;
+pub mod onnx;
+pub mod source;
+pub mod stage;
+pub mod tensor;

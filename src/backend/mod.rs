@@ -1,0 +1,206 @@
+//! What can compile and run a model: [`Backend`], [`Engine`], [`ExecutionContext`], and the list
+//! of backends.
+//!
+//! A backend is one folder here plus one line in [`BACKENDS`]. It is chosen by name; a backend
+//! that is not available here is an error, never a silent change to another. Backends know
+//! nothing of pipelines, artifacts or HTTP.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::{Shape, TensorSpec};
+
+pub mod cpu;
+
+/// Every backend of this build.
+pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
+
+/// Finds a backend by its name in specs.
+pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
+    BACKENDS.iter().copied().find(|backend| backend.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
+        BackendError::Unavailable {
+            backend: name.to_owned(),
+            reason: "this build of trt-pipeline does not contain it".to_owned(),
+            help: format!("backends of this build: {}", known.join(", ")),
+        }
+    })
+}
+
+/// The range of shapes one optimization profile allows an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeRange {
+    /// Smallest extents.
+    pub min: Shape,
+    /// The extents to optimise for.
+    pub opt: Shape,
+    /// Largest extents.
+    pub max: Shape,
+}
+
+/// An optimization profile: a shape range per input.
+pub type Profile = BTreeMap<String, ShapeRange>;
+
+/// What to compile.
+#[derive(Debug)]
+pub struct CompileRequest<'a> {
+    /// The ONNX file.
+    pub model: &'a Path,
+    /// Optimization profiles, already checked against the model's inputs.
+    pub profiles: &'a [Profile],
+    /// An empty folder that receives the engine's files.
+    pub out: &'a Path,
+}
+
+/// An engine on disk, as its `engine.json` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineManifest {
+    /// Format of this file.
+    pub format: u32,
+    /// The backend that made the engine and can load it.
+    pub backend: String,
+    /// The engine's file, relative to this one.
+    pub file: PathBuf,
+    /// Inputs in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs in the model's order.
+    pub outputs: Vec<TensorSpec>,
+    /// Optimization profiles; empty where any shape the model allows will do.
+    pub profiles: Vec<Profile>,
+}
+
+/// Durations of one [`ExecutionContext::run`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunTimes {
+    /// Host to device copies.
+    pub upload: Duration,
+    /// Execution.
+    pub compute: Duration,
+    /// Device to host copies.
+    pub download: Duration,
+}
+
+/// Why a backend could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BackendError {
+    /// The backend, or something it needs, is not on this machine.
+    #[error("backend `{backend}` is not available: {reason}")]
+    Unavailable {
+        /// Its name.
+        backend: String,
+        /// What is missing.
+        reason: String,
+        /// What to install or choose instead.
+        help: String,
+    },
+    /// The model needs something the backend cannot do correctly.
+    #[error("backend `{backend}` cannot run node `{node}` ({op}): {reason}")]
+    Unsupported {
+        /// The backend.
+        backend: &'static str,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// The operator type.
+        op: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// The model as a whole was refused.
+    #[error("failed to compile `{model}`: {reason}")]
+    Compile {
+        /// The file.
+        model: String,
+        /// The backend's words.
+        reason: String,
+    },
+    /// An engine file is damaged or not for this machine.
+    #[error("failed to load engine `{path}`: {reason}")]
+    Load {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// An input does not fit the engine.
+    #[error("input `{input}` of shape {shape} does not fit: {reason}")]
+    Input {
+        /// The input's name.
+        input: String,
+        /// The shape offered.
+        shape: Shape,
+        /// What the engine accepts.
+        reason: String,
+    },
+    /// Execution failed.
+    #[error("failed to run the engine: {reason}")]
+    Run {
+        /// The backend's words.
+        reason: String,
+    },
+}
+
+impl BackendError {
+    /// What the user can do next, where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Unavailable { help, .. } => Some(help.clone()),
+            Self::Unsupported { backend: "cpu", .. } => {
+                Some("use a backend that has the operator, or export the model without it".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Something that compiles models into engines and loads them.
+pub trait Backend: Send + Sync {
+    /// Its name in specs.
+    fn name(&self) -> &'static str;
+
+    /// The facts about this machine and this backend that can change a compiled engine. They go
+    /// into the cache key as `tools`.
+    fn tools(&self) -> Result<BTreeMap<String, String>, BackendError>;
+
+    /// Compiles a model: writes the engine's files and returns the manifest that describes them
+    /// (the caller writes it as `engine.json`).
+    fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;
+
+    /// Loads a compiled engine from its folder.
+    fn load(
+        &self,
+        folder: &Path,
+        manifest: &EngineManifest,
+    ) -> Result<Arc<dyn Engine>, BackendError>;
+
+    /// Loads a model as it is, with every intermediate value computed in the model's own
+    /// precision and no optimisation that may change results: the reference of `validate` and
+    /// the executor of constant folding. `outputs` selects tensors by name, intermediates
+    /// included; empty means the model's outputs.
+    fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError>;
+}
+
+/// A loaded engine, shared by its contexts.
+pub trait Engine: Send + Sync {
+    /// Inputs in the model's order.
+    fn inputs(&self) -> &[TensorSpec];
+    /// Outputs in the model's order.
+    fn outputs(&self) -> &[TensorSpec];
+    /// Optimization profiles; empty where any shape the model allows will do.
+    fn profiles(&self) -> &[Profile];
+    /// A context of its own for one caller at a time.
+    fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError>;
+}
+
+/// One run at a time of one engine, with its own staging memory (256-byte aligned).
+pub trait ExecutionContext: Send {
+    /// Sets the shape of input `index` and gives its bytes to fill.
+    fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
+    /// Runs on the inputs as they are.
+    fn run(&mut self) -> Result<RunTimes, BackendError>;
+    /// Shape and bytes of output `index` of the last run.
+    fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;
+}

@@ -1,0 +1,117 @@
+//! [`StageError`]: why a stage did not make its artifact.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::backend::BackendError;
+use crate::data::DataError;
+use crate::onnx::OnnxError;
+use crate::source::Span;
+
+use super::command::CommandError;
+use super::validate::GateFailure;
+
+/// How a failure counts for the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The stage failed.
+    Failed,
+    /// Something it needs is not on this machine.
+    Unavailable,
+    /// A validation gate did not hold.
+    Gate,
+    /// The run was told to stop.
+    Cancelled,
+}
+
+/// Why a stage did not make its artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The model is not what it should be.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// A backend refused or failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A data file is not what it should be.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A command failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A validation gate did not hold; the report says all.
+    #[error(transparent)]
+    Gate(#[from] GateFailure),
+    /// A setting does not fit what an input turned out to contain.
+    #[error("{message}")]
+    Setting {
+        /// What does not fit.
+        message: String,
+        /// The setting in the spec.
+        span: Span,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// A file could not be read or written.
+    #[error("failed to {doing} `{}`", path.display())]
+    Io {
+        /// The verb: `read`, `write`, ...
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A stage asked for a role that it did not declare.
+    #[error("the stage has no input `{role}`")]
+    NoSuchInput {
+        /// The role.
+        role: String,
+    },
+    /// The work panicked; a defect of trt-pipeline or of a library in it.
+    #[error("the stage stopped on an internal error: {0}")]
+    Panicked(String),
+    /// The run was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl StageError {
+    /// Pairs a system error with the file and the verb.
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// How the failure counts for the exit status.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
+            Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
+            Self::Gate(_) => FailureClass::Gate,
+            Self::Cancelled => FailureClass::Cancelled,
+            _ => FailureClass::Failed,
+        }
+    }
+
+    /// The setting in the spec that the failure is about.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Setting { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// What the user can do next.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Onnx(error) => error.help(),
+            Self::Backend(error) => error.help(),
+            Self::Data(error) => error.help(),
+            Self::Command(error) => error.help(),
+            Self::Gate(failure) => failure.help(),
+            Self::Setting { help, .. } => help.clone(),
+            _ => None,
+        }
+    }
+}

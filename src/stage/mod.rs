@@ -1,0 +1,191 @@
+//! Stage kinds: what each takes, makes and does.
+//!
+//! One file here plus one line in [`stage_types!`] is a stage kind: its settings (which are the
+//! schema and the documentation), its inputs and its work. A stage knows nothing of graphs,
+//! caches or terminals: it reads resolved inputs and fills an empty folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::artifact::{ArtifactKind, Digest};
+use crate::source::Span;
+use crate::tensor::TensorSpec;
+
+mod cancel;
+pub mod command;
+mod error;
+mod reference;
+pub mod validate;
+
+pub use cancel::{CancelGuard, CancelToken};
+pub use error::{FailureClass, StageError};
+pub use reference::{FileKind, FileRef, FromRef, Reference};
+
+/// What an input role accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// A file or folder of any content.
+    Data,
+    /// An ONNX model: a model artifact, or a root `.onnx` file with its external data (or a
+    /// folder that holds one).
+    Model,
+    /// An engine artifact or engine file.
+    Engine,
+    /// A model or an engine.
+    ModelOrEngine,
+    /// A model, an engine, or recorded outputs in a data file.
+    ModelEngineOrData,
+    /// The report of a validation that passed; only that fact counts.
+    PassedReport,
+}
+
+/// One input of a stage, as its settings name it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The role: the setting's name, such as `model`, `data` or `inputs.x`.
+    pub role: String,
+    /// What the user wrote there.
+    pub reference: Reference,
+    /// What may stand there.
+    pub accepts: Accepts,
+}
+
+/// An input, found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedInput {
+    /// The file, or the folder of a stage's artifact.
+    pub path: PathBuf,
+    /// Digest of the content.
+    pub digest: Digest,
+    /// What it is: an artifact's kind, or `None` for a root file given as data.
+    pub kind: Option<ArtifactKind>,
+}
+
+impl ResolvedInput {
+    /// The ONNX file of an input that accepts a model.
+    pub fn model_file(&self) -> PathBuf {
+        if self.path.is_dir() { self.path.join("model.onnx") } else { self.path.clone() }
+    }
+}
+
+/// Something wrong with a stage's settings, found without running anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable identifier, such as `build::profile_input`.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// The words under the marked text.
+    pub label: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// What [`Stage::check`] may look at.
+#[derive(Debug, Default)]
+pub struct CheckContext<'a> {
+    /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
+    /// root file; `None` where it is not known before something was built.
+    pub model: Option<&'a ModelSignature>,
+}
+
+/// Inputs and outputs of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSignature {
+    /// Inputs that must be fed, in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs, in the model's order.
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// Receives what a running stage has to tell.
+pub trait Progress: Sync {
+    /// The stage is in `phase` and has done `done` of `total` (if that is known) of it.
+    fn report(&self, phase: &str, done: u64, total: Option<u64>);
+}
+
+/// Progress that nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn report(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
+}
+
+/// What a stage works with while it runs.
+pub struct StageContext<'a> {
+    /// The stage's name in the spec.
+    pub name: &'a str,
+    /// The resolved inputs by role.
+    pub inputs: &'a BTreeMap<String, ResolvedInput>,
+    /// An empty folder; what is in it at the end becomes the artifact.
+    pub out: &'a Path,
+    /// Another empty folder, deleted afterwards.
+    pub scratch: &'a Path,
+    /// Where to tell progress.
+    pub progress: &'a dyn Progress,
+    /// Tells when to stop early.
+    pub cancel: &'a CancelToken,
+}
+
+impl StageContext<'_> {
+    /// The input of a role that the settings named. Absent means the stage's `inputs()` did not
+    /// list it, which is a fault of that stage.
+    pub fn input(&self, role: &str) -> Result<&ResolvedInput, StageError> {
+        self.inputs.get(role).ok_or_else(|| StageError::NoSuchInput { role: role.to_owned() })
+    }
+}
+
+impl fmt::Debug for StageContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageContext")
+            .field("name", &self.name)
+            .field("inputs", &self.inputs)
+            .field("out", &self.out)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One stage of a pipeline: settings that know how to become an artifact.
+pub trait Stage: fmt::Debug + Send + Sync {
+    /// The kind's key in specs.
+    fn kind(&self) -> &'static str;
+
+    /// Version of the implementation. Bumped, with a comment, whenever the same inputs and
+    /// settings may give another result.
+    fn version(&self) -> u32;
+
+    /// What the stage makes.
+    fn makes(&self) -> ArtifactKind;
+
+    /// The inputs the settings name. Roles are unique.
+    fn inputs(&self) -> Vec<Input>;
+
+    /// The settings that can change the result, without references and without fields at their
+    /// default.
+    fn settings(&self) -> serde_json::Value;
+
+    /// Facts about this machine that can change the result.
+    fn tools(&self) -> Result<BTreeMap<String, String>, StageError> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Whether the artifact's bytes are the same on every machine.
+    fn deterministic(&self) -> bool;
+
+    /// The role whose model keeps its inputs and outputs in what this stage makes.
+    fn keeps_signature_of(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Problems that show without running anything.
+    fn check(&self, _cx: &CheckContext<'_>) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Does the work.
+    fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError>;
+}

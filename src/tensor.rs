@@ -1,0 +1,496 @@
+//! Element types, shapes and tensors: the words that models, data files and backends share.
+//!
+//! Owns the in-memory layout (dense, row-major, little-endian, 256-byte aligned). Knows nothing
+//! of ONNX, files or devices.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The type of a tensor's elements, under the names NumPy uses.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// IEEE 754 binary64.
+    Float64,
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary16.
+    Float16,
+    /// bfloat16: the upper half of a binary32.
+    BFloat16,
+    /// FP8 with 4 exponent and 3 mantissa bits, no infinities.
+    #[serde(rename = "float8_e4m3fn")]
+    Float8E4M3,
+    /// FP8 with 5 exponent and 2 mantissa bits.
+    #[serde(rename = "float8_e5m2")]
+    Float8E5M2,
+    /// Signed 64-bit integer.
+    Int64,
+    /// Signed 32-bit integer.
+    Int32,
+    /// Signed 16-bit integer.
+    Int16,
+    /// Signed 8-bit integer.
+    Int8,
+    /// Unsigned 64-bit integer.
+    UInt64,
+    /// Unsigned 32-bit integer.
+    UInt32,
+    /// Unsigned 16-bit integer.
+    UInt16,
+    /// Unsigned 8-bit integer.
+    UInt8,
+    /// One byte per element, 0 or 1.
+    Bool,
+}
+
+impl DType {
+    /// Every type, in declaration order.
+    pub const ALL: [Self; 15] = [
+        Self::Float64,
+        Self::Float32,
+        Self::Float16,
+        Self::BFloat16,
+        Self::Float8E4M3,
+        Self::Float8E5M2,
+        Self::Int64,
+        Self::Int32,
+        Self::Int16,
+        Self::Int8,
+        Self::UInt64,
+        Self::UInt32,
+        Self::UInt16,
+        Self::UInt8,
+        Self::Bool,
+    ];
+
+    /// The name used in specs, reports and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float64 => "float64",
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::BFloat16 => "bfloat16",
+            Self::Float8E4M3 => "float8_e4m3fn",
+            Self::Float8E5M2 => "float8_e5m2",
+            Self::Int64 => "int64",
+            Self::Int32 => "int32",
+            Self::Int16 => "int16",
+            Self::Int8 => "int8",
+            Self::UInt64 => "uint64",
+            Self::UInt32 => "uint32",
+            Self::UInt16 => "uint16",
+            Self::UInt8 => "uint8",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Float64 | Self::Int64 | Self::UInt64 => 8,
+            Self::Float32 | Self::Int32 | Self::UInt32 => 4,
+            Self::Float16 | Self::BFloat16 | Self::Int16 | Self::UInt16 => 2,
+            Self::Float8E4M3 | Self::Float8E5M2 | Self::Int8 | Self::UInt8 | Self::Bool => 1,
+        }
+    }
+
+    /// Whether the type has a fraction.
+    pub fn is_float(self) -> bool {
+        matches!(
+            self,
+            Self::Float64
+                | Self::Float32
+                | Self::Float16
+                | Self::BFloat16
+                | Self::Float8E4M3
+                | Self::Float8E5M2
+        )
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text that names no element type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown element type `{0}`")]
+pub struct UnknownDType(pub String);
+
+impl FromStr for DType {
+    type Err = UnknownDType;
+    fn from_str(text: &str) -> Result<Self, UnknownDType> {
+        Self::ALL
+            .into_iter()
+            .find(|dtype| dtype.name() == text)
+            .ok_or_else(|| UnknownDType(text.to_owned()))
+    }
+}
+
+/// The extents of a concrete tensor; empty for a scalar.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shape(pub Vec<usize>);
+
+impl Shape {
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Number of elements, or `None` where it does not fit in memory's address space.
+    pub fn checked_elements(&self) -> Option<usize> {
+        self.0.iter().try_fold(1_usize, |product, &extent| product.checked_mul(extent))
+    }
+
+    /// Bytes of a dense tensor of this shape, or `None` on overflow.
+    pub fn checked_bytes(&self, dtype: DType) -> Option<usize> {
+        self.checked_elements()?.checked_mul(dtype.size())
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(extents: Vec<usize>) -> Self {
+        Self(extents)
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(extents: &[usize]) -> Self {
+        Self(extents.to_vec())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (axis, extent) in self.0.iter().enumerate() {
+            if axis > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{extent}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One axis of a model's tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Dim {
+    /// A known extent.
+    Fixed(usize),
+    /// A named extent, equal wherever the name appears.
+    Symbol(String),
+    /// Anything.
+    Any,
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(extent) => write!(f, "{extent}"),
+            Self::Symbol(name) => f.write_str(name),
+            Self::Any => f.write_str("?"),
+        }
+    }
+}
+
+/// What a model says about one of its inputs or outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorSpec {
+    /// The tensor's name in the model.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its axes; `None` where the model does not even fix the rank.
+    pub dims: Option<Vec<Dim>>,
+}
+
+impl TensorSpec {
+    /// Whether a concrete shape is one of those this tensor may have.
+    pub fn accepts(&self, shape: &Shape) -> bool {
+        self.dims.as_ref().is_none_or(|dims| {
+            dims.len() == shape.rank()
+                && dims.iter().zip(&shape.0).all(|(dim, &extent)| match dim {
+                    Dim::Fixed(fixed) => *fixed == extent,
+                    Dim::Symbol(_) | Dim::Any => true,
+                })
+        })
+    }
+
+    /// The axes as people write them: `[batch,1,8,8]`, or `[..]` for an unknown rank.
+    pub fn dims_text(&self) -> String {
+        self.dims.as_ref().map_or_else(
+            || "[..]".to_owned(),
+            |dims| {
+                let axes: Vec<String> = dims.iter().map(ToString::to_string).collect();
+                format!("[{}]", axes.join(","))
+            },
+        )
+    }
+}
+
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.dtype, self.dims_text())
+    }
+}
+
+/// The alignment of every tensor's first byte; what TensorRT asks of device buffers.
+pub const ALIGNMENT: usize = 256;
+
+/// Bytes whose first one stands at a multiple of [`ALIGNMENT`].
+pub struct AlignedBytes {
+    storage: Vec<u8>,
+    offset: usize,
+    len: usize,
+}
+
+impl AlignedBytes {
+    /// `len` zero bytes.
+    pub fn zeroed(len: usize) -> Self {
+        let storage = vec![0; len.saturating_add(ALIGNMENT)];
+        let offset = storage.as_ptr().align_offset(ALIGNMENT);
+        Self { storage, offset, len }
+    }
+
+    /// A copy of `bytes`.
+    pub fn copied(bytes: &[u8]) -> Self {
+        let mut copy = Self::zeroed(bytes.len());
+        copy.as_mut_slice().copy_from_slice(bytes);
+        copy
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.storage[self.offset..self.offset + self.len]
+    }
+
+    /// The bytes, to write.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.storage[self.offset..self.offset + self.len]
+    }
+}
+
+impl Clone for AlignedBytes {
+    fn clone(&self) -> Self {
+        Self::copied(self.as_slice())
+    }
+}
+
+impl fmt::Debug for AlignedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBytes({} bytes)", self.len)
+    }
+}
+
+/// Why bytes and a shape do not make a tensor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TensorError {
+    /// The shape's size overflows.
+    #[error("a {dtype} tensor of shape {shape} does not fit in memory")]
+    TooLarge {
+        /// Element type.
+        dtype: DType,
+        /// The shape asked for.
+        shape: Shape,
+    },
+    /// The byte count is not the shape's.
+    #[error("a {dtype} tensor of shape {shape} has {expected} bytes, found {found}")]
+    WrongLength {
+        /// Element type.
+        dtype: DType,
+        /// The shape asked for.
+        shape: Shape,
+        /// What the shape needs.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+}
+
+/// A dense tensor in host memory.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Shape,
+    bytes: AlignedBytes,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    pub fn zeros(dtype: DType, shape: Shape) -> Result<Self, TensorError> {
+        match shape.checked_bytes(dtype).filter(|&bytes| isize::try_from(bytes).is_ok()) {
+            Some(bytes) => Ok(Self { dtype, shape, bytes: AlignedBytes::zeroed(bytes) }),
+            None => Err(TensorError::TooLarge { dtype, shape }),
+        }
+    }
+
+    /// Copies little-endian, row-major bytes.
+    pub fn from_bytes(dtype: DType, shape: Shape, bytes: &[u8]) -> Result<Self, TensorError> {
+        let expected = shape
+            .checked_bytes(dtype)
+            .ok_or_else(|| TensorError::TooLarge { dtype, shape: shape.clone() })?;
+        if expected != bytes.len() {
+            return Err(TensorError::WrongLength { dtype, shape, expected, found: bytes.len() });
+        }
+        Ok(Self { dtype, shape, bytes: AlignedBytes::copied(bytes) })
+    }
+
+    /// Copies float32 values.
+    pub fn from_f32(shape: Shape, values: &[f32]) -> Result<Self, TensorError> {
+        Self::from_bytes(DType::Float32, shape, bytemuck::cast_slice(values))
+    }
+
+    /// Copies int64 values.
+    pub fn from_i64(shape: Shape, values: &[i64]) -> Result<Self, TensorError> {
+        Self::from_bytes(DType::Int64, shape, bytemuck::cast_slice(values))
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.bytes.len / self.dtype.size()
+    }
+
+    /// The bytes: little-endian, row-major, aligned to [`ALIGNMENT`].
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// The bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.as_mut_slice()
+    }
+
+    /// The elements as `T`, where `T` is exactly as wide as the element type.
+    pub fn as_slice<T: bytemuck::AnyBitPattern>(&self) -> Option<&[T]> {
+        (size_of::<T>() == self.dtype.size())
+            .then(|| bytemuck::try_cast_slice(self.bytes()).ok())
+            .flatten()
+    }
+
+    /// Every element as a float64; 64-bit integers past 2^53 round.
+    pub fn to_f64(&self) -> Vec<f64> {
+        to_f64(self.dtype, self.bytes())
+    }
+
+    /// The rows `start..end` of axis 0 as a tensor of their own; clamped to what there is.
+    pub fn rows(&self, start: usize, end: usize) -> Self {
+        let total = self.shape.0.first().copied().unwrap_or(1);
+        let end = end.min(total);
+        let start = start.min(end);
+        let row = if total == 0 { 0 } else { self.bytes.len / total };
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.0.first_mut() {
+            *first = end - start;
+        }
+        let bytes = AlignedBytes::copied(&self.bytes()[start * row..end * row]);
+        Self { dtype: self.dtype, shape, bytes }
+    }
+}
+
+/// Decodes little-endian elements as float64.
+#[expect(clippy::cast_precision_loss, reason = "64-bit integers past 2^53 round, as documented")]
+pub fn to_f64(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    macro_rules! decode {
+        ($ty:ty, $n:literal, $convert:expr) => {
+            bytes
+                .as_chunks::<$n>()
+                .0
+                .iter()
+                .map(|chunk| $convert(<$ty>::from_le_bytes(*chunk)))
+                .collect()
+        };
+    }
+    match dtype {
+        DType::Float64 => decode!(f64, 8, |v| v),
+        DType::Float32 => decode!(f32, 4, f64::from),
+        DType::Float16 => decode!(half::f16, 2, f64::from),
+        DType::BFloat16 => decode!(half::bf16, 2, f64::from),
+        DType::Float8E4M3 => bytes.iter().map(|&byte| float8_e4m3(byte)).collect(),
+        DType::Float8E5M2 => bytes.iter().map(|&byte| float8_e5m2(byte)).collect(),
+        DType::Int64 => decode!(i64, 8, |v| v as f64),
+        DType::Int32 => decode!(i32, 4, f64::from),
+        DType::Int16 => decode!(i16, 2, f64::from),
+        DType::Int8 => decode!(i8, 1, f64::from),
+        DType::UInt64 => decode!(u64, 8, |v| v as f64),
+        DType::UInt32 => decode!(u32, 4, f64::from),
+        DType::UInt16 => decode!(u16, 2, f64::from),
+        DType::UInt8 | DType::Bool => bytes.iter().map(|&byte| f64::from(byte)).collect(),
+    }
+}
+
+/// FP8 E4M3 "FN" (ONNX, OCP): bias 7, no infinities, S.1111.111 is NaN.
+fn float8_e4m3(bits: u8) -> f64 {
+    let sign = if bits & 0x80 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::from(bits >> 3 & 0x0f);
+    let mantissa = f64::from(bits & 0x07);
+    match (exponent, bits & 0x07) {
+        (15, 7) => f64::NAN,
+        (0, _) => sign * mantissa / 8.0 * 2f64.powi(-6),
+        _ => sign * (1.0 + mantissa / 8.0) * 2f64.powi(exponent - 7),
+    }
+}
+
+/// FP8 E5M2: the upper byte of a binary16.
+fn float8_e5m2(bits: u8) -> f64 {
+    f64::from(half::f16::from_bits(u16::from(bits) << 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dtype_name_parses_back() {
+        for dtype in DType::ALL {
+            assert_eq!(dtype.name().parse(), Ok(dtype));
+            assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.name());
+        }
+        assert!("float".parse::<DType>().is_err());
+    }
+
+    #[test]
+    fn tensors_are_aligned_and_check_their_length() {
+        let tensor = Tensor::from_f32(vec![2, 3].into(), &[0., 1., 2., 3., 4., 5.]).unwrap();
+        assert_eq!(tensor.bytes().as_ptr().align_offset(ALIGNMENT), 0);
+        assert_eq!(tensor.as_slice::<f32>().unwrap()[4], 4.0);
+        assert_eq!(tensor.rows(1, 9).to_f64(), [3., 4., 5.]);
+        assert!(Tensor::from_f32(vec![4].into(), &[0.; 3]).is_err());
+        assert!(Tensor::zeros(DType::Int8, vec![usize::MAX, 2].into()).is_err());
+    }
+
+    #[test]
+    fn float8_decodes_its_published_corner_values() {
+        assert_eq!(float8_e4m3(0x7e), 448.0);
+        assert_eq!(float8_e4m3(0x01), 2f64.powi(-9));
+        assert!(float8_e4m3(0x7f).is_nan());
+        assert_eq!(float8_e5m2(0x7b), 57344.0);
+        assert!(float8_e5m2(0x7c).is_infinite());
+    }
+}
