@@ -8,6 +8,8 @@ pub mod artifact;
 pub mod backend;
 pub mod data;
 pub mod onnx;
+pub mod plan;
 pub mod source;
+pub mod spec;
 pub mod stage;
 pub mod tensor;
