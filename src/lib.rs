@@ -10,4 +10,5 @@ pub mod data;
 pub mod onnx;
 pub mod source;
 pub mod stage;
+pub mod suggest;
 pub mod tensor;
