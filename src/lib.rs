@@ -12,4 +12,5 @@ pub mod plan;
 pub mod source;
 pub mod spec;
 pub mod stage;
+pub mod suggest;
 pub mod tensor;

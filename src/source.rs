@@ -194,19 +194,6 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
     }
 }
 
-/// The candidate that a misspelt name most likely meant, if one is close enough.
-pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate)
-        })
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3) / 3).min(4))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,13 +206,6 @@ mod tests {
         assert_eq!(file.line_column(5), (2, 2));
         assert_eq!(file.line_column(4), (2, 1), "inside a character counts as its start");
         assert_eq!(file.line_column(999), (3, 1));
-    }
-
-    #[test]
-    fn only_a_close_name_is_suggested() {
-        assert_eq!(closest("convret", ["convert", "command"]), Some("convert"));
-        assert_eq!(closest("slmi", ["slim", "onnx"]), Some("slim"));
-        assert_eq!(closest("xyz", ["convert", "command"]), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! [`SpecError`]: something wrong with a spec, and where.
 
-use crate::source::{Span, closest};
+use crate::source::Span;
 use crate::stage::Problem;
+use crate::suggest::did_you_mean;
 
 /// One thing wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,15 +62,8 @@ impl SpecError {
         candidates: impl IntoIterator<Item = &'a str> + Clone,
         what: &str,
     ) -> Self {
-        if let Some(near) = closest(name, candidates.clone()) {
-            return self.with_help(format!("did you mean `{near}`?"));
-        }
-        let all: Vec<&str> = candidates.into_iter().collect();
-        match all.len() {
-            0 => self.with_help(format!("there are no {what} here")),
-            1..=16 => self.with_help(format!("{what}: {}", all.join(", "))),
-            _ => self,
-        }
+        let help = did_you_mean(name, candidates, what);
+        self.with_help(help)
     }
 }
 

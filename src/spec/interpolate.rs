@@ -124,8 +124,6 @@ impl Scope<'_> {
         let mut result = String::with_capacity(text.len());
         for piece in pieces {
             match piece {
-                // A command reads its own placeholders and takes the escape off itself.
-                Piece::Literal("${") if later == Later::CommandFiles => result.push_str("$${"),
                 Piece::Literal(literal) => result.push_str(literal),
                 Piece::Placeholder(name) if is_later(name) => {
                     result.extend(["${", name, "}"]);

@@ -80,6 +80,7 @@ impl PipelineSpec {
         match spec {
             Some((name, stages)) if reader.errors.is_empty() => {
                 let name = name.unwrap_or_else(|| Spanned::unplaced(default_name(path)));
+                let stages = stages.into_iter().map(|read| read.of_pipeline(&name)).collect();
                 Ok(Self { source, path: path.to_owned(), name, stages })
             }
             _ => {
@@ -113,6 +114,20 @@ fn default_name(path: &Path) -> String {
     if stage::is_name(&clean) { clean } else { format!("p{clean}") }
 }
 
+/// A stage before the pipeline's name is known.
+struct ReadStage {
+    name: Spanned<String>,
+    needs: Vec<Spanned<String>>,
+    stage: Box<dyn Stage>,
+}
+
+impl ReadStage {
+    fn of_pipeline(mut self, name: &str) -> NamedStage {
+        self.stage.set_pipeline(name);
+        NamedStage { name: self.name, needs: self.needs, stage: Arc::from(self.stage) }
+    }
+}
+
 struct Reader<'a> {
     text: &'a str,
     errors: Vec<SpecError>,
@@ -120,10 +135,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn spec(
-        &mut self,
-        overrides: &Overrides,
-    ) -> Option<(Option<Spanned<String>>, Vec<NamedStage>)> {
+    fn spec(&mut self, overrides: &Overrides) -> Option<(Option<Spanned<String>>, Vec<ReadStage>)> {
         let mut root = match tree::parse(self.text) {
             Ok(root) => root,
             Err(error) => {
@@ -264,7 +276,7 @@ impl Reader<'_> {
         &mut self,
         entry: Option<Entry>,
         vars: &BTreeMap<String, Node>,
-    ) -> Option<Vec<NamedStage>> {
+    ) -> Option<Vec<ReadStage>> {
         let Some(entry) = entry else {
             self.errors.push(
                 SpecError::new(
@@ -311,7 +323,7 @@ impl Reader<'_> {
         &mut self,
         mut entry: Entry,
         vars: &BTreeMap<String, Node>,
-    ) -> Result<Option<NamedStage>, SpecError> {
+    ) -> Result<Option<ReadStage>, SpecError> {
         if !stage::is_name(&entry.key) {
             self.errors.push(bad_name("stage", &entry.key, entry.key.span));
         }
@@ -348,7 +360,7 @@ impl Reader<'_> {
             .with_help(format!("give it one of: {kinds_text}"))),
             1 => {
                 let (_, stage) = kinds.swap_remove(0);
-                Ok(Some(NamedStage { name: entry.key, needs, stage }))
+                Ok(Some(ReadStage { name: entry.key, needs, stage }))
             }
             _ => {
                 let mut places =

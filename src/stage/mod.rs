@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,10 +58,10 @@ macro_rules! stage_types {
 
         impl StageSpec {
             /// Every kind that was given, with the place of its settings.
-            pub fn into_stages(self) -> Vec<(Span, Arc<dyn Stage>)> {
-                let mut stages: Vec<(Span, Arc<dyn Stage>)> = Vec::new();
+            pub fn into_stages(self) -> Vec<(Span, Box<dyn Stage>)> {
+                let mut stages: Vec<(Span, Box<dyn Stage>)> = Vec::new();
                 $(if let Some(settings) = self.$key {
-                    stages.push((settings.span, Arc::new(settings.value)));
+                    stages.push((settings.span, Box::new(settings.value)));
                 })+
                 stages
             }
@@ -177,10 +176,20 @@ impl Progress for NoProgress {
     fn report(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
 }
 
+/// What [`Stage::tools`] may ask about this machine.
+pub trait ToolProbe {
+    /// Digest of a file's content; a file whose stat did not change is not read again.
+    fn file_digest(&self, path: &Path) -> io::Result<Digest>;
+    /// The spec's folder, as an absolute path.
+    fn spec_dir(&self) -> &Path;
+}
+
 /// What a stage works with while it runs.
 pub struct StageContext<'a> {
     /// The stage's name in the spec.
     pub name: &'a str,
+    /// The spec's folder, as an absolute path.
+    pub spec_dir: &'a Path,
     /// The resolved inputs by role.
     pub inputs: &'a BTreeMap<String, ResolvedInput>,
     /// An empty folder; what is in it at the end becomes the artifact.
@@ -223,6 +232,9 @@ pub trait Stage: fmt::Debug + Send + Sync {
     /// What the stage makes.
     fn makes(&self) -> ArtifactKind;
 
+    /// Fills in what defaults to the pipeline's name; called once, before anything else.
+    fn set_pipeline(&mut self, _name: &str) {}
+
     /// The inputs the settings name. Roles are unique.
     fn inputs(&self) -> Vec<Input>;
 
@@ -231,7 +243,7 @@ pub trait Stage: fmt::Debug + Send + Sync {
     fn settings(&self) -> serde_json::Value;
 
     /// Facts about this machine that can change the result.
-    fn tools(&self) -> Result<BTreeMap<String, String>, StageError> {
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
         Ok(BTreeMap::new())
     }
 
