@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::artifact::{Digest, StoreError};
 use crate::backend::BackendError;
 use crate::data::DataError;
 use crate::onnx::OnnxError;
@@ -62,6 +64,35 @@ pub enum StageError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A root input could not be read.
+    #[error("failed to read the input `{}`", path.display())]
+    Input {
+        /// The file or folder.
+        path: PathBuf,
+        /// Where the spec names it.
+        span: Span,
+        /// Why.
+        source: Arc<StoreError>,
+    },
+    /// A root input changed between its hashing and the end of the stage.
+    #[error("the input `{}` changed while the stage ran; its result was not kept", path.display())]
+    InputChanged {
+        /// The file or folder.
+        path: PathBuf,
+        /// Where the spec names it.
+        span: Span,
+    },
+    /// The artifact could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lock file holds the stage to another result.
+    #[error("the stage made {found}, but the lock file says {expected}")]
+    Locked {
+        /// Digest in the lock file.
+        expected: Digest,
+        /// Digest of what was made.
+        found: Digest,
+    },
     /// A stage asked for a role that it did not declare.
     #[error("the stage has no input `{role}`")]
     NoSuchInput {
@@ -97,7 +128,9 @@ impl StageError {
     /// The setting in the spec that the failure is about.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Setting { span, .. } => Some(*span),
+            Self::Setting { span, .. }
+            | Self::Input { span, .. }
+            | Self::InputChanged { span, .. } => Some(*span),
             _ => None,
         }
     }
@@ -111,6 +144,12 @@ impl StageError {
             Self::Command(error) => error.help(),
             Self::Gate(failure) => failure.help(),
             Self::Setting { help, .. } => help.clone(),
+            Self::Input { source, .. } => source.help(),
+            Self::Store(error) => error.help(),
+            Self::InputChanged { .. } => Some("run again once nothing writes to it".into()),
+            Self::Locked { .. } => Some(
+                "if the change is meant, run without --locked and commit the lock file".into(),
+            ),
             _ => None,
         }
     }
