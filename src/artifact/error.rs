@@ -32,6 +32,12 @@ pub enum StoreError {
         /// What it is, with its article: `a symbolic link`, ...
         what: &'static str,
     },
+    /// A link to a folder that it is in.
+    #[error("`{}` leads back to a folder that it is in", path.display())]
+    LinkLoop {
+        /// The link.
+        path: PathBuf,
+    },
     /// A name that cannot be written in a result.
     #[error("the name of `{}` is not UTF-8", path.display())]
     NotUtf8 {
@@ -103,6 +109,7 @@ impl StoreError {
                 "inputs and artifacts are made of regular files, each with one name: copy what the \
                  link points to, and leave out sockets, pipes and devices"
             }
+            Self::LinkLoop { .. } => "remove the link",
             Self::NotUtf8 { .. } => "rename the file",
             Self::Damaged { .. } => {
                 "run the pipeline again: the stage that made the file is rebuilt"

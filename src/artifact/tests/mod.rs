@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
+mod inputs;
 mod objects;
 
 /// A store in a folder of its own, gone with it.
