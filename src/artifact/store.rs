@@ -18,7 +18,7 @@ use super::result::Decoded;
 use super::stat::is_executable;
 use super::stat_db::{StatDb, replace_file};
 use super::{
-    Artifact, Digest, FileEntry, FileStamp, FileStat, KeyLock, Lease, StageResult, StoreError,
+    Artifact, Digest, FileEntry, FileStamp, Fingerprint, FileStat, KeyLock, Lease, StageResult, StoreError,
     hash, tree,
 };
 
@@ -141,6 +141,15 @@ impl Store {
             },
             Decoded::OtherFormat => Lookup::Miss,
             Decoded::Damaged(reason) => Lookup::Damaged { reason },
+        }
+    }
+
+    /// What a stored result stood on, whether or not its files are still there.
+    pub fn fingerprint(&self, key: &Digest) -> Option<Fingerprint> {
+        let text = fs::read(self.result_path(key)).ok()?;
+        match StageResult::decode(&text, key) {
+            Decoded::Result(result) => Some(result.fingerprint),
+            _ => None,
         }
     }
 

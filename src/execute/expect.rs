@@ -1,6 +1,6 @@
 //! What a run would do, without doing it: hits, misses, and why a miss is one.
 
-use crate::artifact::{Artifact, Digest, FieldChange, Lookup, StageResult};
+use crate::artifact::{Artifact, Digest, FieldChange, StageResult};
 use crate::plan::StageIndex;
 use crate::stage::StageError;
 
@@ -11,7 +11,7 @@ use super::{Executor, ResolvedStage, lock_file};
 #[derive(Debug)]
 pub enum Expected {
     /// The cache has its result.
-    Hit(StageResult),
+    Hit(Box<StageResult>),
     /// It would run under this key.
     Miss(Box<ResolvedStage>),
     /// Its key depends on what a stage before it makes.
@@ -61,7 +61,7 @@ impl Executor<'_> {
         match self.resolver.resolve(at, &artifacts, &self.requests) {
             Err(error) => Expected::Unreadable(error),
             Ok(resolved) => match self.cached(at, &resolved.key) {
-                Some(result) => Expected::Hit(result),
+                Some(result) => Expected::Hit(Box::new(result)),
                 None => Expected::Miss(Box::new(resolved)),
             },
         }

@@ -136,9 +136,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), LockFileError> {
 
 /// Names this machine by what its hardware is, so that an update of its software does not make
 /// it another one.
-pub fn target_id<'a>(tools: impl Iterator<Item = (&'a String, &'a String)>) -> String {
-    let hardware: BTreeMap<&String, &String> =
-        tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect();
+pub fn target_id(hardware: &BTreeMap<String, String>) -> String {
     let mut hasher = Hasher::new("target");
     for (name, value) in hardware {
         hasher.field(name.as_bytes());

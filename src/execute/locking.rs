@@ -1,6 +1,7 @@
 //! Holding a run to the lock file, and updating it afterwards.
 
 use crate::artifact::{Artifact, Digest, Hasher};
+use crate::backend;
 use crate::plan::StageIndex;
 use crate::stage::StageError;
 
@@ -38,13 +39,7 @@ impl Executor<'_> {
                 found.push(LockMismatch { stage: None, message });
             }
         }
-        let tools = expected.iter().flatten().flat_map(|expected| match expected {
-            Expected::Hit(result) => Some(&result.fingerprint.tools),
-            Expected::Miss(resolved) => Some(&resolved.fingerprint.tools),
-            _ => None,
-        });
-        let target = lock_file::target_id(tools.flatten());
-        let target = lock.targets.get(&target);
+        let target = lock.targets.get(&lock_file::target_id(&backend::hardware()));
         for at in self.order() {
             found.extend(self.mismatch(at, &lock, target, expected[at].as_ref()));
         }
@@ -137,8 +132,7 @@ impl Executor<'_> {
 
     fn updated(&self, old: &LockFile, outcomes: &[Option<StageOutcome>]) -> LockFile {
         let succeeded = |at: StageIndex| outcomes[at].as_ref().filter(|outcome| outcome.is_ok());
-        let tools = outcomes.iter().flatten().flat_map(|outcome| &outcome.tools);
-        let target_id = lock_file::target_id(tools);
+        let target_id = lock_file::target_id(&backend::hardware());
         let mut new = LockFile { version: 1, ..LockFile::default() };
         new.targets.clone_from(&old.targets);
         let before = old.targets.get(&target_id);

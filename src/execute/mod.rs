@@ -155,7 +155,6 @@ impl RunReport {
 }
 
 /// Runs plans against one store.
-#[derive(Debug)]
 pub struct Executor<'a> {
     plan: &'a Plan,
     store: &'a Store,
@@ -209,13 +208,12 @@ impl<'a> Executor<'a> {
         let mut expected = expected;
         let (sender, receiver) = mpsc::channel::<Message>();
         std::thread::scope(|scope| {
-            let mut at_work = 0;
             loop {
-                while at_work < self.options.jobs && !self.cancel.is_cancelled() {
+                while scheduler.running() < self.options.jobs && !self.cancel.is_cancelled() {
                     let Some(at) = scheduler.start_next() else { break };
                     let hit = expected.get_mut(at).and_then(Option::take);
                     if let Some(Expected::Hit(result)) = hit {
-                        let outcome = self.linked(at, result);
+                        let outcome = self.linked(at, *result);
                         self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
                         continue;
                     }
@@ -226,23 +224,19 @@ impl<'a> Executor<'a> {
                         // The receiver outlives the scope.
                         let _ = sender.send(Message::Ended(at, outcome));
                     });
-                    match spawned {
-                        Ok(_) => at_work += 1,
-                        Err(source) => {
-                            let error =
-                                StageError::Io { doing: "start a thread for", path: self.name(at).into(), source };
-                            let outcome = StageOutcome::failed(error, None, Duration::ZERO);
-                            self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
-                        }
+                    if let Err(source) = spawned {
+                        let doing = "start a thread for";
+                        let error = StageError::Io { doing, path: self.name(at).into(), source };
+                        let outcome = StageOutcome::failed(error, None, Duration::ZERO);
+                        self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
                     }
                 }
-                if at_work == 0 {
+                if scheduler.running() == 0 {
                     break;
                 }
                 match receiver.recv() {
                     Ok(Message::Event(event)) => on_event(&event),
                     Ok(Message::Ended(at, outcome)) => {
-                        at_work -= 1;
                         self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
                     }
                     Err(_) => break,
@@ -387,19 +381,13 @@ impl<'a> Executor<'a> {
         }
         let cancelled = || self.cancel.is_cancelled();
         let _lock = self.store.lock_key(&key, &cancelled)?;
-        if cancelled() {
-            return Err(StageError::Cancelled);
-        }
         // Another run may have made it while this one waited for the lock.
         if let Some(result) = self.cached(at, &key) {
             return Ok((OutcomeKind::Cached, result));
         }
         let _ = sender.send(Message::Event(RunEvent::StageStarted { stage: self.name(at).into() }));
         for input in &self.plan.stages()[at].inputs {
-            if let crate::plan::InputSource::Stage(stage)
-            | crate::plan::InputSource::StageFile { stage, .. } = input.from
-                && let Some(artifact) = done[stage].get()
-            {
+            if let Some(artifact) = input.from.stage().and_then(|stage| done[stage].get()) {
                 self.store.verify_bytes(artifact)?;
             }
         }
@@ -411,7 +399,7 @@ impl<'a> Executor<'a> {
             return None;
         }
         match self.store.lookup(key) {
-            Lookup::Hit(result) => Some(result),
+            Lookup::Hit(result) => Some(*result),
             Lookup::Miss => None,
             Lookup::Damaged { reason } => {
                 tracing::warn!("{}: the cached result is damaged and not used: {reason}", self.name(at));
@@ -464,8 +452,8 @@ impl<'a> Executor<'a> {
             resolved.fingerprint,
             artifact,
             began.elapsed().as_secs_f64(),
-            self.plan.spec().name.value.clone(),
-            self.name(at).to_owned(),
+            &self.plan.spec().name,
+            self.name(at),
         );
         self.store.record(&result)?;
         Ok(result)

@@ -32,7 +32,6 @@ struct RootInput {
 }
 
 /// Resolves the stages of one plan against one store.
-#[derive(Debug)]
 pub struct Resolver<'a> {
     plan: &'a Plan,
     store: &'a Store,

@@ -17,7 +17,7 @@ enum State {
 
 /// How a stage ended, as far as those that depend on it care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(super) enum Ended {
     /// Its artifact is there.
     Ok,
     /// It is not.
@@ -26,16 +26,16 @@ pub enum Ended {
 
 /// Why a stage will not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Skipped {
+pub(super) struct Skipped {
     /// The stage.
-    pub stage: Index,
+    pub(super) stage: Index,
     /// The stage whose failure is the cause.
-    pub because: Index,
+    pub(super) because: Index,
 }
 
 /// Decides which stage may start.
 #[derive(Debug)]
-pub struct Scheduler {
+pub(super) struct Scheduler {
     states: Vec<State>,
     dependents: Vec<Vec<Index>>,
     /// Ready stages by position in the running order, smallest first.
@@ -48,7 +48,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// `after[i]` are the stages that stage `i` uses; `order` is a topological order of the
     /// stages that take part.
-    pub fn new(after: &[Vec<Index>], order: &[Index], fail_fast: bool) -> Self {
+    pub(super) fn new(after: &[Vec<Index>], order: &[Index], fail_fast: bool) -> Self {
         let mut position = vec![usize::MAX; after.len()];
         for (at, &stage) in order.iter().enumerate() {
             position[stage] = at;
@@ -69,7 +69,7 @@ impl Scheduler {
     }
 
     /// A stage that may start now; the caller must report its end with [`Self::finish`].
-    pub fn start_next(&mut self) -> Option<Index> {
+    pub(super) fn start_next(&mut self) -> Option<Index> {
         while let Some(std::cmp::Reverse((_, stage))) = self.ready.pop() {
             if matches!(self.states[stage], State::Waiting(0)) {
                 self.states[stage] = State::Started;
@@ -82,7 +82,7 @@ impl Scheduler {
 
     /// Reports the end of a started stage; returns the stages that will not start because of it,
     /// each once, in running order.
-    pub fn finish(&mut self, stage: Index, ended: Ended) -> Vec<Skipped> {
+    pub(super) fn finish(&mut self, stage: Index, ended: Ended) -> Vec<Skipped> {
         if self.states[stage] != State::Started {
             return Vec::new();
         }
@@ -118,7 +118,7 @@ impl Scheduler {
     }
 
     /// Takes every stage that has not started out of the run.
-    pub fn skip_waiting(&mut self, because: Index) -> Vec<Skipped> {
+    pub(super) fn skip_waiting(&mut self, because: Index) -> Vec<Skipped> {
         let mut skipped = Vec::new();
         for (stage, state) in self.states.iter_mut().enumerate() {
             if matches!(state, State::Waiting(_)) {
@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     /// How many stages have started and not ended.
-    pub fn running(&self) -> usize {
+    pub(super) fn running(&self) -> usize {
         self.running
     }
 }

@@ -120,7 +120,7 @@ impl StageError {
             Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
             Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
             Self::Gate(_) => FailureClass::Gate,
-            Self::Cancelled => FailureClass::Cancelled,
+            Self::Cancelled | Self::Store(StoreError::Cancelled) => FailureClass::Cancelled,
             _ => FailureClass::Failed,
         }
     }
