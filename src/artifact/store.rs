@@ -265,7 +265,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn use_path(&self) -> PathBuf {
+    fn use_path(&self) -> PathBuf {
         self.root.join("locks/use")
     }
 
@@ -273,8 +273,13 @@ impl Store {
         self.root.join("locks/leases")
     }
 
-    pub(super) fn in_use(&self) -> &UseLock {
-        &self.in_use
+    /// Runs `work` while no other process uses the store.
+    pub(super) fn alone<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.prepare_to_write()?;
+        self.in_use.alone(&self.use_path(), &self.root, work)
     }
 
     pub(super) fn mark_unsynced(&self) {
@@ -301,7 +306,7 @@ impl Store {
 }
 
 /// Hashes a file, again if it changes meanwhile.
-fn read_stamp(path: &Path, flags: OFlags) -> Result<FileStamp, StoreError> {
+pub(super) fn read_stamp(path: &Path, flags: OFlags) -> Result<FileStamp, StoreError> {
     let io = |error| StoreError::io("read", path)(error);
     for _ in 0..ATTEMPTS {
         let started = SystemTime::now();
