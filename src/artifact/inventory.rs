@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::gc::digests_in;
 use super::result::Decoded;
-use super::store::{describe, read_stamp};
+use super::stamp::read_stamp;
+use super::store::describe;
 use super::{Digest, FileEntry, StageResult, Store, StoreError, tree, tree_digest};
 
 /// What the store holds.

@@ -125,7 +125,7 @@ impl Lease {
             .tempfile_in(folder)
             .and_then(|file| file.keep().map_err(Into::into))
             .map_err(StoreError::io("create", folder))?;
-        let text: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
+        let text = digests.iter().map(Digest::to_string).collect::<Vec<_>>().join("\n");
         let write = |doing| StoreError::io(doing, &path);
         file.lock().map_err(write("lock"))?;
         file.write_all(text.as_bytes()).map_err(write("write"))?;

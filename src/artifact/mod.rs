@@ -17,6 +17,7 @@ mod link;
 mod lock;
 mod memo;
 mod result;
+mod stamp;
 mod stat;
 mod stat_db;
 mod store;

@@ -71,7 +71,7 @@ fn young_results_stay_if_asked() {
         age(&t.store.result_path(&result.key), 7200);
     }
     t.store.record(&young).unwrap();
-    let keep_newer_than = Some(Duration::from_secs(3600));
+    let keep_newer_than = Some(Duration::from_hours(1));
     let report = t.store.gc(&[], &GcOptions { keep_newer_than, dry_run: false }).unwrap();
     assert_eq!((report.results.len(), report.kept_objects), (3, 1));
     assert!(is_hit(&t, &young) && !is_hit(&t, &old));
@@ -125,7 +125,7 @@ fn gc_of_a_store_that_does_not_exist_makes_none() {
 #[test]
 fn verify_finds_damage_that_the_stat_database_vouches_for() {
     let t = TestStore::new();
-    let [result, fine, ..] = four(&t);
+    let [result, intact, ..] = four(&t);
     let file = t.object_file(&result.artifact, "f");
     tamper(&file, b"!");
     // As if the disk had changed the byte and the file had settled since.
@@ -136,7 +136,7 @@ fn verify_finds_damage_that_the_stat_database_vouches_for() {
     assert_eq!((report.results, report.objects, report.bytes), (4, 4, 4));
     assert_eq!(report.damaged.len(), 1);
     assert_eq!(report.damaged[0].path, t.store.object_path(&result.artifact.digest));
-    assert!(is_hit(&t, &fine));
+    assert!(is_hit(&t, &intact));
     // The stat record does not vouch any more, once it may be corrected.
     t.store.stats.put(stat, Digest::of(b"!"));
     damage(&t.store.lookup(&result.key));

@@ -1,60 +1,11 @@
-use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::child::{spawn, wait_for};
 use super::*;
 
-/// Tells a process started from this test binary what to do.
-const TASK: &str = "TRT_PIPELINE_STORE_TEST";
-
-/// Runs [`child`] in a process of its own.
-fn spawn(task: &str, root: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "artifact::tests::concurrency::child", "--nocapture"])
-        .env(TASK, format!("{task}:{}", root.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits until the child says a word.
-fn wait_for(child: &mut Child, word: &str) {
-    use std::io::BufRead;
-    let output = std::io::BufReader::new(child.stdout.as_mut().unwrap());
-    assert!(output.lines().any(|line| line.unwrap().contains(word)));
-}
-
-fn says(word: &str) {
-    use std::io::Write;
-    println!("\n{word}");
-    std::io::stdout().flush().unwrap();
-}
-
-/// Not a test of its own: what the processes of the other tests do.
-#[test]
-fn child() {
-    let Ok(task) = std::env::var(TASK) else { return };
-    let (task, root) = task.split_once(':').unwrap();
-    let store = Store::open(root.into());
-    let key = fingerprint(1).key();
-    match task {
-        "build" => drop(build_once(&store)),
-        "hold" => {
-            let _lock = store.lock_key(&key, &|| false).unwrap();
-            let _lease = store.lease(&[key]).unwrap();
-            let scratch = store.scratch().unwrap();
-            fs::write(scratch.path().join("half"), b"written").unwrap();
-            says("held");
-            // Until killed.
-            std::io::stdin().read_line(&mut String::new()).unwrap();
-        }
-        other => panic!("unknown task {other}"),
-    }
-}
-
 /// What an executor does for one stage; the number of builds is in a file beside the store.
-fn build_once(store: &Store) -> StageResult {
+pub(super) fn build_once(store: &Store) -> StageResult {
     let fingerprint = fingerprint(1);
     let key = fingerprint.key();
     let lock = store.lock_key(&key, &|| false).unwrap();
@@ -163,7 +114,7 @@ fn concurrent_commits_of_equal_artifacts_all_succeed() {
             scope.spawn(move || {
                 let store = t.reopened();
                 let scratch = store.scratch().unwrap();
-                fill(scratch.path(), &[("f", b"same"), ("d/g", &[0; 200_000])]);
+                fill(scratch.path(), &[("f", b"same"), ("d/g", &vec![0; 200_000])]);
                 start.wait();
                 let artifact = store.commit(scratch.path(), ArtifactKind::Files).unwrap();
                 let build = t.path("build");

@@ -82,13 +82,3 @@ fn a_failed_commit_stores_nothing_and_leaves_no_scratch() {
     drop(scratch);
     assert_eq!(fs::read_dir(t.store.root().join("tmp")).unwrap().count(), 0);
 }
-
-/// Everything that writes, on a device that is full. `/dev/full` stands for the disk in what can
-/// be tested without mounting one.
-#[test]
-fn a_full_disk_is_reported_as_such() {
-    use std::io::Write;
-    let error = File::options().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
-    let error = StoreError::io("write", Path::new("x"))(error);
-    assert!(error.help().unwrap().contains("free some space"));
-}

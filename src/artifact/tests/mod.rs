@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
+mod child;
 mod collection;
 mod concurrency;
 mod faults;
 mod inputs;
+mod mounts;
 mod objects;
 mod stat_records;
 
