@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::store::{open, stamp_open};
+use super::stamp::{open, stamp_open};
 use super::{Artifact, ArtifactKind, FileEntry, Store, StoreError, tree, tree_digest};
 
 /// A folder of one's own inside the store, removed on drop. One that a killed process left behind

@@ -50,17 +50,13 @@ impl Store {
         if let Some(target) = targets.get(build_dir) {
             return Ok(target.clone());
         }
-        self.prepare_to_write_links(build_dir)?;
+        fs::create_dir_all(build_dir).map_err(StoreError::io("create", build_dir))?;
         let real = |path: &Path| path.canonicalize().map_err(StoreError::io("read", path));
         let from = real(build_dir)?;
         let to = real(self.root())?.join("objects");
         let target = relative(&from, &to).unwrap_or(to);
         targets.insert(build_dir.to_owned(), target.clone());
         Ok(target)
-    }
-
-    fn prepare_to_write_links(&self, build_dir: &Path) -> Result<(), StoreError> {
-        fs::create_dir_all(build_dir).map_err(StoreError::io("create", build_dir))
     }
 }
 

@@ -114,7 +114,9 @@ impl UseLock {
 /// Keeps the artifacts that a running server uses from being removed, until dropped or until the
 /// process ends.
 #[derive(Debug)]
-pub struct Lease(KeyLock);
+pub struct Lease {
+    _lock: KeyLock,
+}
 
 impl Lease {
     pub(crate) fn new(folder: &Path, digests: &[Digest]) -> Result<Self, StoreError> {
@@ -123,11 +125,11 @@ impl Lease {
             .tempfile_in(folder)
             .and_then(|file| file.keep().map_err(Into::into))
             .map_err(StoreError::io("create", folder))?;
-        let text: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
+        let text = digests.iter().map(Digest::to_string).collect::<Vec<_>>().join("\n");
         let write = |doing| StoreError::io(doing, &path);
         file.lock().map_err(write("lock"))?;
         file.write_all(text.as_bytes()).map_err(write("write"))?;
-        Ok(Self(KeyLock { file, path }))
+        Ok(Self { _lock: KeyLock { file, path } })
     }
 
     /// The text of every lease that is held. Leases of ended processes are removed if `clean`.

@@ -51,12 +51,12 @@ pub(crate) struct StatDb {
 
 impl StatDb {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            table: OnceLock::new(),
-            today: day_of(SystemTime::now()),
-            pending: Mutex::default(),
-        }
+        Self::at(path, SystemTime::now())
+    }
+
+    /// As [`new`](Self::new), at another time.
+    pub(crate) fn at(path: PathBuf, now: SystemTime) -> Self {
+        Self { path, table: OnceLock::new(), today: day_of(now), pending: Mutex::default() }
     }
 
     /// The content digest on record for exactly this stat.

@@ -1,15 +1,13 @@
 //! [`Store`]: artifacts on disk, named by content, and the results that refer to them.
 //!
-//! Owns the layout of the store's folder and the reading side: hashing through the stat database
-//! and checking what is stored. Writing artifacts is in `commit`, removal in `gc`.
+//! Owns the layout of the store's folder and the checking of what is stored. Hashing is in
+//! `stamp` and `input`, writing artifacts in `commit`, removal in `gc`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
@@ -17,13 +15,7 @@ use super::lock::UseLock;
 use super::result::Decoded;
 use super::stat::is_executable;
 use super::stat_db::{StatDb, replace_file};
-use super::{
-    Artifact, Digest, FileEntry, FileStamp, Fingerprint, FileStat, KeyLock, Lease, StageResult, StoreError,
-    hash, tree,
-};
-
-/// Times a file that changes under the hash is tried again.
-const ATTEMPTS: u32 = 3;
+use super::{Artifact, Digest, FileEntry, Fingerprint, KeyLock, Lease, StageResult, StoreError, tree};
 
 /// Artifacts on disk, named by content, and the results that refer to them.
 ///
@@ -86,39 +78,6 @@ impl Store {
         let mut path = self.root.join("results");
         path.push(format!("{key}.json"));
         path
-    }
-
-    /// The digest of a regular file; symbolic links are followed. A file that the stat database
-    /// vouches for is not read.
-    ///
-    /// # Errors
-    /// The file cannot be read, is no regular file, or kept changing.
-    pub fn hash_file(&self, path: &Path) -> Result<FileStamp, StoreError> {
-        let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
-        self.stamp(path, &metadata, OFlags::empty())
-    }
-
-    /// The digest of what `metadata` was read from. `flags` go into the opening.
-    pub(super) fn stamp(
-        &self,
-        path: &Path,
-        metadata: &fs::Metadata,
-        flags: OFlags,
-    ) -> Result<FileStamp, StoreError> {
-        if !metadata.is_file() {
-            let what = tree::describe(metadata.file_type());
-            return Err(StoreError::NotRegular { path: path.to_owned(), what });
-        }
-        let stat = FileStat::of(metadata);
-        if let Some(digest) = self.stats.get(&stat) {
-            let executable = is_executable(metadata);
-            return Ok(FileStamp { digest, size: stat.size, executable, stat, settled: true });
-        }
-        let stamp = read_stamp(path, flags)?;
-        if stamp.settled {
-            self.stats.put(stamp.stat, stamp.digest);
-        }
-        Ok(stamp)
     }
 
     /// What is stored for a key. Files are believed by their stat record and hashed where that
@@ -274,7 +233,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn use_path(&self) -> PathBuf {
+    fn use_path(&self) -> PathBuf {
         self.root.join("locks/use")
     }
 
@@ -282,8 +241,13 @@ impl Store {
         self.root.join("locks/leases")
     }
 
-    pub(super) fn in_use(&self) -> &UseLock {
-        &self.in_use
+    /// Runs `work` while no other process uses the store.
+    pub(super) fn alone<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.prepare_to_write()?;
+        self.in_use.alone(&self.use_path(), &self.root, work)
     }
 
     pub(super) fn mark_unsynced(&self) {
@@ -307,50 +271,6 @@ impl Store {
         let _ = self.laid_out.set(());
         Ok(())
     }
-}
-
-/// Hashes a file, again if it changes meanwhile.
-fn read_stamp(path: &Path, flags: OFlags) -> Result<FileStamp, StoreError> {
-    let io = |error| StoreError::io("read", path)(error);
-    for _ in 0..ATTEMPTS {
-        let started = SystemTime::now();
-        let file = open(path, flags).map_err(io)?;
-        if let Some(stamp) = stamp_open(path, &file, started)? {
-            return Ok(stamp);
-        }
-    }
-    Err(StoreError::Changing { path: path.to_owned() })
-}
-
-/// Opens a file for hashing. A pipe put in a file's place must not block the opening.
-pub(super) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
-    File::options().read(true).custom_flags(flags).open(path)
-}
-
-/// Hashes an open file; `None` if it changed meanwhile.
-pub(super) fn stamp_open(
-    path: &Path,
-    file: &File,
-    started: SystemTime,
-) -> Result<Option<FileStamp>, StoreError> {
-    let io = |error| StoreError::io("read", path)(error);
-    let before = file.metadata().map_err(io)?;
-    if !before.is_file() {
-        let what = tree::describe(before.file_type());
-        return Err(StoreError::NotRegular { path: path.to_owned(), what });
-    }
-    let digest = match hash::hash_file(file, before.len()) {
-        Ok(hash) => Digest::from(hash),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(io(error)),
-    };
-    let after = file.metadata().map_err(io)?;
-    let stat = FileStat::of(&before);
-    let executable = is_executable(&before);
-    let settled = stat.settled_at(started);
-    let stamp = FileStamp { digest, size: stat.size, executable, stat, settled };
-    Ok((FileStat::of(&after) == stat).then_some(stamp))
 }
 
 /// An error and its causes in one line.

@@ -93,6 +93,21 @@ fn make_folders_writable(root: &Path) {
     }
 }
 
+/// Bytes of a file or of all files in a tree, as far as it can be read.
+pub(crate) fn size(root: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut open = vec![root.to_owned()];
+    while let Some(path) = open.pop() {
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
+        } else {
+            bytes += metadata.len();
+        }
+    }
+    bytes
+}
+
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

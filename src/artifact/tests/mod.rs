@@ -7,8 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
+mod child;
+mod collection;
+mod concurrency;
+mod faults;
 mod inputs;
+mod mounts;
 mod objects;
+mod stat_records;
 
 /// A store in a folder of its own, gone with it.
 struct TestStore {

@@ -54,10 +54,12 @@ fn stored_files_and_folders_are_read_only() {
     assert!(!root.join("empty").exists());
 }
 
+type Make<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn links_pipes_and_hard_links_are_refused_and_nothing_is_stored() {
     let t = TestStore::new();
-    let make: [(&str, &dyn Fn(&Path)); 3] = [
+    let make: [(&str, Make); 3] = [
         ("a symbolic link", &|at| symlink("/etc/hostname", at).unwrap()),
         ("a pipe", &|at| {
             rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, 0o600.into(), 0)
