@@ -1,5 +1,6 @@
 //! ONNX models: load, check, rewrite, save.
 
+pub mod operators;
 pub mod proto;
 
 /// Why a model is not what it should be.
