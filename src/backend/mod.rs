@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tensor::{Shape, TensorSpec};
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod cpu;
 
 /// Every backend of this build.
