@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::{ArtifactKind, Digest};
 use crate::source::Span;
-use crate::tensor::TensorSpec;
 
 mod cancel;
 pub mod command;
+pub mod convert;
 mod error;
 mod reference;
 pub mod validate;
 
+pub use crate::onnx::ModelSignature;
 pub use cancel::{CancelGuard, CancelToken};
 pub use error::{FailureClass, StageError};
 pub use reference::{FileKind, FileRef, FromRef, Reference};
@@ -90,15 +91,6 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
-}
-
-/// Inputs and outputs of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelSignature {
-    /// Inputs that must be fed, in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs, in the model's order.
-    pub outputs: Vec<TensorSpec>,
 }
 
 /// Receives what a running stage has to tell.
