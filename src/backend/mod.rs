@@ -44,6 +44,16 @@ pub struct ShapeRange {
     pub max: Shape,
 }
 
+impl ShapeRange {
+    /// Whether a shape lies in the range on every axis.
+    pub fn contains(&self, shape: &Shape) -> bool {
+        let ends = self.min.0.iter().zip(&self.max.0);
+        self.min.rank() == shape.rank()
+            && self.max.rank() == shape.rank()
+            && ends.zip(&shape.0).all(|((low, high), extent)| (low..=high).contains(&extent))
+    }
+}
+
 /// An optimization profile: a shape range per input.
 pub type Profile = BTreeMap<String, ShapeRange>;
 

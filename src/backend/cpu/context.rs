@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tract_onnx::prelude::{IntoTValue as _, TValue, TVec, TypedSimpleState};
 
-use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes};
+use crate::backend::{BackendError, Engine as _, ExecutionContext, Profile, RunTimes};
 use crate::tensor::{AlignedBytes, Dim, Shape, TensorSpec};
 
 use super::contain::contained;
@@ -60,7 +60,26 @@ impl CpuContext {
             }
             shapes.push(staging.shape.clone());
         }
-        Ok(shapes)
+        self.one_profile(&shapes).map(|()| shapes)
+    }
+
+    /// Fails where no profile takes all shapes together.
+    fn one_profile(&self, shapes: &[Shape]) -> Result<(), BackendError> {
+        let inputs = || self.engine.inputs().iter().zip(shapes);
+        let takes = |profile: &Profile| {
+            inputs().all(|(spec, shape)| {
+                profile.get(&spec.name).is_none_or(|range| range.contains(shape))
+            })
+        };
+        let profiles = self.engine.profiles();
+        if profiles.is_empty() || profiles.iter().any(takes) {
+            return Ok(());
+        }
+        let shapes: Vec<String> =
+            inputs().map(|(spec, shape)| format!("{} {shape}", spec.name)).collect();
+        Err(BackendError::Run {
+            reason: format!("no profile takes these shapes together: {}", shapes.join(", ")),
+        })
     }
 
     fn stage_inputs(&self) -> Result<TVec<TValue>, BackendError> {
@@ -108,6 +127,24 @@ impl CpuContext {
     }
 }
 
+/// Fails where every profile has a range for this input and none of them takes the shape.
+fn in_some_profile(
+    profiles: &[Profile],
+    spec: &TensorSpec,
+    shape: &Shape,
+) -> Result<(), BackendError> {
+    let ranges: Option<Vec<_>> = profiles.iter().map(|profile| profile.get(&spec.name)).collect();
+    match ranges {
+        Some(ranges) if !ranges.is_empty() && !ranges.iter().any(|r| r.contains(shape)) => {
+            let ranges: Vec<String> =
+                ranges.iter().map(|range| format!("{} to {}", range.min, range.max)).collect();
+            let reason = format!("the engine was built for {}", ranges.join(", or "));
+            Err(misfit(spec, shape, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn misfit(spec: &TensorSpec, shape: &Shape, reason: impl Into<String>) -> BackendError {
     BackendError::Input { input: spec.name.clone(), shape: shape.clone(), reason: reason.into() }
 }
@@ -125,6 +162,7 @@ impl ExecutionContext for CpuContext {
         if !spec.accepts(shape) {
             return Err(misfit(spec, shape, format!("the model takes {}", spec.dims_text())));
         }
+        in_some_profile(self.engine.profiles(), spec, shape)?;
         let bytes = shape
             .checked_bytes(spec.dtype)
             .filter(|&bytes| {
