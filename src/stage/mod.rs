@@ -15,14 +15,16 @@ use serde_json::json;
 
 use crate::artifact::{ArtifactKind, Digest};
 use crate::source::{Span, Spanned};
-use crate::tensor::TensorSpec;
 
+pub mod build;
 mod cancel;
 pub mod command;
+pub mod convert;
 mod error;
 mod reference;
 pub mod validate;
 
+pub use crate::onnx::ModelSignature;
 pub use cancel::{CancelGuard, CancelToken};
 pub use error::{FailureClass, StageError};
 pub use reference::{FileKind, FileRef, FromRef, Reference};
@@ -151,15 +153,6 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
-}
-
-/// Inputs and outputs of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelSignature {
-    /// Inputs that must be fed, in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs, in the model's order.
-    pub outputs: Vec<TensorSpec>,
 }
 
 /// Receives what a running stage has to tell.
