@@ -15,7 +15,9 @@ use super::lock::UseLock;
 use super::result::Decoded;
 use super::stat::is_executable;
 use super::stat_db::{StatDb, replace_file};
-use super::{Artifact, Digest, FileEntry, Fingerprint, KeyLock, Lease, StageResult, StoreError, tree};
+use super::{
+    Artifact, Digest, FileEntry, Fingerprint, KeyLock, Lease, StageResult, StoreError, tree,
+};
 
 /// Artifacts on disk, named by content, and the results that refer to them.
 ///

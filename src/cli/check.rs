@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::onnx::{self, OnnxError};
+use crate::onnx::{self, Model, OnnxError};
 use crate::plan::{Plan, StageIndex};
 use crate::source::Span;
 use crate::spec::{InvalidSpec, SpecError};
@@ -42,8 +42,9 @@ pub(super) fn check_models(
     let mut unreadable = Vec::new();
     for &at in stages {
         let Some((path, span)) = plan.root_model(at) else { continue };
-        let signature =
-            signatures.entry(path.to_owned()).or_insert_with(|| onnx::read_signature(path));
+        let signature = signatures
+            .entry(path.to_owned())
+            .or_insert_with(|| Model::load(&onnx::locate(path)?)?.signature());
         match signature {
             Ok(signature) => errors.extend(plan.check(at, Some(signature))),
             Err(error) if strict && !unreadable.contains(&path.to_owned()) => {

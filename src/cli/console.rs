@@ -113,7 +113,8 @@ impl Console {
         self.flush();
         match self.out.borrow_mut().failed.take() {
             Some(error) if status == ExitStatus::OK => {
-                let _ = writeln!(io::stderr(), "error: failed to write to standard output: {error}");
+                let _ =
+                    writeln!(io::stderr(), "error: failed to write to standard output: {error}");
                 ExitStatus::FAILED
             }
             _ => status,

@@ -42,8 +42,10 @@ impl ExitStatus {
 /// Takes a trained model to a gated inference endpoint, as one YAML file describes it.
 #[derive(Debug, Parser)]
 #[command(name = "trt-pipeline", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 ok, 1 a stage failed, 2 spec or usage error, 3 a backend or \
-tool is not available here, 4 a validation gate failed, 130 interrupted.")]
+#[command(
+    after_help = "Exit status: 0 ok, 1 a stage failed, 2 spec or usage error, 3 a backend or \
+tool is not available here, 4 a validation gate failed, 130 interrupted."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,

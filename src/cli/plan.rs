@@ -73,7 +73,9 @@ fn table(plan: &Plan, told: &[Expectation], explain: bool) -> String {
         if explain {
             for change in &line.because {
                 let show = |value: &Option<String>| match value {
-                    Some(text) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                    Some(text)
+                        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) =>
+                    {
                         format!("{}..", &text[..12])
                     }
                     Some(text) => text.clone(),

@@ -78,10 +78,14 @@ impl<'a> Reporter<'a> {
                     self.print(&line);
                 }
             }
-            RunEvent::RunFinished { cached, built, failed, skipped, cancelled, seconds, .. } => {
+            RunEvent::RunFinished {
+                cached, built, failed, skipped, cancelled, seconds, ..
+            } => {
                 let total = cached + built + failed + skipped + cancelled;
                 let mut text = format!("{total} stages: {cached} cached, {built} built");
-                for (count, word) in [(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled")] {
+                for (count, word) in
+                    [(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled")]
+                {
                     if *count > 0 {
                         let _ = write!(text, ", {count} {word}");
                     }
@@ -101,7 +105,13 @@ impl<'a> Reporter<'a> {
         self.console.flush();
     }
 
-    fn line(&self, stage: &str, outcome: OutcomeKind, seconds: f64, reason: Option<&str>) -> String {
+    fn line(
+        &self,
+        stage: &str,
+        outcome: OutcomeKind,
+        seconds: f64,
+        reason: Option<&str>,
+    ) -> String {
         let width = self.width;
         let kind = self.kinds.get(stage).copied().unwrap_or_default();
         let (start, end) = match (self.colour, outcome) {

@@ -57,10 +57,15 @@ impl RunArgs {
         } else if self.force.is_empty() {
             Force::None
         } else {
-            Force::Stages(find_all(plan, &self.force, console)?.into_iter().collect::<BTreeSet<_>>())
+            Force::Stages(
+                find_all(plan, &self.force, console)?.into_iter().collect::<BTreeSet<_>>(),
+            )
         };
         Ok(RunOptions {
-            jobs: self.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get),
+            jobs: self
+                .jobs
+                .or_else(|| std::thread::available_parallelism().ok())
+                .map_or(1, NonZeroUsize::get),
             fail_fast: self.fail_fast,
             force,
             locked: self.locked,
@@ -70,12 +75,20 @@ impl RunArgs {
     }
 }
 
-fn find_all(plan: &Plan, names: &[String], console: &Console) -> Result<Vec<StageIndex>, ExitStatus> {
+fn find_all(
+    plan: &Plan,
+    names: &[String],
+    console: &Console,
+) -> Result<Vec<StageIndex>, ExitStatus> {
     let find = |name: &String| {
         plan.find(name).ok_or_else(|| {
             let known = plan.stages().iter().map(|stage| stage.name.as_str());
             let help = did_you_mean(name, known, "stages");
-            console.error("run::unknown_stage", &format!("there is no stage `{name}`"), Some(&help));
+            console.error(
+                "run::unknown_stage",
+                &format!("there is no stage `{name}`"),
+                Some(&help),
+            );
             ExitStatus::USAGE
         })
     };

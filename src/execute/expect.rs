@@ -82,7 +82,8 @@ impl Executor<'_> {
         expected: &Expected,
         earlier: &std::collections::HashMap<String, Digest>,
     ) -> Expectation {
-        let plain = |will, key, reason| Expectation { stage: at, will, key, because: Vec::new(), reason };
+        let plain =
+            |will, key, reason| Expectation { stage: at, will, key, because: Vec::new(), reason };
         match expected {
             Expected::Hit(result) => plain(Will::Hit, Some(result.key), None),
             Expected::Unknown => {

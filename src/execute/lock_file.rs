@@ -94,8 +94,7 @@ impl LockFile {
     /// Reads the text of a lock file.
     pub fn parse(path: &Path, text: &str) -> Result<Self, LockFileError> {
         let damaged = |reason| LockFileError::Damaged { path: path.to_owned(), reason };
-        let lock: Self =
-            serde_yaml::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        let lock: Self = serde_yaml::from_str(text).map_err(|error| damaged(error.to_string()))?;
         match lock.version {
             1 => Ok(lock),
             other => Err(damaged(format!("version {other} is unknown, this build knows 1"))),

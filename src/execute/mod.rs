@@ -254,8 +254,7 @@ impl<'a> Executor<'a> {
         if let Err(error) = self.store.flush() {
             tracing::warn!("{error}");
         }
-        let lock_error =
-            if self.options.locked { None } else { self.update_lock(&outcomes).err() };
+        let lock_error = if self.options.locked { None } else { self.update_lock(&outcomes).err() };
         let report = RunReport { outcomes, took: began.elapsed(), interrupted, lock_error };
         on_event(&RunEvent::RunFinished {
             cached: report.count(OutcomeKind::Cached),
@@ -289,9 +288,7 @@ impl<'a> Executor<'a> {
 
     /// A missing link is an inconvenience, not a failure.
     fn link(&self, at: StageIndex, artifact: &Artifact) {
-        if let Err(error) =
-            self.store.link(&self.options.links, self.name(at), &artifact.digest)
-        {
+        if let Err(error) = self.store.link(&self.options.links, self.name(at), &artifact.digest) {
             tracing::warn!("{error}");
         }
     }
@@ -402,7 +399,10 @@ impl<'a> Executor<'a> {
             Lookup::Hit(result) => Some(*result),
             Lookup::Miss => None,
             Lookup::Damaged { reason } => {
-                tracing::warn!("{}: the cached result is damaged and not used: {reason}", self.name(at));
+                tracing::warn!(
+                    "{}: the cached result is damaged and not used: {reason}",
+                    self.name(at)
+                );
                 None
             }
         }

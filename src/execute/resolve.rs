@@ -231,11 +231,7 @@ fn read_root(store: &Store, input: &PlannedInput) -> Option<Result<RootInput, Ar
 
 /// The weights of an ONNX file may be in files beside it; they are part of its content. Which
 /// files that are follows from the model's bytes, so it is remembered by their digest.
-fn add_external_data(
-    store: &Store,
-    model: &Path,
-    root: &mut RootInput,
-) -> Result<(), StoreError> {
+fn add_external_data(store: &Store, model: &Path, root: &mut RootInput) -> Result<(), StoreError> {
     const MEMO: &str = "external-data";
     let remembered = store.memo_get(MEMO, &root.digest);
     let names: Vec<String> = match remembered.and_then(|value| serde_json::from_value(value).ok()) {

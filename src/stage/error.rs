@@ -114,6 +114,25 @@ impl StageError {
         move |source| Self::Io { doing, path, source }
     }
 
+    /// Stable identifier of the sort of failure.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Onnx(_) => "stage::model",
+            Self::Backend(_) => "stage::backend",
+            Self::Data(_) => "stage::data",
+            Self::Command(_) => "stage::command",
+            Self::Gate(_) => "stage::gate",
+            Self::Setting { .. } => "stage::setting",
+            Self::Io { .. } => "stage::io",
+            Self::Input { .. } => "stage::input",
+            Self::InputChanged { .. } => "stage::input_changed",
+            Self::Store(_) => "stage::cache",
+            Self::Locked { .. } => "stage::locked",
+            Self::NoSuchInput { .. } | Self::Panicked(_) => "stage::internal",
+            Self::Cancelled => "stage::cancelled",
+        }
+    }
+
     /// How the failure counts for the exit status.
     pub fn class(&self) -> FailureClass {
         match self {
@@ -147,9 +166,9 @@ impl StageError {
             Self::Input { source, .. } => source.help(),
             Self::Store(error) => error.help(),
             Self::InputChanged { .. } => Some("run again once nothing writes to it".into()),
-            Self::Locked { .. } => Some(
-                "if the change is meant, run without --locked and commit the lock file".into(),
-            ),
+            Self::Locked { .. } => {
+                Some("if the change is meant, run without --locked and commit the lock file".into())
+            }
             _ => None,
         }
     }
