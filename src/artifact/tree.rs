@@ -112,7 +112,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    fs::File::open(folder).and_then(|file| file.sync_all()).map_err(StoreError::io("write", folder))
+/// Makes the content of a file or the names in a folder durable.
+pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("write", path))
 }
