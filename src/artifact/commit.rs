@@ -79,7 +79,7 @@ impl Store {
         }
         let artifact = Artifact { kind, digest: tree_digest(&files), files };
         self.move_in(dir, &artifact)?;
-        self.mark_unsynced();
+        self.sync_later(self.object_path(&artifact.digest));
         Ok(artifact)
     }
 
