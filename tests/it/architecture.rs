@@ -81,7 +81,9 @@ fn unsafe_code_stays_behind_its_fence() {
         if path.extension().is_some_and(|extension| extension == "rs") && !fenced {
             let text = std::fs::read_to_string(&path).unwrap();
             let found = text.lines().any(|line| {
-                !line.trim_start().starts_with("//") && line.contains("unsafe ") && !line.contains('"')
+                !line.trim_start().starts_with("//")
+                    && line.contains("unsafe ")
+                    && !line.contains('"')
             });
             assert!(!found, "{name} has unsafe code outside the fence");
         }

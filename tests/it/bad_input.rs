@@ -51,7 +51,10 @@ fn a_duplicate_key_shows_both_places() {
 
 #[test]
 fn unknown_keys_are_refused_with_a_suggestion() {
-    spec_refused("unknown_top_key", "version: 1\nstage: {}\nstages: { a: { command: { run: [x] } } }\n");
+    spec_refused(
+        "unknown_top_key",
+        "version: 1\nstage: {}\nstages: { a: { command: { run: [x] } } }\n",
+    );
     spec_refused("unknown_kind", &stages("  a: { convrt: { model: x.onnx } }\n"));
     spec_refused("unknown_field", &stages("  a: { convert: { modle: x.onnx } }\n"));
 }
@@ -79,7 +82,10 @@ fn errors_of_several_stages_are_shown_together() {
 
 #[test]
 fn unknown_references_and_cycles_are_refused() {
-    spec_refused("unknown_from", &stages("  onnx: { command: { run: [sh] } }\n  e: { build: { from: onxx } }\n"));
+    spec_refused(
+        "unknown_from",
+        &stages("  onnx: { command: { run: [sh] } }\n  e: { build: { from: onxx } }\n"),
+    );
     spec_refused("self_cycle", &stages("  a: { command: { run: [sh] }, needs: [a] }\n"));
     spec_refused(
         "three_cycle",
@@ -117,7 +123,10 @@ fn variables_are_checked() {
         &stages("  a: { command: { run: [\"${env.SURELY_NOT_SET_ANYWHERE}\"] } }\n"),
     );
     spec_refused("unclosed_placeholder", &stages("  a: { command: { run: [\"${oops\"] } }\n"));
-    spec_refused("reserved_variable", "version: 1\nvars: { env: 3 }\nstages: { a: { command: { run: [sh] } } }\n");
+    spec_refused(
+        "reserved_variable",
+        "version: 1\nvars: { env: 3 }\nstages: { a: { command: { run: [sh] } } }\n",
+    );
     spec_refused(
         "placeholder_in_vars",
         "version: 1\nvars: { a: 1, b: \"${a}\" }\nstages: { a: { command: { run: [sh] } } }\n",

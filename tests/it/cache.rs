@@ -73,7 +73,10 @@ fn a_file_rewritten_within_the_clock_tick_of_its_hashing_is_seen() {
         fs::write(&path, format!("hell{}\n", char::from(b'a' + round))).unwrap();
         let file = fs::File::options().append(true).open(&path).unwrap();
         file.set_modified(before.modified().unwrap()).unwrap();
-        assert_eq!(outcomes(&project, &[]), if round == 0 { "a built, b built" } else { "a built, b cached" });
+        assert_eq!(
+            outcomes(&project, &[]),
+            if round == 0 { "a built, b built" } else { "a built, b cached" }
+        );
         assert_eq!(project.read("build/chain/a/copy.txt"), project.read("in.txt"));
     }
 }
@@ -147,7 +150,11 @@ stages:
       run: [cp, \"${inputs.x}\", \"${outputs.y}\"]
 ";
     project.write("p.yaml", other);
-    assert_eq!(outcomes(&project, &[]), "a cached, b cached", "defaults written out change nothing");
+    assert_eq!(
+        outcomes(&project, &[]),
+        "a cached, b cached",
+        "defaults written out change nothing"
+    );
 }
 
 #[test]
@@ -189,7 +196,9 @@ fn force_runs_what_it_names() {
 
 #[test]
 fn external_data_of_a_model_is_part_of_its_content() {
-    let project = Project::with_spec("version: 1\nstages: { onnx: { convert: { model: m/external.onnx } } }\n");
+    let project = Project::with_spec(
+        "version: 1\nstages: { onnx: { convert: { model: m/external.onnx } } }\n",
+    );
     project.copy(&fixture("onnx/external.onnx"), "m/external.onnx");
     project.copy(&fixture("onnx/external.data"), "m/external.data");
     assert_eq!(outcomes(&project, &[]), "onnx built");

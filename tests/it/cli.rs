@@ -119,7 +119,9 @@ stages:
 
 #[test]
 fn a_missing_program_is_exit_3() {
-    let project = Project::with_spec("version: 1\nstages: { a: { command: { run: [no-such-tool-here] } } }\n");
+    let project = Project::with_spec(
+        "version: 1\nstages: { a: { command: { run: [no-such-tool-here] } } }\n",
+    );
     let ran = project.trt(&["run", "p.yaml"]);
     with_filters(|| insta::assert_snapshot!("missing_program", ran.seen()));
     assert_eq!(ran.status, 3);

@@ -58,7 +58,8 @@ fn a_run_killed_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let wait = Duration::from_nanos(next(&mut seed) % u64::try_from(whole.as_nanos()).unwrap());
+            let wait =
+                Duration::from_nanos(next(&mut seed) % u64::try_from(whole.as_nanos()).unwrap());
             std::thread::sleep(wait);
             let _ = child.kill();
             killed += usize::from(child.wait().unwrap().signal() == Some(9));

@@ -67,7 +67,10 @@ impl Project {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trt-pipeline"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null());
-        command.env_remove("TRT_PIPELINE_CACHE").env_remove("NO_COLOR").env_remove("RUST_BACKTRACE");
+        command
+            .env_remove("TRT_PIPELINE_CACHE")
+            .env_remove("NO_COLOR")
+            .env_remove("RUST_BACKTRACE");
         command
     }
 
