@@ -9,6 +9,7 @@ mod external;
 mod file_type;
 mod model;
 pub mod operators;
+pub mod passes;
 pub mod proto;
 mod save;
 mod scan;
