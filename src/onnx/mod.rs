@@ -16,6 +16,8 @@ mod scan;
 mod signature;
 mod summary;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use check::{Defect, NodeName};

@@ -15,6 +15,7 @@ mod cancel;
 pub mod command;
 pub mod convert;
 mod error;
+pub mod optimize;
 mod reference;
 pub mod validate;
 

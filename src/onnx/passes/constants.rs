@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
-use crate::onnx::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype, from_tensor};
 use crate::onnx::{operators, walk};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorSpec};
 
-use super::growth;
+use super::foldable;
 use super::names::Uses;
 use super::{Evaluator, Pass};
 
@@ -85,7 +86,7 @@ impl Folder<'_> {
             })
             .collect::<Option<_>>()?;
         let dtypes = inputs.iter().flatten().map(|tensor| dtype(tensor.data_type()));
-        if !growth::is_foldable(node.op_type(), dtypes) {
+        if !foldable::is_foldable(node.op_type(), dtypes) {
             return None;
         }
         let size = inputs
@@ -93,7 +94,7 @@ impl Folder<'_> {
             .flatten()
             .try_fold(0_u64, |sum, tensor| sum.checked_add(byte_size(tensor)?))?;
         let allowed = size.saturating_mul(GROWTH).max(SMALL);
-        if growth::largest_result(self.model, node, &inputs)? > allowed {
+        if foldable::largest_result(self.model, node, &inputs)? > allowed {
             return None;
         }
         let results = self.evaluate(node, &inputs)?;
@@ -115,10 +116,9 @@ impl Folder<'_> {
                 initializer.push(self.model.embedded(tensor).ok()?);
             }
         }
-        let output = |name: &String| ValueInfoProto {
-            name: Some(name.clone()),
-            ..ValueInfoProto::default()
-        };
+        let dtype = dtype(foldable::result_type(node, inputs)?)?;
+        let output =
+            |name: &String| value_info(&TensorSpec { name: name.clone(), dtype, dims: None });
         let graph = GraphProto {
             name: Some("constant".into()),
             output: node.output.iter().map(output).collect(),
@@ -126,14 +126,16 @@ impl Folder<'_> {
             initializer,
             ..GraphProto::default()
         };
-        let header = crate::onnx::proto::ModelProto {
+        let header = ModelProto {
             ir_version: self.model.header.ir_version,
             opset_import: self.model.header.opset_import.clone(),
             ..Default::default()
         };
-        let results =
-            self.evaluator.evaluate(&Model::new(header, graph, self.model.path())).ok()?;
-        (results.len() == node.output.len()).then_some(results)
+        let model = Model::new(header, graph, self.model.path());
+        let results = self.evaluator.evaluate(&model).ok()?;
+        let fits = results.len() == node.output.len()
+            && results.iter().all(|result| result.dtype() == dtype);
+        fits.then_some(results)
     }
 }
 

@@ -16,7 +16,7 @@ mod batch_norm;
 mod constants;
 mod dead_nodes;
 mod duplicates;
-mod growth;
+mod foldable;
 mod identities;
 mod names;
 mod shapes;

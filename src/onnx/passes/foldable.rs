@@ -1,7 +1,8 @@
-//! Which operators may be computed ahead, and how large their results can get: known before
-//! anything is computed, so that a small model cannot demand a huge constant.
+//! Which operators may be computed ahead, of which type their results are, and how large those can
+//! get: known before anything is computed, so that a small model cannot demand a huge constant.
 
 use crate::onnx::model::Model;
+use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::tensors::elements;
 use crate::tensor::DType;
@@ -189,6 +190,25 @@ pub(super) fn largest_result(
         }
     };
     bound.checked_mul(ELEMENT)
+}
+
+/// The element type, in the format's numbers, of all that a foldable node gives.
+pub(super) fn result_type(node: &NodeProto, inputs: &[Option<&TensorProto>]) -> Option<i32> {
+    let of_input = |index: usize| Some(inputs.get(index).copied().flatten()?.data_type());
+    Some(match node.op_type() {
+        "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or"
+        | "Xor" | "IsInf" | "IsNaN" => DataType::Bool as i32,
+        "ArgMax" | "ArgMin" | "Shape" | "Size" => DataType::Int64 as i32,
+        "Cast" => i32::try_from(int_attribute(node, "to", 0)).ok()?,
+        "ConstantOfShape" => {
+            let value = node.attribute.iter().find(|attribute| attribute.name() == "value");
+            value.map_or(Some(DataType::Float as i32), |value| {
+                value.t.as_ref().map(|tensor| tensor.data_type())
+            })?
+        }
+        "Where" => of_input(1)?,
+        _ => of_input(0)?,
+    })
 }
 
 fn extents(tensor: &TensorProto) -> Option<Vec<u64>> {
