@@ -91,6 +91,19 @@ fn external_files_are_found_in_attributes_and_subgraphs() {
 }
 
 #[test]
+fn unknown_fields_of_every_wire_type_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    // Field 99 as a number, 8 bytes, a text, a group with a number in it, and 4 bytes.
+    let mut bytes = vec![0x98, 6, 1, 0x99, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0x9a, 6, 2, 65, 66];
+    bytes.extend([0x9b, 6, 0x08, 1, 0x9c, 6, 0x9d, 6, 0, 0, 0, 0]);
+    bytes.extend(fs::read(fixture("external.onnx")).unwrap());
+    fs::write(&path, &bytes).unwrap();
+    Model::load(&path).unwrap();
+    assert_eq!(external_files(&path).unwrap(), ["external.data"]);
+}
+
+#[test]
 fn locations_outside_the_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
@@ -229,6 +242,8 @@ fn read_everything(bytes: Vec<u8>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         read_everything(bytes);

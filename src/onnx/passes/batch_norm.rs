@@ -61,7 +61,9 @@ fn find(model: &Model) -> Result<Vec<Fold>, OnnxError> {
         if !model.is_standard(node, "BatchNormalization") || !is_inference(node) {
             continue;
         }
-        let Some(input) = node.input.first() else { continue };
+        let ([input, ..], [_, ..]) = (node.input.as_slice(), node.output.as_slice()) else {
+            continue;
+        };
         let Some(&conv) = convolutions.get(input.as_str()) else { continue };
         let found = uses.get(input);
         if found.reads == 1
@@ -116,6 +118,9 @@ fn folded_weights(
     let (Some(dtype), true) = (dtype, same) else { return Ok(None) };
 
     let weight = model.values(parts[0])?;
+    if weight.elements() == 0 {
+        return Ok(None);
+    }
     let read = |part: &TensorProto| model.values(part).map(|tensor| tensor.to_f64());
     let [scale, shift, mean, variance] =
         [read(parts[1])?, read(parts[2])?, read(parts[3])?, read(parts[4])?];
@@ -162,7 +167,7 @@ fn output_channels(
     // [input channels, output channels of a group, kernel..]
     let groups = usize::try_from(int_attribute(conv, "group", 1)).ok().filter(|&n| n > 0)?;
     let per_group = first / groups;
-    (first % groups == 0 && second * groups == channels && first > 0).then(
+    (first % groups == 0 && second.checked_mul(groups) == Some(channels)).then(
         || -> Box<dyn Iterator<Item = usize>> {
             Box::new((0..first * second * kernel).map(move |index| {
                 let (row, column) = (index / (second * kernel), index / kernel % second);

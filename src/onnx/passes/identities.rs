@@ -53,7 +53,8 @@ fn hands_on(
     uses: &Uses<'_>,
     constants: &HashMap<&str, &TensorProto>,
 ) -> bool {
-    if node.input.first().is_none_or(String::is_empty) {
+    let missing = |names: &[String]| names.first().is_none_or(String::is_empty);
+    if missing(&node.input) || missing(&node.output) {
         return false;
     }
     if model.is_standard(node, "Identity") {
