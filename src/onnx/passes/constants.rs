@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
-use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype, from_tensor};
 use crate::onnx::{operators, walk};
@@ -28,45 +28,44 @@ impl Pass for FoldConstants {
 
     fn run(&self, model: &mut Model, evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
         let uses = Uses::of(&model.graph);
-        let outputs: Vec<&str> = model.graph.output.iter().map(|value| value.name()).collect();
-        let mut folder =
-            Folder { model, evaluator, known: model.constants(), made: HashMap::new() };
-        let mut folded = vec![false; model.graph.node.len()];
-        for (node, folded) in model.graph.node.iter().zip(&mut folded) {
+        let outputs: Vec<&str> = model.graph.output.iter().map(ValueInfoProto::name).collect();
+        let mut work = Work { model, evaluator, known: model.constants(), made: HashMap::new() };
+        let mut done = vec![false; model.graph.node.len()];
+        for (node, is_done) in model.graph.node.iter().zip(&mut done) {
             // An initializer may be an output too, but not every runtime accepts that.
             let gives_output = node.output.iter().any(|name| outputs.contains(&name.as_str()));
             if gives_output || !model.is_standard_operator(node) {
                 continue;
             }
-            let Some(results) = folder.fold(node) else { continue };
-            *folded = true;
+            let Some(results) = work.fold(node) else { continue };
+            *is_done = true;
             for (name, result) in node.output.iter().zip(results) {
                 let found = uses.get(name);
                 if found.reads > 0 || found.pinned {
-                    folder.made.insert(name, result);
+                    work.made.insert(name, result);
                 }
             }
         }
-        let mut made = folder.made;
+        let mut made = work.made;
         let in_order = model.graph.node.iter().flat_map(|node| &node.output);
         let results: Vec<TensorProto> =
             in_order.filter_map(|name| made.remove(name.as_str())).collect();
-        let count = folded.iter().filter(|folded| **folded).count();
-        let mut gone = folded.into_iter();
+        let count = done.iter().filter(|is_done| **is_done).count();
+        let mut gone = done.into_iter();
         model.graph.node.retain(|_| !gone.next().unwrap_or(false));
         model.graph.initializer.extend(results);
         Ok(count)
     }
 }
 
-struct Folder<'a> {
+struct Work<'a> {
     model: &'a Model,
     evaluator: &'a dyn Evaluator,
     known: HashMap<&'a str, &'a TensorProto>,
     made: HashMap<&'a str, TensorProto>,
 }
 
-impl Folder<'_> {
+impl Work<'_> {
     /// What a node gives, one tensor per output, if it may be computed now.
     fn fold(&self, node: &NodeProto) -> Option<Vec<TensorProto>> {
         if self.model.is_standard(node, "Constant") {

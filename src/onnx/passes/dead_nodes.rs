@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::onnx::check::is_default_domain;
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
+use crate::onnx::proto::{TensorProto, ValueInfoProto};
 use crate::onnx::walk;
 
 use super::names::mentions;
@@ -19,7 +20,7 @@ impl Pass for RemoveDeadNodes {
 
     fn run(&self, model: &mut Model, _evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
         let graph = &mut model.graph;
-        let mut live: HashSet<&str> = graph.output.iter().map(|output| output.name()).collect();
+        let mut live: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
         let mut kept = vec![true; graph.node.len()];
         for (node, keep) in graph.node.iter().zip(&mut kept).rev() {
             // An operator that nothing is known of may be there for an effect.
@@ -37,12 +38,12 @@ impl Pass for RemoveDeadNodes {
         let dead: BTreeSet<String> = graph
             .initializer
             .iter()
-            .map(|tensor| tensor.name())
+            .map(TensorProto::name)
             .chain(
                 graph
                     .sparse_initializer
                     .iter()
-                    .filter_map(|sparse| sparse.values.as_ref().map(|values| values.name())),
+                    .filter_map(|sparse| sparse.values.as_ref().map(TensorProto::name)),
             )
             .filter(|name| !live.contains(name))
             .map(str::to_owned)
@@ -65,8 +66,8 @@ impl Pass for RemoveDeadNodes {
         let present: HashSet<&str> = graph
             .initializer
             .iter()
-            .map(|tensor| tensor.name())
-            .chain(graph.input.iter().map(|input| input.name()))
+            .map(TensorProto::name)
+            .chain(graph.input.iter().map(ValueInfoProto::name))
             .chain(produced)
             .collect();
         graph

@@ -203,7 +203,7 @@ pub(super) fn result_type(node: &NodeProto, inputs: &[Option<&TensorProto>]) -> 
         "ConstantOfShape" => {
             let value = node.attribute.iter().find(|attribute| attribute.name() == "value");
             value.map_or(Some(DataType::Float as i32), |value| {
-                value.t.as_ref().map(|tensor| tensor.data_type())
+                value.t.as_ref().map(TensorProto::data_type)
             })?
         }
         "Where" => of_input(1)?,

@@ -73,13 +73,13 @@ const MOST_ROUNDS: usize = 32;
 pub fn run(model: &mut Model, evaluator: &dyn Evaluator) -> Result<Vec<PassReport>, OnnxError> {
     let mut reports = PASSES.map(|pass| PassReport { name: pass.name(), changes: 0 }).to_vec();
     for _ in 0..MOST_ROUNDS {
-        let mut changed = false;
+        let mut again = false;
         for (pass, report) in PASSES.iter().zip(&mut reports) {
             let changes = pass.run(model, evaluator)?;
             report.changes += changes;
-            changed |= changes > 0;
+            again |= changes > 0;
         }
-        if !changed {
+        if !again {
             break;
         }
     }

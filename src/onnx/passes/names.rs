@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::onnx::check::is_default_domain;
 use crate::onnx::model::Model;
-use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::onnx::walk;
 
 /// How the main graph uses a name.
@@ -128,11 +128,11 @@ impl Model {
 /// An integer attribute of a node, or the default.
 pub(super) fn int_attribute(node: &NodeProto, name: &str, default: i64) -> i64 {
     let found = node.attribute.iter().find(|attribute| attribute.name() == name);
-    found.map_or(default, |attribute| attribute.i())
+    found.map_or(default, AttributeProto::i)
 }
 
 /// A floating-point attribute of a node, or the default.
 pub(super) fn float_attribute(node: &NodeProto, name: &str, default: f32) -> f32 {
     let found = node.attribute.iter().find(|attribute| attribute.name() == name);
-    found.map_or(default, |attribute| attribute.f())
+    found.map_or(default, AttributeProto::f)
 }

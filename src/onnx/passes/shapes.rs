@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
+use crate::onnx::proto::ValueInfoProto;
 use crate::onnx::signature::value_info;
 use crate::tensor::TensorSpec;
 
@@ -21,7 +22,7 @@ impl Pass for InferShapes {
         let mut inferred = evaluator.infer_shapes(model);
         let graph = &mut model.graph;
         let described: HashSet<&str> =
-            graph.value_info.iter().chain(&graph.output).map(|value| value.name()).collect();
+            graph.value_info.iter().chain(&graph.output).map(ValueInfoProto::name).collect();
         let added: Vec<_> = graph
             .node
             .iter()
