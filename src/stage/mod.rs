@@ -6,11 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::artifact::{ArtifactKind, Digest};
-use crate::source::Span;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
+use crate::artifact::{ArtifactKind, Digest};
+use crate::source::{Span, Spanned};
+
+pub mod build;
 mod cancel;
 pub mod command;
 pub mod convert;
@@ -23,6 +29,62 @@ pub use crate::onnx::ModelSignature;
 pub use cancel::{CancelGuard, CancelToken};
 pub use error::{FailureClass, StageError};
 pub use reference::{FileKind, FileRef, FromRef, Reference};
+
+/// What stage and pipeline names, and variables, look like.
+pub const NAME_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$";
+
+/// Whether a text matches [`NAME_PATTERN`].
+pub fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 64
+        && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Declares the stage kinds: key in the spec => settings type.
+macro_rules! stage_types {
+    ($($(#[$doc:meta])* $key:ident => $settings:ty),+ $(,)?) => {
+        /// One stage: exactly one kind, and what it waits for.
+        #[derive(Debug, Clone, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        #[schemars(transform = exactly_one_kind)]
+        pub struct StageSpec {
+            $($(#[$doc])* #[serde(default)] pub $key: Option<Spanned<$settings>>,)+
+            /// Stages that must have ended before this one starts, though nothing of them is
+            /// used. References such as `from` order stages by themselves.
+            #[serde(default)]
+            pub needs: Spanned<Vec<Spanned<String>>>,
+        }
+
+        /// The kinds' keys.
+        pub const KINDS: &[&str] = &[$(stringify!($key)),+];
+
+        impl StageSpec {
+            /// Every kind that was given, with the place of its settings.
+            pub fn into_stages(self) -> Vec<(Span, Box<dyn Stage>)> {
+                let mut stages: Vec<(Span, Box<dyn Stage>)> = Vec::new();
+                $(if let Some(settings) = self.$key {
+                    stages.push((settings.span, Box::new(settings.value)));
+                })+
+                stages
+            }
+        }
+    };
+}
+
+stage_types! {
+    /// Runs any program on declared files.
+    command => command::Command,
+}
+
+/// The kind whose texts may hold `${inputs.x}` and `${outputs.y}`.
+pub const COMMAND: &str = "command";
+
+/// Says in the schema that a stage has exactly one kind.
+fn exactly_one_kind(schema: &mut schemars::Schema) {
+    let kinds = KINDS.iter().map(|kind| json!({ "required": [kind] }));
+    schema.insert("oneOf".into(), kinds.collect());
+}
 
 /// What an input role accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +170,20 @@ impl Progress for NoProgress {
     fn report(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
 }
 
+/// What [`Stage::tools`] may ask about this machine.
+pub trait ToolProbe {
+    /// Digest of a file's content; a file whose stat did not change is not read again.
+    fn file_digest(&self, path: &Path) -> io::Result<Digest>;
+    /// The spec's folder, as an absolute path.
+    fn spec_dir(&self) -> &Path;
+}
+
 /// What a stage works with while it runs.
 pub struct StageContext<'a> {
     /// The stage's name in the spec.
     pub name: &'a str,
+    /// The spec's folder, as an absolute path.
+    pub spec_dir: &'a Path,
     /// The resolved inputs by role.
     pub inputs: &'a BTreeMap<String, ResolvedInput>,
     /// An empty folder; what is in it at the end becomes the artifact.
@@ -154,6 +226,9 @@ pub trait Stage: fmt::Debug + Send + Sync {
     /// What the stage makes.
     fn makes(&self) -> ArtifactKind;
 
+    /// Fills in what defaults to the pipeline's name; called once, before anything else.
+    fn set_pipeline(&mut self, _name: &str) {}
+
     /// The inputs the settings name. Roles are unique.
     fn inputs(&self) -> Vec<Input>;
 
@@ -162,7 +237,7 @@ pub trait Stage: fmt::Debug + Send + Sync {
     fn settings(&self) -> serde_json::Value;
 
     /// Facts about this machine that can change the result.
-    fn tools(&self) -> Result<BTreeMap<String, String>, StageError> {
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
         Ok(BTreeMap::new())
     }
 

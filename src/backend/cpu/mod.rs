@@ -1,10 +1,48 @@
-//! The embedded CPU backend.
+//! The embedded CPU backend: ONNX through tract, behind guard rails.
+//!
+//! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize` and
+//! `widen` (rewrites of what tract lacks), becomes a `program`, and runs in contexts of an
+//! `engine`, one thread per context. Panics inside tract are contained and become errors.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::onnx::{self, Model};
+
 use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+
+use engine::CpuEngine;
+use fault::Fault;
+use program::{Program, Rearranging};
+
+mod contain;
+mod context;
+mod convert;
+mod engine;
+mod evaluate;
+mod fault;
+mod guard;
+mod program;
+mod quantize;
+mod rounding;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod weights;
+mod widen;
+
+pub use evaluate::{evaluate, infer_shapes};
+
+/// The backend's name in specs.
+const NAME: &str = "cpu";
+
+/// The version of tract in Cargo.lock; a test compares them.
+const TRACT_VERSION: &str = "0.23.9";
+
+/// The engine's file, and the one its caller writes beside it.
+const MODEL: &str = "model.onnx";
+const CALLERS_FILE: &str = "engine.json";
 
 /// The embedded CPU backend.
 #[derive(Debug, Clone, Copy)]
@@ -12,26 +50,106 @@ pub struct CpuBackend;
 
 impl Backend for CpuBackend {
     fn name(&self) -> &'static str {
-        "cpu"
+        NAME
     }
+
     fn tools(&self) -> Result<BTreeMap<String, String>, BackendError> {
-        Ok(BTreeMap::new())
+        Ok(BTreeMap::from([
+            ("tract".to_owned(), TRACT_VERSION.to_owned()),
+            ("cpu".to_owned(), cpu_features()),
+        ]))
     }
-    fn compile(&self, _request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
-        Err(BackendError::Run { reason: String::new() })
+
+    fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
+        let program = program(request.model, &[], Rearranging::Free)
+            .and_then(|program| program.prove(request.profiles).map(|()| program))
+            .and_then(|program| copy_model(request.model, request.out).map(|()| program))
+            .map_err(|fault| fault.compiling(request.model))?;
+        Ok(EngineManifest {
+            format: 1,
+            backend: NAME.to_owned(),
+            file: PathBuf::from(MODEL),
+            inputs: program.signature.inputs,
+            outputs: program.signature.outputs,
+            profiles: request.profiles.to_vec(),
+        })
     }
+
     fn load(
         &self,
-        _folder: &Path,
-        _manifest: &EngineManifest,
+        folder: &Path,
+        manifest: &EngineManifest,
     ) -> Result<Arc<dyn Engine>, BackendError> {
-        Err(BackendError::Run { reason: String::new() })
+        let path = folder.join(&manifest.file);
+        let loading = |reason: String| Fault::Model(reason).loading(&path);
+        if manifest.backend != NAME {
+            return Err(loading(format!("it was built by backend `{}`", manifest.backend)));
+        }
+        let program =
+            program(&path, &[], Rearranging::Free).map_err(|fault| fault.loading(&path))?;
+        let signature = &program.signature;
+        if signature.inputs != manifest.inputs || signature.outputs != manifest.outputs {
+            let reason = "its inputs and outputs are not those that `engine.json` lists";
+            return Err(loading(reason.to_owned()));
+        }
+        Ok(Arc::new(CpuEngine::new(program, path, manifest.profiles.clone())))
     }
-    fn reference(
-        &self,
-        _model: &Path,
-        _outputs: &[String],
-    ) -> Result<Arc<dyn Engine>, BackendError> {
-        Err(BackendError::Run { reason: String::new() })
+
+    fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
+        let program =
+            program(model, outputs, Rearranging::None).map_err(|fault| fault.loading(model))?;
+        Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
+}
+
+fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {
+    Program::new(Model::load(path)?, outputs, how)
+}
+
+/// Copies a model and its external data; the engine's own file names stay free.
+fn copy_model(model: &Path, out: &Path) -> Result<(), Fault> {
+    copy(model, &out.join(MODEL))?;
+    let folder = model.parent().unwrap_or(Path::new(""));
+    for relative in onnx::external_files(model)? {
+        let target = out.join(&relative);
+        if relative == CALLERS_FILE || target.exists() {
+            return Err(Fault::Model(format!(
+                "its external data is called `{relative}`, as a file of the engine"
+            )));
+        }
+        copy(&folder.join(&relative), &target)?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
+    let attempt = || -> std::io::Result<()> {
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        // Bytes only: permissions of the source are no part of an engine.
+        let (mut source, mut target) = (std::fs::File::open(from)?, std::fs::File::create_new(to)?);
+        std::io::copy(&mut source, &mut target).map(drop)
+    };
+    attempt().map_err(|e| {
+        Fault::Model(format!("cannot copy `{}` to `{}`: {e}", from.display(), to.display()))
+    })
+}
+
+/// The instruction sets that decide which kernels tract runs, sorted.
+fn cpu_features() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let found = [
+        ("avx", std::arch::is_x86_feature_detected!("avx")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ("f16c", std::arch::is_x86_feature_detected!("f16c")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let found = [(std::env::consts::ARCH, true)];
+    let names: Vec<&str> =
+        found.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect();
+    names.join(",")
 }

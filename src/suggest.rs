@@ -1,0 +1,41 @@
+//! [`closest`]: the word somebody may have meant.
+
+/// The candidate nearest to `word`, if one is near enough to be worth suggesting.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// "did you mean `x`?" where there is a near candidate, else the list of all of them.
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+    what: &str,
+) -> String {
+    if let Some(near) = closest(word, candidates.clone()) {
+        return format!("did you mean `{near}`?");
+    }
+    let all: Vec<String> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
+    match all.len() {
+        0 => format!("there are no {what}"),
+        1..=16 => format!("{what}: {}", all.join(", ")),
+        more => format!("{what}: {}, and {} more", all[..12].join(", "), more - 12),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_fingers_is_recognised_and_a_different_word_is_not() {
+        assert_eq!(closest("imput", ["output", "input"]), Some("input"));
+        assert_eq!(closest("xyz", ["output", "input"]), None);
+        assert_eq!(did_you_mean("q", ["a", "b"], "arrays"), "arrays: `a`, `b`");
+        assert_eq!(did_you_mean("q", [], "arrays"), "there are no arrays");
+    }
+}
