@@ -21,6 +21,7 @@ mod cancel;
 pub mod command;
 pub mod convert;
 mod error;
+pub mod optimize;
 mod reference;
 pub mod validate;
 
