@@ -15,6 +15,7 @@ use crate::tensor::TensorSpec;
 
 mod cancel;
 pub mod command;
+mod engine;
 mod error;
 mod reference;
 pub mod validate;
