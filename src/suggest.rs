@@ -20,10 +20,10 @@ pub fn did_you_mean<'a>(
         return format!("did you mean `{near}`?");
     }
     let all: Vec<String> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
-    if all.is_empty() {
-        format!("there are no {what}")
-    } else {
-        format!("{what}: {}", all.join(", "))
+    match all.len() {
+        0 => format!("there are no {what}"),
+        1..=16 => format!("{what}: {}", all.join(", ")),
+        more => format!("{what}: {}, and {} more", all[..12].join(", "), more - 12),
     }
 }
 

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tensor::{Shape, TensorSpec};
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod cpu;
 
 /// Every backend of this build.
@@ -40,6 +42,16 @@ pub struct ShapeRange {
     pub opt: Shape,
     /// Largest extents.
     pub max: Shape,
+}
+
+impl ShapeRange {
+    /// Whether a shape lies in the range on every axis.
+    pub fn contains(&self, shape: &Shape) -> bool {
+        let ends = self.min.0.iter().zip(&self.max.0);
+        self.min.rank() == shape.rank()
+            && self.max.rank() == shape.rank()
+            && ends.zip(&shape.0).all(|((low, high), extent)| (low..=high).contains(&extent))
+    }
 }
 
 /// An optimization profile: a shape range per input.

@@ -1,14 +1,27 @@
-//! ONNX models: load, check, rewrite, save.
+//! ONNX models: load, check, describe, rewrite, save.
+//!
+//! Owns everything that is known of the format. Knows nothing of stages, backends or caches; what
+//! must be computed is asked of a [`passes::Evaluator`].
 
+mod check;
+mod error;
+mod external;
+mod file_type;
+mod model;
+pub mod operators;
 pub mod proto;
+mod save;
+mod scan;
+mod signature;
+mod summary;
+mod tensors;
+mod walk;
 
-/// Why a model is not what it should be.
-#[derive(Debug, thiserror::Error)]
-pub enum OnnxError {}
-
-impl OnnxError {
-    /// What the user can do next.
-    pub fn help(&self) -> Option<String> {
-        None
-    }
-}
+pub use check::{Defect, NodeName};
+pub use error::{ExternalProblem, OnnxError};
+pub use external::{ExternalRef, external_files, external_ref};
+pub use file_type::FileType;
+pub use model::{Model, locate};
+pub use signature::ModelSignature;
+pub use summary::Summary;
+pub use tensors::{data_type, dtype, from_tensor};

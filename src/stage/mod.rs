@@ -9,20 +9,82 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::artifact::{ArtifactKind, Digest};
-use crate::source::Span;
-use crate::tensor::TensorSpec;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
+use crate::artifact::{ArtifactKind, Digest};
+use crate::source::{Span, Spanned};
+
+pub mod build;
 mod cancel;
 pub mod command;
+pub mod convert;
 mod engine;
 mod error;
 mod reference;
 pub mod validate;
 
+pub use crate::onnx::ModelSignature;
 pub use cancel::{CancelGuard, CancelToken};
 pub use error::{FailureClass, StageError};
 pub use reference::{FileKind, FileRef, FromRef, Reference};
+
+/// What stage and pipeline names, and variables, look like.
+pub const NAME_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$";
+
+/// Whether a text matches [`NAME_PATTERN`].
+pub fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 64
+        && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Declares the stage kinds: key in the spec => settings type.
+macro_rules! stage_types {
+    ($($(#[$doc:meta])* $key:ident => $settings:ty),+ $(,)?) => {
+        /// One stage: exactly one kind, and what it waits for.
+        #[derive(Debug, Clone, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        #[schemars(transform = exactly_one_kind)]
+        pub struct StageSpec {
+            $($(#[$doc])* #[serde(default)] pub $key: Option<Spanned<$settings>>,)+
+            /// Stages that must have ended before this one starts, though nothing of them is
+            /// used. References such as `from` order stages by themselves.
+            #[serde(default)]
+            pub needs: Spanned<Vec<Spanned<String>>>,
+        }
+
+        /// The kinds' keys.
+        pub const KINDS: &[&str] = &[$(stringify!($key)),+];
+
+        impl StageSpec {
+            /// Every kind that was given, with the place of its settings.
+            pub fn into_stages(self) -> Vec<(Span, Box<dyn Stage>)> {
+                let mut stages: Vec<(Span, Box<dyn Stage>)> = Vec::new();
+                $(if let Some(settings) = self.$key {
+                    stages.push((settings.span, Box::new(settings.value)));
+                })+
+                stages
+            }
+        }
+    };
+}
+
+stage_types! {
+    /// Runs any program on declared files.
+    command => command::Command,
+}
+
+/// The kind whose texts may hold `${inputs.x}` and `${outputs.y}`.
+pub const COMMAND: &str = "command";
+
+/// Says in the schema that a stage has exactly one kind.
+fn exactly_one_kind(schema: &mut schemars::Schema) {
+    let kinds = KINDS.iter().map(|kind| json!({ "required": [kind] }));
+    schema.insert("oneOf".into(), kinds.collect());
+}
 
 /// What an input role accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,15 +154,6 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
-}
-
-/// Inputs and outputs of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelSignature {
-    /// Inputs that must be fed, in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs, in the model's order.
-    pub outputs: Vec<TensorSpec>,
 }
 
 /// Receives what a running stage has to tell.

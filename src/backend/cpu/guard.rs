@@ -1,0 +1,123 @@
+//! The guard rails: every node that tract cannot run, or would run wrongly without a word, is
+//! refused by name before tract sees the model.
+
+use std::sync::OnceLock;
+
+use tract_onnx::Onnx;
+
+use crate::onnx::operators::{self, OPSETS};
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
+
+use super::fault::Fault;
+use super::model::{ModelFile, each_node};
+use super::quantize;
+
+/// The newest opset tract is tested against by its authors.
+const TESTED_OPSET: i64 = 18;
+
+/// tract's ONNX reader with our operators, set up as every use of it needs.
+pub(super) fn reader() -> &'static Onnx {
+    static READER: OnceLock<Onnx> = OnceLock::new();
+    READER.get_or_init(|| {
+        // Shapes recorded by other tools go stale when an input's shape is fixed here.
+        let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        quantize::register(&mut onnx.op_register);
+        onnx
+    })
+}
+
+/// Refuses what tract cannot do correctly.
+pub(super) fn check(model: &ModelFile) -> Result<(), Fault> {
+    let opset = model.opset();
+    if opset > TESTED_OPSET {
+        tracing::warn!(
+            opset,
+            "the model uses opset {opset}; the cpu backend is tested up to {TESTED_OPSET}: \
+             compare its results with another backend's"
+        );
+    }
+    let mut first = None;
+    each_node(model.graph()?, &mut |node| {
+        if first.is_none() {
+            first = check_node(node, opset).err();
+        }
+    });
+    first.map_or(Ok(()), Err)
+}
+
+fn check_node(node: &NodeProto, opset: i64) -> Result<(), Fault> {
+    if !matches!(node.domain(), "" | "ai.onnx") {
+        return Err(Fault::node(
+            node,
+            format!("operators of domain `{}` are not supported", node.domain()),
+        ));
+    }
+    check_schema(node, opset)?;
+    if !reader().op_register.0.contains_key(node.op_type()) {
+        return Err(Fault::node(node, "the operator is not implemented"));
+    }
+    known_wrong(node).map_or(Ok(()), |reason| Err(Fault::node(node, reason)))
+}
+
+/// tract ignores attributes it does not know, so every one must be in the operator's schema.
+fn check_schema(node: &NodeProto, opset: i64) -> Result<(), Fault> {
+    if !OPSETS.contains(&opset) {
+        return Ok(());
+    }
+    let Some(operator) = operators::lookup(node.op_type(), opset) else {
+        return Err(Fault::node(node, format!("opset {opset} has no such operator")));
+    };
+    if operator.withdrawn {
+        return Err(Fault::node(node, format!("opset {opset} no longer has this operator")));
+    }
+    match node.attribute.iter().find(|a| operator.attribute(a.name()).is_none()) {
+        Some(unknown) => Err(Fault::node(
+            node,
+            format!("opset {opset} gives it no attribute `{}`", unknown.name()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What tract accepts and computes wrongly, each found by comparing it with ONNX's own tests.
+fn known_wrong(node: &NodeProto) -> Option<String> {
+    let reason = match node.op_type() {
+        "LSTM" | "GRU" | "RNN" if text(node, "direction") == Some("reverse") => {
+            "direction `reverse` is computed as `forward`"
+        }
+        "Attention" if integer(node, "is_causal") == Some(1) && has_input(node, 4) => {
+            "causal attention with a past is masked wrongly"
+        }
+        "SpaceToDepth" if text(node, "mode") == Some("CRD") => "mode `CRD` is computed as `DCR`",
+        "Pad" if text(node, "mode") == Some("wrap") => "mode `wrap` is not implemented",
+        _ => return None,
+    };
+    Some(reason.to_owned())
+}
+
+/// An attribute of a node.
+pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|attribute| attribute.name() == name)
+}
+
+fn text<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+    attribute(node, name).and_then(|a| a.s.as_deref()).and_then(|s| std::str::from_utf8(s).ok())
+}
+
+/// An integer attribute of a node.
+pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
+    attribute(node, name).and_then(|a| a.i)
+}
+
+fn has_input(node: &NodeProto, index: usize) -> bool {
+    node.input.get(index).is_some_and(|name| !name.is_empty())
+}
+
+/// Whether a `DequantizeLinear` is left anywhere. tract's declutter pass replaces what stands
+/// between it and a `QuantizeLinear` by a lookup table, and takes Softmax for an elementwise
+/// operator while doing so: such a graph must run without that pass.
+pub(super) fn has_dequantize(graph: &GraphProto) -> bool {
+    let mut found = false;
+    each_node(graph, &mut |node| found |= node.op_type() == "DequantizeLinear");
+    found
+}

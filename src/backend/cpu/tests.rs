@@ -1,0 +1,167 @@
+//! The guard rails, one by one.
+
+use crate::backend::conformance::{Recorded, assert_close, compiled, conformance_tests, run};
+use crate::backend::{Backend as _, BackendError};
+use crate::tensor::Tensor;
+
+use super::{CpuBackend, TRACT_VERSION};
+
+mod conformance {
+    use super::*;
+    conformance_tests!(CpuBackend);
+}
+
+/// Runs the recorded input through the compiled model and through the reference.
+fn both(name: &str) -> Vec<(Vec<Tensor>, Vec<Tensor>)> {
+    let recorded = Recorded::new(name);
+    let engines = [
+        compiled(&CpuBackend, &recorded.model).unwrap(),
+        CpuBackend.reference(&recorded.model, &[]).unwrap(),
+    ];
+    engines
+        .into_iter()
+        .map(|engine| {
+            let inputs = recorded.inputs(engine.as_ref());
+            let expected = recorded.outputs(engine.as_ref());
+            let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+            (run(engine.as_ref(), context.as_mut(), &inputs).unwrap(), expected)
+        })
+        .collect()
+}
+
+fn assert_agrees(name: &str, relative: f64, absolute: f64) {
+    for (got, expected) in both(name) {
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_close(got, expected, relative, absolute);
+        }
+    }
+}
+
+fn refusal(name: &str) -> BackendError {
+    let model = Recorded::new(name).model;
+    let reference = CpuBackend.reference(&model, &[]).err().expect("the reference refuses too");
+    let error = compiled(&CpuBackend, &model).err().expect("a refusal");
+    assert_eq!(error.to_string(), reference.to_string());
+    error
+}
+
+#[test]
+fn softmax_between_dequantize_and_quantize_is_not_taken_for_a_lookup_table() {
+    // The output's quantum is 1/255: one quantum of float noise is allowed, garbage is not.
+    assert_agrees("qdq_softmax", 0.0, 1.01 / 255.0);
+}
+
+#[test]
+fn per_channel_weights_and_int32_biases_are_dequantized() {
+    assert_agrees("qdq_cnn", 0.0, 0.0501);
+}
+
+#[test]
+fn blocked_int4_weights_are_dequantized() {
+    assert_agrees("int4_blocked", 1e-5, 1e-6);
+}
+
+#[test]
+fn fp8_weights_and_activations_are_rounded_to_their_grid() {
+    assert_agrees("fp8_matmul", 1e-5, 1e-6);
+}
+
+#[test]
+fn float16_is_computed_as_float32_and_comes_out_as_float16() {
+    assert_agrees("half", 2e-3, 1e-3);
+}
+
+#[test]
+fn bidirectional_recurrences_agree() {
+    for name in ["lstm_bidirectional", "gru_bidirectional", "rnn_bidirectional"] {
+        assert_agrees(name, 1e-5, 1e-5);
+    }
+}
+
+#[test]
+fn reversed_recurrences_are_refused() {
+    for (name, op) in [("lstm_reverse", "LSTM"), ("gru_reverse", "GRU"), ("rnn_reverse", "RNN")] {
+        let error = refusal(name);
+        assert!(
+            matches!(&error, BackendError::Unsupported { node, op: found, .. }
+                if node == "recurrent" && found == op),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn bit_shifts_agree() {
+    for name in ["bitshift_left_8", "bitshift_right_8", "bitshift_left_64", "bitshift_right_64"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn depth_to_space_in_column_order_agrees() {
+    assert_agrees("d2s_crd", 0.0, 0.0);
+}
+
+#[test]
+fn a_missing_operator_is_refused_by_name_and_node() {
+    insta::assert_snapshot!(
+        refusal("roi_align"),
+        @"backend `cpu` cannot run node `roi` (RoiAlign): the operator is not implemented"
+    );
+}
+
+#[test]
+fn an_attribute_outside_the_schema_is_refused() {
+    insta::assert_snapshot!(
+        refusal("unknown_attribute"),
+        @"backend `cpu` cannot run node `act` (Relu): opset 17 gives it no attribute `slope`"
+    );
+}
+
+#[test]
+fn a_result_of_another_shape_than_declared_is_an_error() {
+    let model = Recorded::new("wrong_output_shape").model;
+    let engine = CpuBackend.reference(&model, &[]).unwrap();
+    let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+    let input = Tensor::from_f32(vec![2].into(), &[1.0, 2.0]).unwrap();
+    let error = run(engine.as_ref(), context.as_mut(), &[input]).unwrap_err();
+    insta::assert_snapshot!(
+        error,
+        @"failed to run the engine: output `y`: the model declares shape [7], the result has [2]"
+    );
+    assert!(context.output(0).is_err());
+}
+
+#[test]
+fn recorded_shapes_of_inner_tensors_do_not_get_in_the_way() {
+    let engine = compiled(&CpuBackend, &Recorded::new("stale_value_info").model).unwrap();
+    let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+    let input = Tensor::from_f32(vec![1, 2].into(), &[1.0, -2.0]).unwrap();
+    let output = run(engine.as_ref(), context.as_mut(), &[input]).unwrap();
+    assert_eq!(output[0].to_f64(), [-1.0, 0.0]);
+}
+
+#[test]
+fn the_tools_name_the_version_of_tract_that_is_linked() {
+    let lock = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
+    let entry = format!("name = \"tract-onnx\"\nversion = \"{TRACT_VERSION}\"");
+    assert!(lock.contains(&entry), "Cargo.lock has another tract than {TRACT_VERSION}");
+    let tools = CpuBackend.tools().unwrap();
+    assert_eq!(tools["tract"], TRACT_VERSION);
+    assert!(tools["cpu"].split(',').is_sorted());
+}
+
+#[test]
+fn the_number_of_specialisations_an_engine_keeps_is_bounded() {
+    let file = super::ModelFile::read(&Recorded::new("mlp").model).unwrap();
+    let program = super::Program::new(file, &[], super::Rearranging::Free).unwrap();
+    let engine = super::CpuEngine::new(program, "mlp.onnx".into(), Vec::new());
+    let first = engine.plan(&[vec![1, 6].into()]).unwrap();
+    for batch in 2..100 {
+        engine.plan(&[vec![batch, 6].into()]).unwrap();
+    }
+    assert_eq!(engine.held_plans(), 64);
+    let last = engine.plan(&[vec![99, 6].into()]).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&last, &engine.plan(&[vec![99, 6].into()]).unwrap()));
+    assert!(!std::sync::Arc::ptr_eq(&first, &engine.plan(&[vec![1, 6].into()]).unwrap()));
+}

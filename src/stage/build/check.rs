@@ -1,0 +1,220 @@
+//! Whether optimization profiles make sense, by themselves and for a model's inputs.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use crate::onnx::ModelSignature;
+use crate::source::Spanned;
+use crate::stage::Problem;
+use crate::suggest::did_you_mean;
+use crate::tensor::{Dim, TensorSpec};
+
+use super::ShapeRangeSetting;
+
+type ProfileSetting = IndexMap<Spanned<String>, ShapeRangeSetting>;
+type Extents = Spanned<Vec<Spanned<usize>>>;
+
+/// Everything wrong with the profiles; `model` is looked at where it is known.
+pub(super) fn problems(
+    profiles: &[Spanned<ProfileSetting>],
+    model: Option<&ModelSignature>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for profile in profiles {
+        if profile.is_empty() {
+            problems.push(Problem {
+                code: "build::profile_empty",
+                message: "a profile without inputs".to_owned(),
+                span: profile.span,
+                label: "names no input".to_owned(),
+                help: Some(
+                    "remove it, or give the shapes of an input: `x: { min, opt, max }`".into(),
+                ),
+            });
+            continue;
+        }
+        for (name, range) in &profile.value {
+            check_range(name, range, &mut problems);
+        }
+        if let Some(model) = model {
+            check_model(profile, model, &mut problems);
+        }
+    }
+    problems
+}
+
+/// Ranks agree and min <= opt <= max on every axis, none of them 0.
+fn check_range(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+    let rank = range.min.len();
+    for (word, extents) in [("opt", &range.opt), ("max", &range.max)] {
+        if extents.len() != rank {
+            problems.push(Problem {
+                code: "build::profile_rank",
+                message: format!(
+                    "the shapes of `{name}` differ in rank: `min` has {}, `{word}` has {}",
+                    axes(rank),
+                    axes(extents.len())
+                ),
+                span: extents.span,
+                label: axes(extents.len()),
+                help: Some("give `min`, `opt` and `max` one extent per axis of the input".into()),
+            });
+        }
+    }
+    for extent in [&range.min, &range.opt, &range.max].into_iter().flat_map(|e| &e.value) {
+        if extent.value == 0 {
+            problems.push(Problem {
+                code: "build::profile_range",
+                message: format!("an extent of `{name}` is 0"),
+                span: extent.span,
+                label: "would be an empty tensor".to_owned(),
+                help: Some("extents start at 1".into()),
+            });
+        }
+    }
+    let pairs = [("min", &range.min, "opt", &range.opt), ("opt", &range.opt, "max", &range.max)];
+    for (low_word, low, high_word, high) in pairs {
+        for (axis, (low, high)) in low.iter().zip(&high.value).enumerate() {
+            if low.value > high.value {
+                problems.push(Problem {
+                    code: "build::profile_range",
+                    message: format!(
+                        "axis {axis} of `{name}` has `{low_word}` {low} above `{high_word}` {high}"
+                    ),
+                    span: low.span,
+                    label: format!("more than `{high_word}`, which is {high}"),
+                    help: Some("order them as min <= opt <= max on every axis".into()),
+                });
+            }
+        }
+    }
+}
+
+fn check_model(
+    profile: &Spanned<ProfileSetting>,
+    model: &ModelSignature,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, range) in &profile.value {
+        match model.inputs.iter().find(|input| input.name == name.value) {
+            Some(input) => check_input(input, range, problems),
+            None => problems.push(Problem {
+                code: "build::profile_input",
+                message: format!("the model has no input `{name}`"),
+                span: name.span,
+                label: "not an input of the model".to_owned(),
+                help: Some(did_you_mean(
+                    name,
+                    model.inputs.iter().map(|input| input.name.as_str()),
+                    "inputs",
+                )),
+            }),
+        }
+    }
+    for input in &model.inputs {
+        let open = input
+            .dims
+            .as_ref()
+            .is_none_or(|dims| dims.iter().any(|dim| !matches!(dim, Dim::Fixed(_))));
+        let given = profile.keys().any(|name| name.value == input.name);
+        if open && !given {
+            problems.push(Problem {
+                code: "build::profile_incomplete",
+                message: format!(
+                    "the profile says nothing of input `{}`, whose shape {} is open",
+                    input.name,
+                    input.dims_text()
+                ),
+                span: profile.span,
+                label: format!("`{}` is missing", input.name),
+                help: Some(format!("add `{}: {{ min: .., opt: .., max: .. }}`", input.name)),
+            });
+        }
+    }
+    check_symbols(profile, model, problems);
+}
+
+/// One input's range against the axes the model declares.
+fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+    let Some(dims) = &input.dims else { return };
+    for extents in [&range.min, &range.opt, &range.max] {
+        if extents.len() != dims.len() {
+            problems.push(Problem {
+                code: "build::profile_rank",
+                message: format!(
+                    "input `{}` has {}, the profile gives {}",
+                    input.name,
+                    axes(dims.len()),
+                    axes(extents.len())
+                ),
+                span: extents.span,
+                label: format!("the model declares {}", input.dims_text()),
+                help: None,
+            });
+            continue;
+        }
+        for (axis, (dim, extent)) in dims.iter().zip(&extents.value).enumerate() {
+            if let Dim::Fixed(fixed) = dim
+                && *fixed != extent.value
+            {
+                problems.push(Problem {
+                    code: "build::profile_fixed_axis",
+                    message: format!(
+                        "axis {axis} of input `{}` is {fixed} in the model, the profile gives {extent}",
+                        input.name
+                    ),
+                    span: extent.span,
+                    label: format!("the model fixes it to {fixed}"),
+                    help: Some(format!("write {fixed} here: the model declares {}", input.dims_text())),
+                });
+            }
+        }
+    }
+}
+
+/// Axes of one name are one extent: at each of min, opt and max they must agree.
+fn check_symbols(
+    profile: &Spanned<ProfileSetting>,
+    model: &ModelSignature,
+    problems: &mut Vec<Problem>,
+) {
+    type Pick = fn(&ShapeRangeSetting) -> &Extents;
+    let picks: [(&str, Pick); 3] =
+        [("min", |range| &range.min), ("opt", |range| &range.opt), ("max", |range| &range.max)];
+    for (word, pick) in picks {
+        let mut bound: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        for (name, range) in &profile.value {
+            let spec = model.inputs.iter().find(|input| input.name == name.value);
+            let dims = spec.and_then(|spec| spec.dims.as_ref()).into_iter().flatten();
+            for (dim, extent) in dims.zip(&pick(range).value) {
+                let Dim::Symbol(symbol) = dim else { continue };
+                let (first, by) = *bound.entry(symbol).or_insert((extent.value, name));
+                if first != extent.value {
+                    problems.push(disagreement(symbol, word, (first, by), (name, extent)));
+                }
+            }
+        }
+    }
+}
+
+fn disagreement(
+    symbol: &str,
+    word: &str,
+    (first, by): (usize, &str),
+    (name, extent): (&Spanned<String>, &Spanned<usize>),
+) -> Problem {
+    Problem {
+        code: "build::profile_symbol",
+        message: format!(
+            "`{symbol}` is one extent in the model, but `{word}` makes it {first} for `{by}` and {extent} for `{name}`"
+        ),
+        span: extent.span,
+        label: format!("`{symbol}` is {first} in `{by}`"),
+        help: Some(format!("give axes that the model calls `{symbol}` the same extents")),
+    }
+}
+
+fn axes(count: usize) -> String {
+    if count == 1 { "1 axis".to_owned() } else { format!("{count} axes") }
+}

@@ -1,0 +1,121 @@
+//! `convert`: takes a model into the pipeline, checked.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::artifact::ArtifactKind;
+use crate::onnx::{self, Model, Summary};
+use crate::source::Spanned;
+
+use super::{Accepts, FileRef, Input, Stage, StageContext, StageError};
+
+/// Takes an ONNX model into the pipeline: checks it against the standard (operators, attributes,
+/// names, tensor sizes, external data) and describes it. A model that passes is not changed.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Convert {
+    /// The model: an `.onnx` file, or a folder that holds exactly one with its external data.
+    pub model: Spanned<FileRef>,
+}
+
+/// What is written beside the model, as `convert.json`.
+#[derive(Debug, Serialize)]
+struct Description<'a> {
+    format: u32,
+    opset: Option<i64>,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
+impl Stage for Convert {
+    fn kind(&self) -> &'static str {
+        "convert"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn makes(&self) -> ArtifactKind {
+        ArtifactKind::Model
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        vec![Input {
+            role: "model".into(),
+            reference: FileRef::reference(&self.model),
+            accepts: Accepts::Model,
+        }]
+    }
+
+    fn settings(&self) -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
+    fn deterministic(&self) -> bool {
+        true
+    }
+
+    fn keeps_signature_of(&self) -> Option<&'static str> {
+        Some("model")
+    }
+
+    fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
+        let source = onnx::locate(&cx.input("model")?.path)?;
+        cx.progress.report("checking", 0, None);
+        let model = Model::load(&source)?;
+        model.check()?;
+        let summary = model.summary()?;
+        if cx.cancel.is_cancelled() {
+            return Err(StageError::Cancelled);
+        }
+        cx.progress.report("copying", 0, None);
+        copy_model(&model, cx.out)?;
+        let description = Description { format: 1, opset: model.opset(), summary: &summary };
+        write_json(&cx.out.join("convert.json"), &description)
+    }
+}
+
+/// Names that the artifact gives to its own files.
+const OWN_FILES: [&str; 2] = ["model.onnx", "convert.json"];
+
+/// Copies a model byte for byte, or rewrites it where its external data bears one of our names.
+fn copy_model(model: &Model, out: &Path) -> Result<(), StageError> {
+    let locations = onnx::external_files(model.path())?;
+    let is_ours = |location: &String| {
+        let mut parts = location.split('/').filter(|part| *part != ".");
+        parts.next().is_some_and(|first| OWN_FILES.contains(&first))
+    };
+    if locations.iter().any(is_ours) {
+        return Ok(model.save(out)?);
+    }
+    copy_file(model.path(), &out.join("model.onnx"))?;
+    for location in &locations {
+        let target = out.join(location);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(StageError::io("create", folder))?;
+        }
+        copy_file(&model.folder().join(location), &target)?;
+    }
+    Ok(())
+}
+
+/// Copies the bytes only: permissions of the source are no part of a model.
+fn copy_file(from: &Path, to: &Path) -> Result<(), StageError> {
+    let mut source = File::open(from).map_err(StageError::io("read", from))?;
+    let mut target = File::create_new(to).map_err(StageError::io("create", to))?;
+    io::copy(&mut source, &mut target).map_err(StageError::io("write", to)).map(drop)
+}
+
+/// Writes a description as JSON for people and programs.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| StageError::io("write", path)(error.into()))?;
+    text.push('\n');
+    fs::write(path, text).map_err(StageError::io("write", path))
+}
