@@ -7,6 +7,7 @@
 pub mod artifact;
 pub mod backend;
 pub mod data;
+pub mod deployment;
 pub mod onnx;
 pub mod plan;
 pub mod source;

@@ -23,6 +23,7 @@ pub mod convert;
 mod engine;
 mod error;
 mod reference;
+pub mod serve;
 pub mod validate;
 
 pub use crate::onnx::ModelSignature;

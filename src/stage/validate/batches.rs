@@ -54,11 +54,6 @@ impl BatchSizes {
             self.0.iter().filter(|(min, _)| *min <= wanted).map(|&(_, max)| max.min(wanted));
         below.max().or_else(|| self.0.iter().map(|&(min, _)| min).min())
     }
-
-    /// The largest size.
-    pub(crate) fn largest(&self) -> Option<usize> {
-        self.0.iter().map(|&(_, max)| max).max()
-    }
 }
 
 impl std::fmt::Display for BatchSizes {
@@ -133,7 +128,6 @@ mod tests {
         assert_eq!(sizes.to_string(), "1 to 4, 8 to 16");
         assert_eq!(sizes.nearest(32), Some(16));
         assert_eq!(sizes.nearest(6), Some(4));
-        assert_eq!(sizes.largest(), Some(16));
         let fixed = BatchSizes::of(&[input(Dim::Fixed(5))], &[]);
         assert_eq!((fixed.nearest(1), fixed.nearest(32)), (Some(5), Some(5)));
         assert_eq!(fixed.and(&sizes).to_string(), "none");

@@ -1,5 +1,7 @@
 //! Holds what was found to the limits.
 
+use std::fmt::Write as _;
+
 use super::latency::{NOISY, Times};
 use super::metrics::{Difference, Place};
 use super::report::{
@@ -17,7 +19,17 @@ fn gate(name: impl Into<String>, value: f64, limit: f64, bound: Bound) -> Gate {
         Bound::AtMost => value <= limit + slack,
         Bound::AtLeast => value >= limit - slack,
     };
-    Gate { name: name.into(), output: None, value, limit, bound, passed, unit: "", place: None }
+    Gate {
+        name: name.into(),
+        output: None,
+        value,
+        limit,
+        bound,
+        passed,
+        unit: "",
+        place: None,
+        detail: None,
+    }
 }
 
 /// The index of a row-major element.
@@ -56,9 +68,9 @@ pub(super) fn judge(validate: &Validate, findings: &Findings, report: &mut Repor
         #[expect(clippy::cast_precision_loss, reason = "a count of elements, far below 2^53")]
         let mut nans = gate("nan_elements", *count as f64, 0.0, Bound::AtMost);
         nans.output = Some(name.clone());
-        if let Some((sample, _)) = first {
-            report.notes.push(format!("the first NaN of output `{name}` is in sample {sample}"));
-        }
+        nans.detail = first.map(|(sample, element)| {
+            format!("the first is in sample {sample}, element {element} of it")
+        });
         report.gates.push(nans);
     }
     for name in &findings.unreferenced {
@@ -120,14 +132,26 @@ fn judge_output(
 
 fn judge_accuracy(accuracy: &Accuracy, findings: &Findings, report: &mut Report) {
     let metric = accuracy.metric.name();
-    let value = findings.score.accuracy();
+    let score = findings.score;
+    let value = score.accuracy();
+    let mut detail = format!("{} of {} samples are right", score.right, score.samples);
+    if let Some(sample) = score.first_wrong {
+        let _ = write!(detail, ", the first that is not is sample {sample}");
+    }
     let reference = findings.reference_score.map(|score| score.accuracy());
     if let Some(limit) = &accuracy.at_least {
-        report.gates.push(gate(format!("accuracy {metric}"), value, limit.value, Bound::AtLeast));
+        report.gates.push(Gate {
+            detail: Some(detail.clone()),
+            ..gate(format!("accuracy {metric}"), value, limit.value, Bound::AtLeast)
+        });
     }
     if let (Some(limit), Some(reference)) = (&accuracy.max_drop, reference) {
         let name = format!("accuracy drop {metric}");
-        report.gates.push(gate(name, reference - value, limit.value, Bound::AtMost));
+        let detail = format!("{detail}; the reference has an accuracy of {}", number(reference));
+        report.gates.push(Gate {
+            detail: Some(detail),
+            ..gate(name, reference - value, limit.value, Bound::AtMost)
+        });
     }
     report.accuracy = Some(AccuracyReport {
         metric,

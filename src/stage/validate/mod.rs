@@ -37,7 +37,7 @@ pub use settings::{
 use batches::BatchSizes;
 use latency::Times;
 use report::{Report, Subject};
-use runner::{Labels, Question, Reference, Runnable, Watch, setting};
+use runner::{Findings, Labels, Question, Reference, Runnable, Watch, setting};
 
 /// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,8 @@ impl Validate {
         match input.kind {
             Some(ArtifactKind::Engine) => {
                 let (manifest, engine) = engine::load(input)?;
-                Ok(Some((Subject { kind: "engine", backend: Some(manifest.backend) }, engine)))
+                let backend = Some(manifest.backend);
+                Ok(Some((Subject { kind: "engine", backend, digest: input.digest }, engine)))
             }
             Some(ArtifactKind::Model) => self.model(input).map(Some),
             _ if is_onnx => self.model(input).map(Some),
@@ -81,7 +82,10 @@ impl Validate {
     fn model(&self, input: &ResolvedInput) -> Result<(Subject, Arc<dyn Engine>), StageError> {
         let name = self.reference_backend.name();
         let engine = backend::by_name(name)?.reference(&input.model_file(), &[])?;
-        Ok((Subject { kind: "model", backend: Some(name.to_owned()) }, engine))
+        Ok((
+            Subject { kind: "model", backend: Some(name.to_owned()), digest: input.digest },
+            engine,
+        ))
     }
 
     /// The output that holds the scores: the named one, or the only one.
@@ -119,6 +123,23 @@ impl Validate {
                 compare.outputs[name].set().next().map_or(self.from.span, |(_, limit)| limit.span),
                 Some(did_you_mean(name, names, "outputs")),
             )),
+        }
+    }
+
+    /// Fails where a limit cannot be judged, because the recording lacks the output.
+    fn check_referenced(&self, findings: &Findings) -> Result<(), StageError> {
+        let limited = self.compare.iter().flat_map(|compare| &compare.outputs);
+        for (name, limits) in limited.filter(|(name, _)| findings.unreferenced.contains(name)) {
+            let span = limits.set().next().map_or(self.from.span, |(_, limit)| limit.span);
+            let message = format!("the recorded reference has no output `{name}` to compare with");
+            return Err(setting(message, span, None));
+        }
+        match self.accuracy.as_ref().and_then(|accuracy| accuracy.max_drop.as_ref()) {
+            Some(drop) if findings.reference_score.is_none() => {
+                let message = "the recorded reference lacks the output with the scores";
+                Err(setting(message.into(), drop.span, None))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -247,7 +268,8 @@ impl Stage for Validate {
                 reference = Some(Reference::Runs(runnable));
             } else {
                 recorded = self.dataset(cx, "reference")?;
-                reference_subject = Some(Subject { kind: "recorded outputs", backend: None });
+                reference_subject =
+                    Some(Subject { kind: "recorded outputs", backend: None, digest: input.digest });
                 let arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
                 used.extend(arrays);
                 reference = Some(Reference::Recorded(&recorded));
@@ -280,6 +302,7 @@ impl Stage for Validate {
                 reference_span: self.reference.as_ref().map_or(self.data.span, |place| place.span),
             };
             let findings = runner::run(&mut tested, &mut reference, &question, watch)?;
+            self.check_referenced(&findings)?;
             gates::judge(self, &findings, &mut report);
             if let (Some(accuracy), Some(scores)) = (&mut report.accuracy, scores) {
                 accuracy.output = scores;
@@ -295,7 +318,7 @@ impl Stage for Validate {
         let failures: Vec<String> =
             report.gates.iter().filter(|gate| !gate.passed).map(report::Gate::failure).collect();
         report.passed = failures.is_empty();
-        report.write(cx.name, cx.out)?;
+        report.write(cx.out)?;
         if failures.is_empty() {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::artifact::Digest;
 use crate::stage::StageError;
 
 /// Format of `report.json`.
@@ -35,6 +36,8 @@ pub(super) struct Subject {
     pub(super) kind: &'static str,
     /// What ran it.
     pub(super) backend: Option<String>,
+    /// Digest of the input.
+    pub(super) digest: Digest,
 }
 
 /// One limit and whether it held.
@@ -53,6 +56,8 @@ pub(super) struct Gate {
     pub(super) unit: &'static str,
     /// Where it is worst.
     pub(super) place: Option<PlaceReport>,
+    /// What the value is made of, where it has no single place.
+    pub(super) detail: Option<String>,
 }
 
 /// Which side of the limit is good.
@@ -167,11 +172,14 @@ impl PlaceReport {
 }
 
 impl Gate {
+    fn explanation(&self) -> Option<String> {
+        self.place.as_ref().map(PlaceReport::text).or_else(|| self.detail.clone())
+    }
+
     /// The broken limit in one line: which output, by how much, where.
     pub(super) fn failure(&self) -> String {
         let of = self.output.as_ref().map_or(String::new(), |name| format!(" of output `{name}`"));
-        let place =
-            self.place.as_ref().map_or(String::new(), |place| format!(" ({})", place.text()));
+        let place = self.explanation().map_or(String::new(), |text| format!(" ({text})"));
         let bound = match self.bound {
             Bound::AtMost => "at most",
             Bound::AtLeast => "at least",
@@ -206,18 +214,18 @@ impl Report {
     }
 
     /// Writes `report.json` and `report.md`.
-    pub(super) fn write(&self, stage: &str, folder: &Path) -> Result<(), StageError> {
+    pub(super) fn write(&self, folder: &Path) -> Result<(), StageError> {
         let json = folder.join("report.json");
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| StageError::io("write", &json)(std::io::Error::other(error)))?;
         text.push('\n');
         fs::write(&json, text).map_err(StageError::io("write", &json))?;
         let markdown = folder.join("report.md");
-        fs::write(&markdown, self.markdown(stage)).map_err(StageError::io("write", &markdown))
+        fs::write(&markdown, self.markdown()).map_err(StageError::io("write", &markdown))
     }
 
     /// The report for people.
-    pub(super) fn markdown(&self, stage: &str) -> String {
+    pub(super) fn markdown(&self) -> String {
         let mut text = String::new();
         let verdict = if self.passed { "passed" } else { "failed" };
         let subject = |subject: &Subject| match &subject.backend {
@@ -225,7 +233,7 @@ impl Report {
             None => subject.kind.to_owned(),
         };
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "# {stage}: {verdict}\n");
+        let _ = writeln!(text, "# Validation {verdict}\n");
         let _ = write!(text, "{} samples, {}", self.samples, subject(&self.tested));
         if let Some(reference) = &self.reference {
             let _ = write!(text, ", compared with {}", subject(reference));
@@ -290,9 +298,9 @@ impl Report {
                 Bound::AtMost => "<=",
                 Bound::AtLeast => ">=",
             };
-            let verdict = match (&gate.place, gate.passed) {
+            let verdict = match (gate.explanation(), gate.passed) {
                 (_, true) => "passed".to_owned(),
-                (Some(place), false) => format!("**failed**: {}", place.text()),
+                (Some(text), false) => format!("**failed**: {text}"),
                 (None, false) => "**failed**".to_owned(),
             };
             let (value, limit) = distinct(gate.value, gate.limit);
