@@ -33,6 +33,12 @@ pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
     })
 }
 
+/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions.
+pub fn hardware() -> BTreeMap<String, String> {
+    let tools = BACKENDS.iter().filter_map(|backend| backend.tools().ok()).flatten();
+    tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
+}
+
 /// The range of shapes one optimization profile allows an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShapeRange {

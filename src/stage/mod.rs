@@ -74,6 +74,10 @@ macro_rules! stage_types {
 }
 
 stage_types! {
+    /// Takes a model into the pipeline, checked.
+    convert => convert::Convert,
+    /// Compiles a model into an engine.
+    build => build::Build,
     /// Runs any program on declared files.
     command => command::Command,
 }
