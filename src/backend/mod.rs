@@ -183,6 +183,11 @@ pub trait Backend: Send + Sync {
     /// into the cache key as `tools`.
     fn tools(&self) -> Result<BTreeMap<String, String>, BackendError>;
 
+    /// Whether its engines run on one of several numbered devices.
+    fn has_devices(&self) -> bool {
+        false
+    }
+
     /// Compiles a model: writes the engine's files and returns the manifest that describes them
     /// (the caller writes it as `engine.json`).
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;

@@ -20,9 +20,11 @@ pub mod build;
 mod cancel;
 pub mod command;
 pub mod convert;
+mod engine;
 mod error;
 pub mod optimize;
 mod reference;
+pub mod serve;
 pub mod validate;
 
 pub use crate::onnx::ModelSignature;
