@@ -1,5 +1,7 @@
 //! End-to-end tests of the `trt-pipeline` program.
 
+#![expect(unreachable_pub, reason = "a test crate has no public interface")]
+
 mod architecture;
 mod bad_input;
 mod cache;

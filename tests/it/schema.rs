@@ -27,6 +27,9 @@ fn the_events_schema_is_what_the_types_say() {
 #[test]
 fn every_setting_has_a_doc_sentence() {
     fn walk(path: &str, schema: &serde_json::Value) {
+        if !schema.is_object() {
+            return;
+        }
         if let Some(properties) = schema["properties"].as_object() {
             for (name, property) in properties {
                 let path = format!("{path}.{name}");
