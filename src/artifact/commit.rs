@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
@@ -61,9 +61,16 @@ impl Store {
     /// or the store cannot be written to. Nothing is stored then.
     pub fn commit(&self, dir: &Path, kind: ArtifactKind) -> Result<Artifact, StoreError> {
         self.prepare_to_write()?;
-        if !dir.starts_with(self.folder("tmp")) {
+        if !dir.starts_with(self.folder("tmp"))
+            || dir.components().any(|c| c == Component::ParentDir)
+        {
             let (path, root) = (dir.to_owned(), self.root().to_owned());
             return Err(StoreError::OutsideScratch { path, root });
+        }
+        let file_type = fs::symlink_metadata(dir).map_err(StoreError::io("read", dir))?.file_type();
+        if !file_type.is_dir() {
+            let what = tree::describe(file_type);
+            return Err(StoreError::NotFolder { path: dir.to_owned(), what });
         }
         let listing = tree::list(dir)?;
         let files = listing
@@ -83,8 +90,8 @@ impl Store {
         Ok(artifact)
     }
 
-    /// Makes a file read-only, then hashes it. In that order: a change of
-    /// permissions is a change of ctime.
+    /// Makes a file read-only, then hashes it. In that order: a change of permissions is a change
+    /// of ctime.
     fn seal_file(&self, name: String, path: &Path) -> Result<FileEntry, StoreError> {
         let io = |doing| StoreError::io(doing, path);
         let refuse = |what| StoreError::NotRegular { path: path.to_owned(), what };

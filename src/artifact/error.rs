@@ -32,6 +32,14 @@ pub enum StoreError {
         /// What it is, with its article: `a symbolic link`, ...
         what: &'static str,
     },
+    /// What should be stored is no folder.
+    #[error("`{}` is {what}, not a folder", path.display())]
+    NotFolder {
+        /// What stands there.
+        path: PathBuf,
+        /// What it is, with its article.
+        what: &'static str,
+    },
     /// A link to a folder that it is in.
     #[error("`{}` leads back to a folder that it is in", path.display())]
     LinkLoop {
@@ -116,7 +124,10 @@ impl StoreError {
             }
             Self::LinkObstructed { .. } => "move it away, then run again",
             Self::InUse { .. } => "wait until the running `trt-pipeline` commands are done",
-            Self::OutsideScratch { .. } | Self::LinkName { .. } | Self::Cancelled => return None,
+            Self::NotFolder { .. }
+            | Self::OutsideScratch { .. }
+            | Self::LinkName { .. }
+            | Self::Cancelled => return None,
         };
         Some(text.to_owned())
     }

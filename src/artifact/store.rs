@@ -41,6 +41,12 @@ pub struct Store {
     pub(super) links: super::link::LinkTargets,
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 /// What the store knows about a key.
 #[derive(Debug)]
 pub enum Lookup {

@@ -247,3 +247,20 @@ fn short_and_long_stages_are_stored_alike() {
         }
     }
 }
+
+#[test]
+fn only_a_real_folder_inside_the_scratch_space_is_taken() {
+    let t = TestStore::new();
+    let scratch = t.store.scratch().unwrap();
+    fill(scratch.path(), &[("file", b"x"), ("dir/f", b"x")]);
+    symlink("dir", scratch.path().join("link")).unwrap();
+    let commit = |path: PathBuf| t.store.commit(&path, ArtifactKind::Files).unwrap_err();
+    assert!(matches!(commit(scratch.path().join("file")), StoreError::NotFolder { .. }));
+    assert!(matches!(commit(scratch.path().join("link")), StoreError::NotFolder { .. }));
+    assert!(matches!(commit(scratch.path().join("absent")), StoreError::Io { .. }));
+    t.write("project/f", b"mine");
+    let around = scratch.path().join("../../../project");
+    assert!(matches!(commit(around), StoreError::OutsideScratch { .. }));
+    assert!(matches!(commit(t.path("project")), StoreError::OutsideScratch { .. }));
+    assert_eq!(fs::read(t.path("project/f")).unwrap(), b"mine");
+}
