@@ -96,12 +96,46 @@ impl Shown {
         }
     }
 
+    /// `file:line:column`, where the lines to show are too long for anybody to read.
+    fn place_without_excerpt(&self) -> Option<String> {
+        const READABLE: usize = 1000;
+        let file = self.file.as_ref()?;
+        let ends = |span: &Span| [span.start as usize, span.start as usize + span.len as usize];
+        let long = self.labels.iter().flat_map(|(span, _)| ends(span)).any(|at| {
+            let (before, after) = file.text.as_bytes().split_at(at.min(file.text.len()));
+            let lines = |bytes: &mut dyn Iterator<Item = &u8>| {
+                let mut newlines = 0;
+                bytes
+                    .take_while(|byte| {
+                        newlines += usize::from(**byte == b'\n');
+                        newlines < 2
+                    })
+                    .take(2 * READABLE)
+                    .count()
+            };
+            lines(&mut before.iter().rev()) + lines(&mut after.iter()) > 2 * READABLE
+        });
+        let (line, column) = file.line_column(self.labels.first()?.0.start as usize);
+        long.then(|| format!("{}:{line}:{column}", file.name))
+    }
+
     fn text(&self) -> String {
         let theme = if wants_colour(std::io::stderr().is_terminal()) {
             GraphicalTheme::unicode()
         } else {
             GraphicalTheme::unicode_nocolor()
         };
+        if let Some(place) = self.place_without_excerpt() {
+            return format!(
+                "{}\n\n  error at {place}: {}\n{}\n",
+                self.code,
+                self.message,
+                match &self.help {
+                    Some(help) => format!("  help: {help}\n"),
+                    None => String::new(),
+                }
+            );
+        }
         let mut text = String::new();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
         if handler.render_report(&mut text, self).is_err() {

@@ -10,10 +10,11 @@ use super::ExitStatus;
 use super::console::Console;
 
 /// The files of the starter project.
-const FILES: [(&str, &[u8]); 3] = [
+const FILES: [(&str, &[u8]); 4] = [
     ("pipeline.yaml", include_bytes!("starter/pipeline.yaml")),
-    ("model/iris.onnx", include_bytes!("starter/iris.onnx")),
-    ("data/holdout.npz", include_bytes!("starter/holdout.npz")),
+    ("iris.onnx", include_bytes!("starter/iris.onnx")),
+    ("holdout.npz", include_bytes!("starter/holdout.npz")),
+    (".gitignore", include_bytes!("starter/.gitignore")),
 ];
 
 #[derive(Debug, Args)]
@@ -49,7 +50,6 @@ fn write_all(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let schema = crate::spec::schema::pipeline_schema_text();
     let mut files: Vec<(&str, &[u8])> = FILES.to_vec();
     files.push(("pipeline.schema.json", schema.as_bytes()));
-    files.push((".gitignore", b".trt-pipeline/\n/build/\n"));
     // Nothing is written unless all of it can be.
     for (name, _) in &files {
         let path = folder.join(name);

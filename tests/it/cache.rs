@@ -73,10 +73,7 @@ fn a_file_rewritten_within_the_clock_tick_of_its_hashing_is_seen() {
         fs::write(&path, format!("hell{}\n", char::from(b'a' + round))).unwrap();
         let file = fs::File::options().append(true).open(&path).unwrap();
         file.set_modified(before.modified().unwrap()).unwrap();
-        assert_eq!(
-            outcomes(&project, &[]),
-            if round == 0 { "a built, b built" } else { "a built, b cached" }
-        );
+        assert_eq!(outcomes(&project, &[]), "a built, b built");
         assert_eq!(project.read("build/chain/a/copy.txt"), project.read("in.txt"));
     }
 }
