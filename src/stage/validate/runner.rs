@@ -2,6 +2,7 @@
 //! outputs say.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,15 @@ pub(super) struct Labels<'a> {
     pub(super) span: Span,
 }
 
+/// The NaN elements of one output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nans {
+    pub(super) output: String,
+    pub(super) elements: u64,
+    /// Sample and element of the first.
+    pub(super) first: Option<(usize, usize)>,
+}
+
 /// What was found out.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -156,8 +166,8 @@ pub(super) struct Findings {
     pub(super) differences: Vec<(String, Difference, Vec<usize>)>,
     /// Outputs that the recorded reference lacks.
     pub(super) unreferenced: Vec<String>,
-    /// NaN elements of outputs without a reference, and the first of them.
-    pub(super) nans: Vec<(String, u64, Option<(usize, usize)>)>,
+    /// Of outputs without a reference.
+    pub(super) nans: Vec<Nans>,
     pub(super) score: Score,
     pub(super) reference_score: Option<Score>,
     pub(super) batch: usize,
@@ -235,7 +245,11 @@ pub(super) fn run(
     for ((spec, total), source) in outputs.into_iter().zip(totals).zip(sources) {
         match source {
             Source::None => {
-                findings.nans.push((spec.name.clone(), total.nans, total.first_nan));
+                findings.nans.push(Nans {
+                    output: spec.name.clone(),
+                    elements: total.nans,
+                    first: total.first_nan,
+                });
                 if reference.is_some() {
                     findings.unreferenced.push(spec.name);
                 }
@@ -333,10 +347,7 @@ struct Rows {
 impl Rows {
     /// The fresh samples and their values; an output whose axis 0 is not the batch is one
     /// "sample", the first fresh one.
-    fn of<'v>(
-        self,
-        values: &'v Values,
-    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<'v> {
+    fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
         let per_batch = values.shape.0.first() == Some(&self.count);
         let len = values.values.len();
         let (from, to, width) = if per_batch && self.count > 0 {
