@@ -1,4 +1,8 @@
 //! Writing artifacts: [`Scratch`] folders and the way from there into `objects/`.
+//!
+//! Whether the bytes reach the disk at once or with the end of the run is decided where the result
+//! is recorded. Until then nothing refers to them, and later a torn file is seen as any damage is:
+//! by its size or by hashing it, as its stat is on record only after the bytes are on disk.
 
 use std::fs;
 use std::io;
@@ -71,17 +75,15 @@ impl Store {
             // Only an empty folder goes away.
             if fs::remove_dir(folder).is_err() {
                 tree::set_mode(folder, 0o555).map_err(StoreError::io("write", folder))?;
-                tree::sync_folder(folder)?;
             }
         }
-        tree::sync_folder(dir)?;
         let artifact = Artifact { kind, digest: tree_digest(&files), files };
         self.move_in(dir, &artifact)?;
-        self.mark_unsynced();
+        self.sync_later(self.object_path(&artifact.digest));
         Ok(artifact)
     }
 
-    /// Makes a file read-only, then hashes it and makes it durable. In that order: a change of
+    /// Makes a file read-only, then hashes it. In that order: a change of
     /// permissions is a change of ctime.
     fn seal_file(&self, name: String, path: &Path) -> Result<FileEntry, StoreError> {
         let io = |doing| StoreError::io(doing, path);
@@ -101,7 +103,6 @@ impl Store {
         if stamp.settled {
             self.stats.put(stamp.stat, stamp.digest);
         }
-        file.sync_all().map_err(io("write"))?;
         Ok(FileEntry {
             path: name,
             size: stamp.size,

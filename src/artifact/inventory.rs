@@ -88,6 +88,9 @@ impl Store {
                 }
             };
             match StageResult::decode(&text, &key) {
+                Decoded::Result(result) if result.fingerprint.key() != key => {
+                    report.damage(path, "its key is not that of its fingerprint".to_owned());
+                }
                 Decoded::Result(result) => {
                     let object = self.object_path(&result.artifact.digest);
                     if !object.is_dir() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::stat_db::replace_file;
+use super::stat_db::{Sync, replace_file};
 use super::{Digest, Store};
 
 impl Store {
@@ -30,7 +30,7 @@ impl Store {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).map_err(super::StoreError::io("create", folder))?;
             }
-            replace_file(&path, text.as_bytes(), &self.folder("tmp"))
+            replace_file(&path, text.as_bytes(), &self.folder("tmp"), Sync::Later)
         });
         if let Err(error) = written {
             tracing::debug!("{error}");

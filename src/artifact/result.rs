@@ -9,6 +9,9 @@ use super::{Artifact, Digest, Fingerprint, tree_digest};
 /// The layout of result files.
 const FORMAT: u32 = 1;
 
+const CHECK: &[u8] = b"{\"check\":\"";
+const AFTER_CHECK: &[u8] = b"\",";
+
 /// What a stage made for one key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageResult {
@@ -60,36 +63,64 @@ impl StageResult {
         }
     }
 
+    /// The text of a result file: one line of JSON whose first field `check` is the digest of
+    /// all that follows it. So damage shows without computing the key again, which would take
+    /// as long as everything else that a hit costs.
+    pub(crate) fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        let mut body = serde_json::to_vec(self)?;
+        if let Some(brace) = body.first_mut() {
+            *brace = b' ';
+        }
+        body.push(b'\n');
+        let check = Digest::of(&body);
+        Ok([CHECK, check.to_string().as_bytes(), AFTER_CHECK, &body].concat())
+    }
+
     /// Reads a result file and checks that it is the one for `key`.
     pub(crate) fn decode(text: &[u8], key: &Digest) -> Decoded {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
+        let is_other =
+            || serde_json::from_slice(text).is_ok_and(|Version { format }| format != FORMAT);
+        let damaged = |reason: &str| Decoded::Damaged(reason.to_owned());
+        if !is_intact(text) {
+            return if is_other() {
+                Decoded::OtherFormat
+            } else {
+                damaged("the result was changed")
+            };
+        }
         let result: Self = match serde_json::from_slice(text) {
             Ok(result) => result,
-            Err(error) => {
-                return match serde_json::from_slice::<Version>(text) {
-                    Ok(Version { format }) if format != FORMAT => Decoded::OtherFormat,
-                    _ => Decoded::Damaged(format!("the result is not readable: {error}")),
-                };
-            }
+            Err(_) if is_other() => return Decoded::OtherFormat,
+            Err(error) => return damaged(&format!("the result is not readable: {error}")),
         };
         if result.format != FORMAT {
             return Decoded::OtherFormat;
         }
-        if result.key != *key || result.fingerprint.key() != *key {
-            return Decoded::Damaged("the result belongs to another key".to_owned());
+        if result.key != *key {
+            return damaged("the result belongs to another key");
         }
         let files = &result.artifact.files;
         if !files.iter().all(|file| is_inside(&file.path))
             || !files.is_sorted_by(|a, b| a.path < b.path)
             || tree_digest(files) != result.artifact.digest
         {
-            return Decoded::Damaged("the list of files does not match its digest".to_owned());
+            return damaged("the list of files does not match its digest");
         }
         Decoded::Result(Box::new(result))
     }
+}
+
+/// Whether the text carries the digest of itself.
+fn is_intact(text: &[u8]) -> bool {
+    let parts = text.strip_prefix(CHECK).and_then(|rest| rest.split_at_checked(64));
+    parts.is_some_and(|(check, rest)| {
+        let check = std::str::from_utf8(check).ok().and_then(|check| check.parse().ok());
+        rest.strip_prefix(AFTER_CHECK).is_some_and(|body| check == Some(Digest::of(body)))
+    })
 }
 
 /// Whether a stored relative path stays inside the artifact.

@@ -135,19 +135,34 @@ impl StatDb {
         bytes.extend(records.values().filter_map(Record::encode).flatten());
         let checksum = Digest::of(&bytes);
         bytes.extend(checksum.as_bytes());
-        replace_file(&self.path, &bytes, tmp)
+        replace_file(&self.path, &bytes, tmp, Sync::Now)
     }
 }
 
-/// Writes a file so that readers see the old or the new content, whatever happens meanwhile.
-pub(crate) fn replace_file(path: &Path, bytes: &[u8], tmp: &Path) -> Result<(), StoreError> {
+/// When bytes must be on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Before the name refers to them.
+    Now,
+    /// When the system sees fit. After a power failure the file may be torn: its readers must
+    /// notice.
+    Later,
+}
+
+/// Writes a file so that readers see the old or the new content.
+pub(crate) fn replace_file(
+    path: &Path,
+    bytes: &[u8],
+    tmp: &Path,
+    sync: Sync,
+) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
     let mut file = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(tmp)
         .map_err(StoreError::io("write", tmp))?;
     file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
+        .and_then(|()| if sync == Sync::Now { file.as_file().sync_all() } else { Ok(()) })
         .map_err(StoreError::io("write", path))?;
     file.persist(path).map_err(|error| StoreError::io("write", path)(error.error))?;
     Ok(())

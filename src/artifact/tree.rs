@@ -112,7 +112,27 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    fs::File::open(folder).and_then(|file| file.sync_all()).map_err(StoreError::io("write", folder))
+/// Makes the content of a file or the names in a folder durable.
+pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("write", path))
+}
+
+/// Makes a file or a whole tree durable. What is gone or was replaced by something odd needs not be.
+pub(crate) fn sync_all(root: &Path) -> Result<(), StoreError> {
+    let mut open = vec![root.to_owned()];
+    while let Some(path) = open.pop() {
+        let file_type = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io("read", &path)(error)),
+        };
+        if file_type.is_dir() {
+            let entries = fs::read_dir(&path).map_err(StoreError::io("read", &path))?;
+            open.extend(entries.flatten().map(|entry| entry.path()));
+        }
+        if file_type.is_dir() || file_type.is_file() {
+            sync(&path)?;
+        }
+    }
+    Ok(())
 }

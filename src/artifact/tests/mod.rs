@@ -55,7 +55,7 @@ impl TestStore {
     /// Stores files and a result that refers to them.
     fn result(&self, files: &[(&str, &[u8])]) -> StageResult {
         let artifact = self.commit(files);
-        let result = StageResult::new(fingerprint(files.len()), artifact, 1.5, "p", "s");
+        let result = StageResult::new(fingerprint(files.len()), artifact, 0.5, "p", "s");
         self.store.record(&result).unwrap();
         result
     }

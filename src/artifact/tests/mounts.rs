@@ -104,11 +104,11 @@ pub(super) fn on_a_read_only_disk(store: &Store) {
     assert_eq!(store.verify().unwrap().damaged, []);
 }
 
-/// A small version of a soak test: twenty kills at whatever the process is doing then.
+/// A small version of a soak test: a dozen kills at whatever the process is doing then.
 #[test]
 fn a_store_whose_writers_are_killed_stays_intact() {
     let t = TestStore::new();
-    for round in 0..20 {
+    for round in 0..12 {
         let mut child = spawn("build forever", t.store.root());
         wait_for(&mut child, &format!("stored {round} "));
         child.kill().unwrap();

@@ -162,17 +162,17 @@ fn a_result_under_the_wrong_name_or_with_changed_fields_is_damaged() {
     fs::copy(&path, t.store.result_path(&other)).unwrap();
     assert!(damage(&t.store.lookup(&other)).contains("another key"));
     for (from, to) in [
-        ("\"version\": 1", "\"version\": 2"),
-        ("\"path\": \"f\"", "\"path\": \"../f\""),
-        ("\"path\": \"f\"", "\"path\": \"g\""),
-        ("\"size\": 1", "\"size\": 2"),
-        ("\"files\": [", "\"files\": [["),
+        ("\"version\":1", "\"version\":2"),
+        ("\"path\":\"f\"", "\"path\":\"../f\""),
+        ("\"kind\":\"files\"", "\"kind\":\"model\""),
+        ("\"seconds\":0.5", "\"seconds\":0.6"),
+        ("\"files\":[", "\"files\":[["),
     ] {
-        assert!(text.contains(from));
+        assert!(text.contains(from), "{from}");
         fs::write(&path, text.replace(from, to)).unwrap();
         damage(&t.store.lookup(&result.key));
     }
-    fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    fs::write(&path, text.replace("\"format\":1", "\"format\":2")).unwrap();
     assert!(matches!(t.store.lookup(&result.key), Lookup::Miss));
     t.store.record(&result).unwrap();
     assert!(matches!(t.store.lookup(&result.key), Lookup::Hit(_)));
@@ -202,4 +202,48 @@ fn a_link_is_replaced_only_when_it_is_wrong_and_never_in_place_of_a_file() {
         assert!(t.store.link(&build, name, &a.digest).is_err(), "{name}");
     }
     assert_eq!(fs::read_dir(&build).unwrap().count(), 2);
+}
+
+#[test]
+fn a_result_with_a_consistent_check_but_a_path_outside_is_damaged() {
+    let t = TestStore::new();
+    let mut result = t.result(&[("f", b"x")]);
+    for path in ["../f", "/f", "a//f", ".", ""] {
+        result.artifact.files[0].path = path.to_owned();
+        result.artifact.digest = tree_digest(&result.artifact.files);
+        t.store.record(&result).unwrap();
+        assert!(damage(&t.store.lookup(&result.key)).contains("list of files"), "{path}");
+    }
+}
+
+#[test]
+fn a_result_whose_key_is_not_its_fingerprints_is_not_recorded() {
+    let t = TestStore::new();
+    let mut result = t.result(&[("f", b"x")]);
+    result.fingerprint.version += 1;
+    assert!(t.store.record(&result).is_err());
+}
+
+#[test]
+fn a_result_is_json_with_its_format_and_key() {
+    let t = TestStore::new();
+    let result = t.result(&[("f", b"x")]);
+    let text = fs::read(t.store.result_path(&result.key)).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(value["format"], 1);
+    assert_eq!(value["key"], result.key.to_string());
+}
+
+#[test]
+fn short_and_long_stages_are_stored_alike() {
+    let t = TestStore::new();
+    for seconds in [0.0, 3600.0] {
+        let result = StageResult { seconds, ..t.result(&[("a", b"abc"), ("sub/b", b"")]) };
+        t.store.record(&result).unwrap();
+        t.store.flush().unwrap();
+        match t.reopened().lookup(&result.key) {
+            Lookup::Hit(found) => assert_eq!(*found, result),
+            other => panic!("{other:?}"),
+        }
+    }
 }

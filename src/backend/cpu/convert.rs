@@ -8,15 +8,13 @@ use tract_onnx::prelude::{DatumType, Tensor as TractTensor};
 
 use crate::tensor::{DType, Shape};
 
-/// tract's name of an element type; half precision and FP8 are computed as float32.
-pub(super) fn datum_type(dtype: DType) -> DatumType {
-    match dtype {
+/// tract's name of an element type, float32 for half precision; `None` for FP8, which cannot be
+/// exchanged.
+pub(super) fn datum_type(dtype: DType) -> Option<DatumType> {
+    Some(match dtype {
         DType::Float64 => DatumType::F64,
-        DType::Float32
-        | DType::Float16
-        | DType::BFloat16
-        | DType::Float8E4M3
-        | DType::Float8E5M2 => DatumType::F32,
+        DType::Float32 | DType::Float16 | DType::BFloat16 => DatumType::F32,
+        DType::Float8E4M3 | DType::Float8E5M2 => return None,
         DType::Int64 => DatumType::I64,
         DType::Int32 => DatumType::I32,
         DType::Int16 => DatumType::I16,
@@ -26,7 +24,7 @@ pub(super) fn datum_type(dtype: DType) -> DatumType {
         DType::UInt16 => DatumType::U16,
         DType::UInt8 => DatumType::U8,
         DType::Bool => DatumType::Bool,
-    }
+    })
 }
 
 /// The element type of a tensor of tract's, where it has one here.
@@ -50,15 +48,13 @@ pub(super) fn dtype(datum_type: DatumType) -> Option<DType> {
 
 /// Copies a caller's bytes into a tensor of tract's.
 pub(super) fn into_tract(dtype: DType, shape: &Shape, bytes: &[u8]) -> Result<TractTensor, String> {
-    let mut tensor =
-        TractTensor::zero_dt(datum_type(dtype), &shape.0).map_err(|e| format!("{e:#}"))?;
+    let datum_type =
+        datum_type(dtype).ok_or_else(|| format!("{dtype} tensors cannot be exchanged"))?;
+    let mut tensor = TractTensor::zero_dt(datum_type, &shape.0).map_err(|e| format!("{e:#}"))?;
     let target = tensor.as_bytes_mut();
     match dtype {
         DType::Float16 => widen(bytes, target, |bits| f16::from_bits(bits).to_f32()),
         DType::BFloat16 => widen(bytes, target, |bits| bf16::from_bits(bits).to_f32()),
-        DType::Float8E4M3 | DType::Float8E5M2 => {
-            return Err(format!("{dtype} tensors cannot be fed to this backend"));
-        }
         // Any other byte is not a value of Rust's `bool`, which is how tract reads them.
         DType::Bool => {
             for (target, byte) in target.iter_mut().zip(bytes) {
@@ -81,13 +77,14 @@ fn widen(bytes: &[u8], target: &mut [u8], to_f32: impl Fn(u16) -> f32) {
 /// The bytes of a result of tract's as elements of the type the model declares.
 pub(super) fn from_tract(dtype: DType, tensor: &TractTensor) -> Result<Cow<'_, [u8]>, String> {
     let found = tensor.datum_type().unquantized();
-    if found == datum_type(dtype) && (found != DatumType::F32 || dtype == DType::Float32) {
+    let wrong = || format!("the model declares {dtype}, the result is {found:?}");
+    let declared = datum_type(dtype).ok_or_else(wrong)?;
+    let widened = matches!(dtype, DType::Float16 | DType::BFloat16);
+    if found == declared && !widened {
         return Ok(Cow::Borrowed(tensor.as_bytes()));
     }
-    let wrong = || format!("the model declares {dtype}, the result is {found:?}");
     let view = || tensor.try_as_plain_ram().map_err(|e| format!("{e:#}"));
     match (dtype, found) {
-        (DType::Float16, DatumType::F16) => Ok(Cow::Borrowed(tensor.as_bytes())),
         (DType::Float16, DatumType::F32) => {
             let view = view()?;
             let values = view.as_slice::<f32>().map_err(|e| format!("{e:#}"))?;
@@ -100,8 +97,7 @@ pub(super) fn from_tract(dtype: DType, tensor: &TractTensor) -> Result<Cow<'_, [
         }
         // Values that depend on shapes stay symbolic expressions inside tract.
         (DType::Int64 | DType::Int32, DatumType::TDim) => {
-            let cast =
-                tensor.cast_to_dt(datum_type(dtype)).map_err(|e| format!("{}: {e:#}", wrong()))?;
+            let cast = tensor.cast_to_dt(declared).map_err(|e| format!("{}: {e:#}", wrong()))?;
             Ok(Cow::Owned(cast.as_bytes().to_vec()))
         }
         _ => Err(wrong()),

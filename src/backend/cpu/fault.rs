@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::backend::BackendError;
+use crate::onnx::OnnxError;
 use crate::onnx::proto::{GraphProto, NodeProto};
 
 /// Why a model cannot be used.
@@ -20,6 +21,12 @@ pub(super) enum Fault {
     },
     /// The model as a whole.
     Model(String),
+}
+
+impl From<OnnxError> for Fault {
+    fn from(error: OnnxError) -> Self {
+        Self::Model(error.to_string())
+    }
 }
 
 impl Fault {

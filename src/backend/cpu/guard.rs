@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 
+use crate::onnx::Model;
 use crate::onnx::operators::{self, OPSETS};
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::fault::Fault;
-use super::model::{ModelFile, each_node};
 use super::quantize;
+use super::walk::each_node;
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -27,8 +28,9 @@ pub(super) fn reader() -> &'static Onnx {
 }
 
 /// Refuses what tract cannot do correctly.
-pub(super) fn check(model: &ModelFile) -> Result<(), Fault> {
-    let opset = model.opset();
+pub(super) fn check(model: &Model) -> Result<(), Fault> {
+    // ONNX says 1 where a model names no opset.
+    let opset = model.opset().unwrap_or(1);
     if opset > TESTED_OPSET {
         tracing::warn!(
             opset,
@@ -36,8 +38,12 @@ pub(super) fn check(model: &ModelFile) -> Result<(), Fault> {
              compare its results with another backend's"
         );
     }
+    if let Some(sparse) = model.graph.sparse_initializer.first() {
+        let name = sparse.values.as_ref().map_or("", |values| values.name());
+        return Err(Fault::Model(format!("initializer `{name}` is sparse")));
+    }
     let mut first = None;
-    each_node(model.graph()?, &mut |node| {
+    each_node(&model.graph, &mut |node| {
         if first.is_none() {
             first = check_node(node, opset).err();
         }

@@ -1,44 +1,48 @@
 //! The embedded CPU backend: ONNX through tract, behind guard rails.
 //!
-//! Owns everything that knows tract. A model passes [`guard`] (refusals by node), [`quantize`] and
-//! [`widen`] (rewrites of what tract lacks), becomes a [`program`], and runs in a [`context`] of an
-//! [`engine`], single-threaded per context. Panics inside tract are contained and become errors.
+//! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize` and
+//! `widen` (rewrites of what tract lacks), becomes a `program`, and runs in contexts of an
+//! `engine`, one thread per context. Panics inside tract are contained and become errors.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::onnx::{self, Model};
+
 use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
 
 use engine::CpuEngine;
 use fault::Fault;
-use model::ModelFile;
 use program::{Program, Rearranging};
 
 mod contain;
 mod context;
 mod convert;
 mod engine;
+mod evaluate;
 mod fault;
 mod guard;
-mod model;
 mod program;
 mod quantize;
 mod rounding;
-mod signature;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod weights;
 mod widen;
+
+pub use evaluate::{evaluate, infer_shapes};
 
 /// The backend's name in specs.
 const NAME: &str = "cpu";
 
-/// The version of tract in Cargo.toml; a test compares them.
+/// The version of tract in Cargo.lock; a test compares them.
 const TRACT_VERSION: &str = "0.23.9";
 
-/// The engine's file.
+/// The engine's file, and the one its caller writes beside it.
 const MODEL: &str = "model.onnx";
+const CALLERS_FILE: &str = "engine.json";
 
 /// The embedded CPU backend.
 #[derive(Debug, Clone, Copy)]
@@ -57,21 +61,10 @@ impl Backend for CpuBackend {
     }
 
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
-        let compiling = |fault: Fault| fault.compiling(request.model);
-        let file = ModelFile::read(request.model).map_err(compiling)?;
-        let externals = file.external_files().map_err(compiling)?;
-        let program = Program::new(file, &[], Rearranging::Free).map_err(compiling)?;
-        program.prove().map_err(compiling)?;
-        let folder = request.model.parent().unwrap_or(Path::new(""));
-        copy(request.model, &request.out.join(MODEL)).map_err(compiling)?;
-        for relative in externals {
-            if relative == Path::new(MODEL) {
-                return Err(compiling(Fault::Model(format!(
-                    "its external data is called `{MODEL}`, as the engine's own file"
-                ))));
-            }
-            copy(&folder.join(&relative), &request.out.join(&relative)).map_err(compiling)?;
-        }
+        let program = program(request.model, &[], Rearranging::Free)
+            .and_then(|program| program.prove(request.profiles).map(|()| program))
+            .and_then(|program| copy_model(request.model, request.out).map(|()| program))
+            .map_err(|fault| fault.compiling(request.model))?;
         Ok(EngineManifest {
             format: 1,
             backend: NAME.to_owned(),
@@ -88,40 +81,57 @@ impl Backend for CpuBackend {
         manifest: &EngineManifest,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
-        let loading = |fault: Fault| fault.loading(&path);
+        let loading = |reason: String| Fault::Model(reason).loading(&path);
         if manifest.backend != NAME {
-            return Err(loading(Fault::Model(format!(
-                "it was built by backend `{}`",
-                manifest.backend
-            ))));
+            return Err(loading(format!("it was built by backend `{}`", manifest.backend)));
         }
-        let file = ModelFile::read(&path).map_err(loading)?;
-        let program = Program::new(file, &[], Rearranging::Free).map_err(loading)?;
+        let program =
+            program(&path, &[], Rearranging::Free).map_err(|fault| fault.loading(&path))?;
         let signature = &program.signature;
         if signature.inputs != manifest.inputs || signature.outputs != manifest.outputs {
-            return Err(loading(Fault::Model(
-                "its inputs and outputs are not those that `engine.json` lists".to_owned(),
-            )));
+            let reason = "its inputs and outputs are not those that `engine.json` lists";
+            return Err(loading(reason.to_owned()));
         }
-        Ok(Arc::new(CpuEngine::new(program, path.clone(), manifest.profiles.clone())))
+        Ok(Arc::new(CpuEngine::new(program, path, manifest.profiles.clone())))
     }
 
     fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
-        let loading = |fault: Fault| fault.loading(model);
-        let file = ModelFile::read(model).map_err(loading)?;
-        let program = Program::new(file, outputs, Rearranging::None).map_err(loading)?;
+        let program =
+            program(model, outputs, Rearranging::None).map_err(|fault| fault.loading(model))?;
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
 }
 
+fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {
+    Program::new(Model::load(path)?, outputs, how)
+}
+
+/// Copies a model and its external data; the engine's own file names stay free.
+fn copy_model(model: &Path, out: &Path) -> Result<(), Fault> {
+    copy(model, &out.join(MODEL))?;
+    let folder = model.parent().unwrap_or(Path::new(""));
+    for relative in onnx::external_files(model)? {
+        let target = out.join(&relative);
+        if relative == CALLERS_FILE || target.exists() {
+            return Err(Fault::Model(format!(
+                "its external data is called `{relative}`, as a file of the engine"
+            )));
+        }
+        copy(&folder.join(&relative), &target)?;
+    }
+    Ok(())
+}
+
 fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
-    let attempt = || {
+    let attempt = || -> std::io::Result<()> {
         if let Some(parent) = to.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::copy(from, to).map(drop)
+        // Bytes only: permissions of the source are no part of an engine.
+        let (mut source, mut target) = (std::fs::File::open(from)?, std::fs::File::create_new(to)?);
+        std::io::copy(&mut source, &mut target).map(drop)
     };
-    attempt().map_err(|e: std::io::Error| {
+    attempt().map_err(|e| {
         Fault::Model(format!("cannot copy `{}` to `{}`: {e}", from.display(), to.display()))
     })
 }

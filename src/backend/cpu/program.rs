@@ -11,13 +11,13 @@ use tract_onnx::prelude::{
 };
 use tract_onnx::tract_hir::infer::Factoid as _;
 
-use crate::onnx::proto::GraphProto;
-use crate::tensor::{DType, Shape, TensorSpec};
+use crate::backend::Profile;
+use crate::onnx::proto::{GraphProto, type_proto};
+use crate::onnx::{self, Model, ModelSignature};
+use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contain::contained;
 use super::fault::Fault;
-use super::model::ModelFile;
-use super::signature::{Signature, signature, spec};
 use super::{convert, guard, quantize, widen};
 
 /// How much tract may rearrange a graph.
@@ -37,8 +37,8 @@ pub(super) struct Program {
     graph: GraphProto,
     rearranging: Rearranging,
     /// What callers see.
-    pub(super) signature: Signature,
-    /// Bytes of weights, which every specialisation may copy into its own layout.
+    pub(super) signature: ModelSignature,
+    /// Bytes of weights, which every specialisation may copy into a layout of its own.
     pub(super) weight_bytes: usize,
 }
 
@@ -46,39 +46,46 @@ impl Program {
     /// Checks a model, rewrites what tract cannot take as it is, and hands it to tract.
     /// `outputs` selects tensors by name; empty means the model's outputs.
     pub(super) fn new(
-        mut file: ModelFile,
+        mut model: Model,
         outputs: &[String],
         rearranging: Rearranging,
     ) -> Result<Self, Fault> {
-        guard::check(&file)?;
-        let mut declared = signature(file.graph()?)?;
-        let known = known_specs(file.graph()?);
-        quantize::rewrite(&mut file)?;
-        widen::rewrite(&mut file)?;
+        guard::check(&model)?;
+        let mut signature = model.signature()?;
+        let recorded = recorded_types(&model.graph);
+        quantize::rewrite(&mut model)?;
+        widen::rewrite(&mut model)?;
         let rearranging = match rearranging {
-            Rearranging::Free if !guard::has_dequantize(file.graph()?) => Rearranging::Free,
+            Rearranging::Free if !guard::has_dequantize(&model.graph) => Rearranging::Free,
             _ => Rearranging::None,
         };
-        let (mut model, weight_bytes, graph) = parse(file)?;
+        let (mut model, graph) = parse(model)?;
         if !outputs.is_empty() {
             contained(|| model.select_outputs_by_name(outputs).map_err(|e| format!("{e:#}")))
                 .flatten()
                 .map_err(Fault::Model)?;
-            let found = selected_types(&model, outputs)?;
-            declared.outputs = outputs
-                .iter()
-                .zip(found)
-                .map(|(name, dtype)| match known.get(name) {
-                    Some(spec) => Ok(spec.clone()),
-                    None => dtype
-                        .map(|dtype| TensorSpec { name: name.clone(), dtype, dims: None })
-                        .ok_or_else(|| {
-                            Fault::Model(format!("the element type of tensor `{name}` is unknown"))
-                        }),
-                })
-                .collect::<Result<_, _>>()?;
+            let found = output_types(&model, outputs.len())?;
+            let selected = outputs.iter().zip(found).map(|(name, found)| {
+                if let Some(spec) = signature.outputs.iter().find(|spec| spec.name == *name) {
+                    return Ok(spec.clone());
+                }
+                // Recorded types are the model's own; tract sees widened ones.
+                let dtype = recorded.get(name).copied().or(found).ok_or_else(|| {
+                    Fault::Model(format!("the element type of tensor `{name}` is unknown"))
+                })?;
+                Ok(TensorSpec { name: name.clone(), dtype, dims: None })
+            });
+            signature.outputs = selected.collect::<Result<_, Fault>>()?;
         }
-        Ok(Self { model, graph, rearranging, signature: declared, weight_bytes })
+        let mut exchanged = signature.inputs.iter().chain(&signature.outputs);
+        if let Some(spec) = exchanged.find(|spec| convert::datum_type(spec.dtype).is_none()) {
+            return Err(Fault::Model(format!(
+                "tensor `{}` has elements of type {}, which this backend cannot exchange",
+                spec.name, spec.dtype
+            )));
+        }
+        let weight_bytes = weight_bytes(&model);
+        Ok(Self { model, graph, rearranging, signature, weight_bytes })
     }
 
     /// Builds what runs inputs of exactly these shapes.
@@ -86,9 +93,10 @@ impl Program {
         let work = || {
             let mut model = self.model.clone();
             for (index, (input, shape)) in self.signature.inputs.iter().zip(shapes).enumerate() {
-                let fact =
-                    InferenceFact::dt_shape(convert::datum_type(input.dtype), shape.0.as_slice());
-                model.set_input_fact(index, fact)?;
+                if let Some(datum_type) = convert::datum_type(input.dtype) {
+                    let fact = InferenceFact::dt_shape(datum_type, shape.0.as_slice());
+                    model.set_input_fact(index, fact)?;
+                }
             }
             let typed = model.into_typed()?;
             match self.rearranging {
@@ -101,79 +109,105 @@ impl Program {
             .map_err(|error| Fault::of_tract(&self.graph, &error))
     }
 
-    /// Types the model with the shapes it declares, unknown ones left open where tract can.
-    /// Finds operators that tract cannot wire, which it notices only here.
-    pub(super) fn prove(&self) -> Result<(), Fault> {
-        let shapes: Option<Vec<Shape>> = self.signature.inputs.iter().map(sample_shape).collect();
-        match shapes {
-            Some(shapes) => self.specialise(&shapes).map(drop),
-            None => Ok(()),
+    /// Specialises the model to shapes it allows: what tract cannot wire, it notices only then.
+    /// Profiles say which; otherwise open axes get one of [`SAMPLES`], the first axis being 1.
+    pub(super) fn prove(&self, profiles: &[Profile]) -> Result<(), Fault> {
+        let inputs = &self.signature.inputs;
+        if let Some(profile) = profiles.first() {
+            let opt = |input: &TensorSpec| match profile.get(&input.name) {
+                Some(range) => Some(range.opt.clone()),
+                None => sample_shape(input, 1),
+            };
+            let shapes: Option<Vec<Shape>> = inputs.iter().map(opt).collect();
+            return shapes.map_or(Ok(()), |shapes| self.specialise(&shapes).map(drop));
         }
+        let mut fault = None;
+        let mut tried: Vec<Vec<Shape>> = Vec::new();
+        for extent in SAMPLES {
+            let sample = |input| sample_shape(input, extent);
+            let Some(shapes) = inputs.iter().map(sample).collect() else { return Ok(()) };
+            if tried.contains(&shapes) {
+                break;
+            }
+            match self.specialise(&shapes) {
+                Ok(_) => return Ok(()),
+                Err(first) => fault = fault.or(Some(first)),
+            }
+            tried.push(shapes);
+        }
+        fault.map_or(Ok(()), Err)
     }
 }
 
-/// A shape of the kind an input accepts: open axes become 1.
-fn sample_shape(input: &TensorSpec) -> Option<Shape> {
-    let dims = input.dims.as_ref()?;
-    let extent = |dim: &crate::tensor::Dim| match dim {
-        crate::tensor::Dim::Fixed(extent) => *extent,
-        _ => 1,
+/// Extents to try for open axes: 1 is too small for an image under a larger kernel.
+const SAMPLES: [usize; 4] = [1, 8, 64, 224];
+
+fn sample_shape(input: &TensorSpec, open: usize) -> Option<Shape> {
+    let extent = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(extent) => *extent,
+        Dim::Symbol(_) | Dim::Any => {
+            if axis == 0 {
+                1
+            } else {
+                open
+            }
+        }
     };
-    Some(Shape(dims.iter().map(extent).collect()))
+    Some(Shape(input.dims.as_ref()?.iter().enumerate().map(extent).collect()))
 }
 
-fn known_specs(graph: &GraphProto) -> BTreeMap<String, TensorSpec> {
-    graph
-        .output
-        .iter()
-        .chain(&graph.value_info)
-        .filter_map(|info| spec(info, "tensor").ok())
-        .map(|spec| (spec.name.clone(), spec))
-        .collect()
+/// Element types that the model records for inner tensors.
+fn recorded_types(graph: &GraphProto) -> BTreeMap<String, DType> {
+    let recorded =
+        graph.value_info.iter().filter_map(|info| match info.r#type.as_ref()?.value.as_ref()? {
+            type_proto::Value::TensorType(tensor) => {
+                Some((info.name().to_owned(), onnx::dtype(tensor.elem_type())?))
+            }
+            _ => None,
+        });
+    recorded.collect()
 }
 
-fn parse(file: ModelFile) -> Result<(InferenceModel, usize, GraphProto), Fault> {
-    let ModelFile { proto, folder } = file;
-    let encoded = proto.encode_to_vec();
-    let mut graph = proto.graph.unwrap_or_default();
+/// Lets tract read the model; also gives the graph back without its weights.
+fn parse(model: Model) -> Result<(InferenceModel, GraphProto), Fault> {
+    let encoded = model.encode();
+    let folder = model.folder().to_path_buf();
+    let mut graph = model.graph;
     graph.initializer.clear();
-    let weights = encoded.len();
     let work = || -> Result<InferenceModel, String> {
         let proto = pb::ModelProto::decode(encoded.as_slice()).map_err(|e| e.to_string())?;
-        let folder = folder.as_deref().map(|path| match path.to_str() {
-            Some("") => Ok("."),
-            Some(text) => Ok(text),
-            None => Err(format!("the path `{}` is not UTF-8", path.display())),
-        });
-        let parsed =
-            guard::reader().parse(&proto, folder.transpose()?).map_err(|e| format!("{e:#}"))?;
+        drop(encoded);
+        let folder = folder
+            .to_str()
+            .ok_or_else(|| format!("the path `{}` is not UTF-8", folder.display()))?;
+        let parsed = guard::reader().parse(&proto, Some(folder)).map_err(|e| format!("{e:#}"))?;
         match parsed.unresolved_inputs.first() {
             Some(name) => Err(format!("nothing makes tensor `{name}`")),
             None => Ok(parsed.model),
         }
     };
     let model = contained(work).flatten().map_err(|e| Fault::of_tract(&graph, &e))?;
-    let constants: usize = model
-        .nodes()
-        .iter()
-        .flat_map(|node| &node.outputs)
-        .filter_map(|output| output.fact.value.concretize())
-        .map(|tensor| tensor.len() * tensor.datum_type().size_of())
-        .sum();
-    Ok((model, constants.max(weights), graph))
+    Ok((model, graph))
 }
 
-fn selected_types(model: &InferenceModel, outputs: &[String]) -> Result<Vec<Option<DType>>, Fault> {
+fn weight_bytes(model: &InferenceModel) -> usize {
+    let facts = model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact);
+    facts
+        .filter_map(|fact| fact.value.concretize())
+        .map(|tensor| tensor.len() * tensor.datum_type().size_of())
+        .sum()
+}
+
+fn output_types(model: &InferenceModel, count: usize) -> Result<Vec<Option<DType>>, Fault> {
     let mut model = model.clone();
     contained(|| {
         // Types are wanted even where shapes stay unknown, so the first fault does not end it.
         let _incomplete = model.analyse(true);
-        (0..outputs.len())
-            .map(|index| {
-                let fact = model.output_fact(index).ok()?;
-                fact.datum_type.concretize().and_then(convert::dtype)
-            })
-            .collect()
+        let dtype = |index| {
+            let fact = model.output_fact(index).ok()?;
+            fact.datum_type.concretize().and_then(convert::dtype)
+        };
+        (0..count).map(dtype).collect()
     })
     .map_err(Fault::Model)
 }

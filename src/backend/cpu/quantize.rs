@@ -5,7 +5,6 @@
 //! and because it multiplies by a rounded reciprocal where ONNX divides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb;
@@ -14,15 +13,15 @@ use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp
 use tract_onnx::tract_hir::internal::InferenceOp;
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
+use crate::onnx::Model;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::fault::Fault;
 use super::guard::{attribute, integer};
-use super::model::{ModelFile, each_node};
 use super::rounding::{Dequantize, Grid, Quantize};
-use super::signature::type_name;
+use super::walk::{each_node, subgraphs};
 use super::weights;
 
 /// Our operators' types; no model can contain them, because the guard rails refuse unknown ones.
@@ -54,19 +53,17 @@ fn operator(op: impl ElementWiseMiniOp) -> Box<dyn InferenceOp> {
 
 /// Rewrites the quantization operators of the model's graph. Those inside the graphs of `If` and
 /// `Scan` stay tract's.
-pub(super) fn rewrite(file: &mut ModelFile) -> Result<(), Fault> {
-    let folder = file.folder.clone();
-    let Some(graph) = file.proto.graph.as_mut() else { return Ok(()) };
+pub(super) fn rewrite(model: &mut Model) -> Result<(), Fault> {
+    let graph = &model.graph;
     let quantizes =
         |node: &NodeProto| matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear");
     if !graph.node.iter().any(quantizes) {
         return Ok(());
     }
-    let nodes = std::mem::take(&mut graph.node);
-    let constants = Constants::of(graph, &nodes, folder.as_deref());
+    let constants = Constants::of(model);
     let mut folded = Vec::new();
-    let mut kept = Vec::with_capacity(nodes.len());
-    for node in &nodes {
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in &graph.node {
         match node.op_type() {
             "QuantizeLinear" => kept.push(constants.quantize(node)?),
             "DequantizeLinear" => match constants.fold(node)? {
@@ -76,6 +73,7 @@ pub(super) fn rewrite(file: &mut ModelFile) -> Result<(), Fault> {
             _ => kept.push(node.clone()),
         }
     }
+    let graph = &mut model.graph;
     graph.node = kept;
     graph.initializer.extend(folded);
     drop_unused(graph);
@@ -87,8 +85,8 @@ fn drop_unused(graph: &mut GraphProto) {
     let mut used: BTreeSet<&str> = graph.output.iter().map(|output| output.name()).collect();
     each_node(graph, &mut |node| used.extend(node.input.iter().map(String::as_str)));
     each_node(graph, &mut |node| {
-        let graphs = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
-        used.extend(graphs.flat_map(|graph| &graph.output).map(|output| output.name()));
+        let results = subgraphs(node).flat_map(|graph| &graph.output);
+        used.extend(results.map(|output| output.name()));
     });
     let used: BTreeSet<String> = used.into_iter().map(str::to_owned).collect();
     graph.initializer.retain(|tensor| used.contains(tensor.name()));
@@ -97,30 +95,29 @@ fn drop_unused(graph: &mut GraphProto) {
     });
 }
 
-/// The constant tensors of a graph by name.
+/// The constant tensors of a model's graph by name.
 struct Constants<'a> {
-    tensors: BTreeMap<String, TensorProto>,
-    folder: Option<&'a Path>,
+    tensors: BTreeMap<&'a str, &'a TensorProto>,
+    model: &'a Model,
 }
 
 impl<'a> Constants<'a> {
-    fn of(graph: &GraphProto, nodes: &[NodeProto], folder: Option<&'a Path>) -> Self {
-        let initializers =
-            graph.initializer.iter().map(|tensor| (tensor.name().to_owned(), tensor.clone()));
-        let constants =
-            nodes.iter().filter(|node| node.op_type() == "Constant").filter_map(|node| {
-                let tensor = attribute(node, "value")?.t.clone()?;
-                Some((node.output.first()?.clone(), tensor))
-            });
-        Self { tensors: initializers.chain(constants).collect(), folder }
+    fn of(model: &'a Model) -> Self {
+        let initializers = model.graph.initializer.iter().map(|tensor| (tensor.name(), tensor));
+        let nodes = model.graph.node.iter().filter(|node| node.op_type() == "Constant");
+        let constants = nodes.filter_map(|node| {
+            let tensor = attribute(node, "value")?.t.as_ref()?;
+            Some((node.output.first()?.as_str(), tensor))
+        });
+        Self { tensors: initializers.chain(constants).collect(), model }
     }
 
-    fn input(&self, node: &NodeProto, index: usize) -> Option<&TensorProto> {
-        node.input.get(index).and_then(|name| self.tensors.get(name))
+    fn input(&self, node: &NodeProto, index: usize) -> Option<&'a TensorProto> {
+        node.input.get(index).and_then(|name| self.tensors.get(name.as_str())).copied()
     }
 
     fn values(&self, tensor: &TensorProto) -> Result<Vec<f64>, Fault> {
-        weights::values(tensor, self.folder)
+        weights::values(self.model, tensor)
     }
 
     /// Zero point of a node: its values and element type.
@@ -298,4 +295,9 @@ fn int(name: &str, value: i64) -> AttributeProto {
         i: Some(value),
         ..AttributeProto::default()
     }
+}
+
+/// ONNX's name of an element type.
+fn type_name(number: i32) -> &'static str {
+    DataType::try_from(number).map_or("an unknown type", |kind| kind.as_str_name())
 }

@@ -2,7 +2,7 @@
 
 use crate::backend::conformance::{Recorded, assert_close, compiled, conformance_tests, run};
 use crate::backend::{Backend as _, BackendError};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Dim, Tensor};
 
 use super::{CpuBackend, TRACT_VERSION};
 
@@ -153,8 +153,8 @@ fn the_tools_name_the_version_of_tract_that_is_linked() {
 
 #[test]
 fn the_number_of_specialisations_an_engine_keeps_is_bounded() {
-    let file = super::ModelFile::read(&Recorded::new("mlp").model).unwrap();
-    let program = super::Program::new(file, &[], super::Rearranging::Free).unwrap();
+    let model = Recorded::new("mlp").model;
+    let program = super::program(&model, &[], super::Rearranging::Free).unwrap();
     let engine = super::CpuEngine::new(program, "mlp.onnx".into(), Vec::new());
     let first = engine.plan(&[vec![1, 6].into()]).unwrap();
     for batch in 2..100 {
@@ -164,4 +164,39 @@ fn the_number_of_specialisations_an_engine_keeps_is_bounded() {
     let last = engine.plan(&[vec![99, 6].into()]).unwrap();
     assert!(std::sync::Arc::ptr_eq(&last, &engine.plan(&[vec![99, 6].into()]).unwrap()));
     assert!(!std::sync::Arc::ptr_eq(&first, &engine.plan(&[vec![1, 6].into()]).unwrap()));
+}
+
+#[test]
+fn constant_graphs_are_evaluated_and_graphs_with_inputs_refused() {
+    use prost::Message as _;
+
+    let model = std::fs::read(Recorded::new("mlp").model).unwrap();
+    let error = super::evaluate(&model).unwrap_err();
+    assert!(error.to_string().contains("`x`"), "{error}");
+
+    // The same graph with its input as a constant.
+    let recorded = Recorded::new("mlp");
+    let x = recorded.array("in.x", DType::Float32);
+    let mut proto = crate::onnx::proto::ModelProto::decode(model.as_slice()).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    graph.input.clear();
+    graph.initializer.push(crate::onnx::from_tensor("x", &x));
+    let outputs = super::evaluate(&proto.encode_to_vec()).unwrap();
+    assert_close(&outputs[0], &recorded.array("out.y", DType::Float32), 1e-5, 1e-6);
+    assert!(super::evaluate(b"junk").is_err());
+}
+
+#[test]
+fn shapes_are_inferred_with_the_names_of_open_axes() {
+    let model = std::fs::read(Recorded::new("cnn").model).unwrap();
+    let shapes = super::infer_shapes(&model);
+    let batch = || Dim::Symbol("batch".to_owned());
+    assert_eq!(
+        shapes["p"],
+        (DType::Float32, Some(vec![batch(), Dim::Fixed(4), Dim::Fixed(4), Dim::Fixed(4)]))
+    );
+    assert_eq!(shapes["y"].1, Some(vec![batch(), Dim::Fixed(4)]));
+    assert!(super::infer_shapes(b"junk").is_empty());
+    let refused = std::fs::read(Recorded::new("roi_align").model).unwrap();
+    assert!(!super::infer_shapes(&refused).contains_key("y"), "an operator nobody knows");
 }

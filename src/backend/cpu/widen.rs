@@ -2,40 +2,35 @@
 //! both are widened before it sees them. Results are the exact ones a half-precision engine rounds,
 //! which is what a reference should give; inputs and outputs keep the declared type at the edge.
 
+use crate::onnx::Model;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
 use crate::onnx::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 use super::fault::Fault;
-use super::model::ModelFile;
 use super::weights;
 
 /// Rewrites every float16 and bfloat16 value of the model to float32.
-pub(super) fn rewrite(file: &mut ModelFile) -> Result<(), Fault> {
-    let folder = file.folder.clone();
-    match file.proto.graph.as_mut() {
-        Some(graph) => widen_graph(graph, folder.as_deref()),
-        None => Ok(()),
-    }
+pub(super) fn rewrite(model: &mut Model) -> Result<(), Fault> {
+    let mut graph = std::mem::take(&mut model.graph);
+    let outcome = widen_graph(&mut graph, model);
+    model.graph = graph;
+    outcome
 }
 
-fn widen_graph(graph: &mut GraphProto, folder: Option<&std::path::Path>) -> Result<(), Fault> {
+fn widen_graph(graph: &mut GraphProto, model: &Model) -> Result<(), Fault> {
     for tensor in &mut graph.initializer {
-        widen_tensor(tensor, folder)?;
+        widen_tensor(tensor, model)?;
     }
-    graph
-        .input
-        .iter_mut()
-        .chain(&mut graph.output)
-        .chain(&mut graph.value_info)
-        .for_each(widen_info);
+    let values = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
+    values.for_each(widen_info);
     for node in &mut graph.node {
         widen_node(node);
         for attribute in &mut node.attribute {
             for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
-                widen_tensor(tensor, folder)?;
+                widen_tensor(tensor, model)?;
             }
             for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                widen_graph(inner, folder)?;
+                widen_graph(inner, model)?;
             }
         }
     }
@@ -66,11 +61,11 @@ fn widen_node(node: &mut NodeProto) {
     }
 }
 
-fn widen_tensor(tensor: &mut TensorProto, folder: Option<&std::path::Path>) -> Result<(), Fault> {
+fn widen_tensor(tensor: &mut TensorProto, model: &Model) -> Result<(), Fault> {
     if !is_half(tensor.data_type()) {
         return Ok(());
     }
-    let values = weights::values(tensor, folder)?;
+    let values = weights::values(model, tensor)?;
     #[expect(clippy::cast_possible_truncation, reason = "every half-precision value is a float32")]
     let bytes: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
     tensor.data_type = Some(DataType::Float as i32);
