@@ -24,6 +24,7 @@ mod gates;
 mod latency;
 mod metrics;
 mod report;
+mod runnable;
 mod runner;
 mod score;
 mod settings;
@@ -37,7 +38,8 @@ pub use settings::{
 use batches::BatchSizes;
 use latency::Times;
 use report::{Report, Subject};
-use runner::{Findings, Labels, Question, Reference, Runnable, Watch, setting};
+use runnable::{Runnable, Watch, setting};
+use runner::{Findings, Labels, Question, Reference};
 
 /// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
