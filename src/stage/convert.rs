@@ -139,6 +139,7 @@ mod tests {
         let stage = Convert { model: Spanned::unplaced(FileRef::Path("model.onnx".into())) };
         stage.run(&StageContext {
             name: "onnx",
+            spec_dir: out.path(),
             inputs: &BTreeMap::from([("model".to_owned(), input)]),
             out: out.path(),
             scratch: scratch.path(),

@@ -19,6 +19,7 @@ fn optimize(name: &str, cancel: &CancelToken) -> Result<tempfile::TempDir, Stage
     let stage = Optimize { from: Spanned::unplaced(FromRef::Stage("onnx".into())) };
     stage.run(&StageContext {
         name: "slim",
+        spec_dir: out.path(),
         inputs: &inputs,
         out: out.path(),
         scratch: scratch.path(),
