@@ -5,9 +5,12 @@ use std::collections::HashSet;
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
-use crate::onnx::proto::ValueInfoProto;
+use crate::onnx::proto::attribute_proto::AttributeType;
+use crate::onnx::proto::tensor_proto::DataType;
+use crate::onnx::proto::{AttributeProto, TensorProto, ValueInfoProto};
 use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype};
+use crate::onnx::walk;
 use crate::tensor::{Dim, TensorSpec};
 
 use super::{Evaluator, Pass};
@@ -20,6 +23,11 @@ impl Pass for InferShapes {
     }
 
     fn run(&self, model: &mut Model, evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
+        // tract takes the shape of one branch of an `If` for the result of both, and goes on from
+        // there: saying nothing is safe, saying it wrongly is not.
+        if model.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
+            return Ok(0);
+        }
         let mut inferred = evaluator.infer_shapes(&without_weights(model));
         let graph = &mut model.graph;
         let described: HashSet<&str> =
@@ -62,5 +70,26 @@ fn without_weights(model: &Model) -> Model {
         }
         false
     });
+    for node in &mut graph.node {
+        // Said aloud, because tract takes float64 for the default of this one.
+        if node.op_type() == "ConstantOfShape" && node.attribute.is_empty() {
+            node.attribute.push(zero_attribute());
+        }
+    }
     light
+}
+
+/// The standard's default of `value`.
+fn zero_attribute() -> AttributeProto {
+    AttributeProto {
+        name: Some("value".into()),
+        r#type: Some(AttributeType::Tensor as i32),
+        t: Some(TensorProto {
+            dims: vec![1],
+            data_type: Some(DataType::Float as i32),
+            float_data: vec![0.0],
+            ..TensorProto::default()
+        }),
+        ..AttributeProto::default()
+    }
 }
