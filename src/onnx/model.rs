@@ -30,12 +30,12 @@ impl Model {
     pub fn load(path: &Path) -> Result<Self, OnnxError> {
         let mut bytes = Vec::new();
         external::open_model(path)?.read_to_end(&mut bytes).map_err(OnnxError::io("read", path))?;
-        Self::parse(bytes.into(), path)
+        Self::parse(&bytes.into(), path)
     }
 
     /// Decodes the bytes of a model file. `path` names it in messages; external data is looked for
     /// beside it.
-    pub fn parse(bytes: Bytes, path: &Path) -> Result<Self, OnnxError> {
+    pub fn parse(bytes: &Bytes, path: &Path) -> Result<Self, OnnxError> {
         if bytes.is_empty() {
             return Err(OnnxError::Empty { path: path.to_owned() });
         }
@@ -84,7 +84,7 @@ impl Model {
     }
 }
 
-fn decode_error(path: &Path, bytes: Bytes, error: &prost::DecodeError) -> OnnxError {
+fn decode_error(path: &Path, bytes: &Bytes, error: &prost::DecodeError) -> OnnxError {
     if let Some(found) = FileType::recognise(&bytes[..bytes.len().min(512)]) {
         return OnnxError::OtherFile { path: path.to_owned(), found };
     }

@@ -271,7 +271,7 @@ fn read_everything(bytes: Vec<u8>) {
     let path = folder.path().join("any.onnx");
     fs::write(&path, &bytes).unwrap();
     let scanned = external_files(&path);
-    let Ok(mut model) = Model::parse(bytes.into(), &path) else { return };
+    let Ok(mut model) = Model::parse(&bytes.into(), &path) else { return };
     // Whoever can be decoded can be scanned: a cache that cannot see external data is stale.
     let excused = |error: &OnnxError| {
         matches!(error, OnnxError::ExternalData { .. } | OnnxError::OtherFile { .. })
