@@ -146,9 +146,9 @@ fn same(a: &[Tensor], b: &[Tensor]) -> bool {
 
 /// Numbers that are neither equal nor regular.
 fn numbers(shape: &[usize], seed: usize) -> Tensor {
-    let count: usize = shape.iter().product();
-    let value = |i: usize| ((i + 1) as f32 * 0.7311 + seed as f32 * 1.913).sin();
-    let values: Vec<f32> = (0..count).map(value).collect();
+    let seed = u16::try_from(seed).unwrap();
+    let value = |i: u16| (f32::from(i + 1) * 0.7311 + f32::from(seed) * 1.913).sin();
+    let values: Vec<f32> = (0..).map(value).take(shape.iter().product()).collect();
     Tensor::from_f32(shape.into(), &values).unwrap()
 }
 

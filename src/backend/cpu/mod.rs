@@ -23,6 +23,9 @@ mod engine;
 mod evaluate;
 mod fault;
 mod guard;
+mod known_wrong;
+#[cfg(test)]
+mod node_tests;
 mod program;
 mod quantize;
 mod rounding;
@@ -32,7 +35,7 @@ mod walk;
 mod weights;
 mod widen;
 
-pub use evaluate::{evaluate, infer_shapes};
+pub use evaluate::{InferredTensors, evaluate, infer_shapes};
 
 /// The backend's name in specs.
 const NAME: &str = "cpu";

@@ -98,6 +98,27 @@ fn bit_shifts_agree() {
 }
 
 #[test]
+fn what_tract_would_compute_wrongly_is_refused_with_the_reason() {
+    let names = [
+        "bitshift_too_far",
+        "wrong_batch_norm_training",
+        "wrong_celu_alpha",
+        "wrong_gru_activations",
+        "wrong_lstm_clip",
+        "wrong_pad_wrap",
+    ];
+    let reasons: Vec<String> = names.iter().map(|name| refusal(name).to_string()).collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    backend `cpu` cannot run node `shift` (BitShift): a shift by a negative amount or by more than the width is wrong
+    backend `cpu` cannot run node `culprit` (BatchNormalization): `training_mode` is ignored
+    backend `cpu` cannot run node `culprit` (Celu): `alpha` other than 1 is computed wrongly
+    backend `cpu` cannot run node `culprit` (GRU): activations other than the usual ones are ignored
+    backend `cpu` cannot run node `culprit` (LSTM): `clip` is ignored
+    backend `cpu` cannot run node `culprit` (Pad): mode `wrap` is not implemented
+    ");
+}
+
+#[test]
 fn depth_to_space_in_column_order_agrees() {
     assert_agrees("d2s_crd", 0.0, 0.0);
 }
