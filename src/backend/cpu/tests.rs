@@ -221,3 +221,38 @@ fn shapes_are_inferred_with_the_names_of_open_axes() {
     let refused = std::fs::read(Recorded::new("roi_align").model).unwrap();
     assert!(!super::infer_shapes(&refused).contains_key("y"), "an operator nobody knows");
 }
+#[test]
+fn external_data_travels_with_the_engine_and_may_not_take_its_file_names() {
+    use crate::onnx::proto::{ModelProto, StringStringEntryProto};
+    use prost::Message as _;
+
+    let recorded = Recorded::new("mlp");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |location: &str| {
+        let bytes = std::fs::read(&recorded.model).unwrap();
+        let mut proto = ModelProto::decode(bytes.as_slice()).unwrap();
+        let tensor = &mut proto.graph.as_mut().unwrap().initializer[0];
+        let target = folder.path().join(location);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(target, tensor.raw_data.take().unwrap()).unwrap();
+        tensor.data_location = Some(1);
+        tensor.external_data = vec![StringStringEntryProto {
+            key: Some("location".to_owned()),
+            value: Some(location.to_owned()),
+        }];
+        let path = folder.path().join("split.onnx");
+        std::fs::write(&path, proto.encode_to_vec()).unwrap();
+        path
+    };
+    let engine = compiled(&CpuBackend, &write("weights/w1.bin")).unwrap();
+    let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+    let outputs =
+        run(engine.as_ref(), context.as_mut(), &recorded.inputs(engine.as_ref())).unwrap();
+    assert_close(&outputs[0], &recorded.array("out.y", DType::Float32), 1e-5, 1e-6);
+    let error = compiled(&CpuBackend, &write("engine.json")).err().expect("a refusal");
+    assert!(error.to_string().contains("`engine.json`"), "{error}");
+    let model = write("weights/w1.bin");
+    std::fs::remove_file(folder.path().join("weights/w1.bin")).unwrap();
+    let error = compiled(&CpuBackend, &model).err().expect("a refusal");
+    assert!(error.to_string().contains("w1.bin"), "{error}");
+}
