@@ -6,7 +6,10 @@
 
 pub mod artifact;
 pub mod backend;
+pub mod cli;
 pub mod data;
+pub mod deployment;
+pub mod execute;
 pub mod onnx;
 pub mod plan;
 pub mod source;

@@ -5,11 +5,38 @@
 
 use serde::{Deserialize, Serialize};
 
+mod commit;
 mod digest;
+mod error;
 mod fingerprint;
+mod gc;
+mod hash;
+mod input;
+mod inventory;
+mod link;
+mod lock;
+mod memo;
+mod result;
+mod stamp;
+mod stat;
+mod stat_db;
+mod store;
+mod tree;
 
+#[cfg(test)]
+mod tests;
+
+pub use commit::Scratch;
 pub use digest::{Digest, Hasher};
+pub use error::StoreError;
 pub use fingerprint::{FieldChange, Fingerprint};
+pub use gc::{GcOptions, GcReport};
+pub use input::InputStamp;
+pub use inventory::{Damage, Inventory, VerifyReport};
+pub use lock::{KeyLock, Lease};
+pub use result::StageResult;
+pub use stat::{FileStamp, FileStat};
+pub use store::{Lookup, Store};
 
 /// What an artifact is for; decides which stages accept it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

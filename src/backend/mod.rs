@@ -33,6 +33,12 @@ pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
     })
 }
 
+/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions.
+pub fn hardware() -> BTreeMap<String, String> {
+    let tools = BACKENDS.iter().filter_map(|backend| backend.tools().ok()).flatten();
+    tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
+}
+
 /// The range of shapes one optimization profile allows an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShapeRange {
@@ -176,6 +182,11 @@ pub trait Backend: Send + Sync {
     /// The facts about this machine and this backend that can change a compiled engine. They go
     /// into the cache key as `tools`.
     fn tools(&self) -> Result<BTreeMap<String, String>, BackendError>;
+
+    /// Whether its engines run on one of several numbered devices.
+    fn has_devices(&self) -> bool {
+        false
+    }
 
     /// Compiles a model: writes the engine's files and returns the manifest that describes them
     /// (the caller writes it as `engine.json`).

@@ -157,7 +157,9 @@ fn defects_text(defects: &[Defect]) -> String {
         text.push_str(&defect.to_string());
     }
     if defects.len() > SHOWN {
-        text.push_str(&format!("\n  - and {} more", defects.len() - SHOWN));
+        text.push_str("\n  - and ");
+        text.push_str(&(defects.len() - SHOWN).to_string());
+        text.push_str(" more");
     }
     text
 }

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::{ExternalProblem, OnnxError};
 use super::file_type::FileType;
-use super::proto::TensorProto;
 use super::proto::tensor_proto::DataLocation;
+use super::proto::{StringStringEntryProto, TensorProto};
 use super::scan::{self, ScanError};
 
 /// Where a tensor's external values are.
@@ -32,7 +32,11 @@ pub fn external_ref(tensor: &TensorProto) -> Result<Option<ExternalRef>, Externa
         return Ok(None);
     }
     let entry = |name: &str| {
-        tensor.external_data.iter().find(|entry| entry.key() == name).map(|entry| entry.value())
+        tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key() == name)
+            .map(StringStringEntryProto::value)
     };
     let number = |key: &'static str| {
         entry(key)

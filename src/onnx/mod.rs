@@ -9,12 +9,15 @@ mod external;
 mod file_type;
 mod model;
 pub mod operators;
+pub mod passes;
 pub mod proto;
 mod save;
 mod scan;
 mod signature;
 mod summary;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use check::{Defect, NodeName};

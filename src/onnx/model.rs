@@ -30,17 +30,17 @@ impl Model {
     pub fn load(path: &Path) -> Result<Self, OnnxError> {
         let mut bytes = Vec::new();
         external::open_model(path)?.read_to_end(&mut bytes).map_err(OnnxError::io("read", path))?;
-        Self::parse(bytes.into(), path)
+        Self::parse(&bytes.into(), path)
     }
 
     /// Decodes the bytes of a model file. `path` names it in messages; external data is looked for
     /// beside it.
-    pub fn parse(bytes: Bytes, path: &Path) -> Result<Self, OnnxError> {
+    pub fn parse(bytes: &Bytes, path: &Path) -> Result<Self, OnnxError> {
         if bytes.is_empty() {
             return Err(OnnxError::Empty { path: path.to_owned() });
         }
-        let mut header = ModelProto::decode(bytes.clone())
-            .map_err(|error| decode_error(path, &bytes, &error))?;
+        let mut header =
+            ModelProto::decode(bytes.clone()).map_err(|error| decode_error(path, bytes, &error))?;
         let graph =
             header.graph.take().ok_or_else(|| OnnxError::NoGraph { path: path.to_owned() })?;
         Ok(Self { header, graph, path: path.to_owned() })

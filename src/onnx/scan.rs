@@ -153,6 +153,7 @@ impl<R: BufRead + Seek> Scan<R> {
                         },
                     }
                 }
+                3 => self.group(field, depth + 1)?,
                 _ => return Err(self.malformed("a field has an unknown wire type")),
             }
         }
@@ -186,6 +187,30 @@ impl<R: BufRead + Seek> Scan<R> {
             _ => self.message(kind, end, depth)?,
         }
         Ok(())
+    }
+
+    /// Passes over a group, a form of nesting that the format itself never uses.
+    fn group(&mut self, number: u64, depth: usize) -> Result<(), ScanError> {
+        if depth > DEEPEST {
+            return Err(self.malformed("messages are nested too deeply"));
+        }
+        loop {
+            let tag = self.varint()?;
+            match tag & 7 {
+                0 => {
+                    self.varint()?;
+                }
+                1 => self.skip(8)?,
+                2 => {
+                    let len = self.varint()?;
+                    self.skip(len)?;
+                }
+                3 => self.group(tag >> 3, depth + 1)?,
+                4 if tag >> 3 == number => return Ok(()),
+                5 => self.skip(4)?,
+                _ => return Err(self.malformed("a field has an unknown wire type")),
+            }
+        }
     }
 
     fn malformed(&self, reason: &'static str) -> ScanError {

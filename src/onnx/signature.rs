@@ -9,8 +9,8 @@ use crate::tensor::{Dim, TensorSpec};
 use super::check::Defect;
 use super::error::OnnxError;
 use super::model::Model;
-use super::proto::tensor_shape_proto::dimension;
-use super::proto::{TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
+use super::proto::tensor_shape_proto::{Dimension, dimension};
+use super::proto::{TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use super::tensors::{self, type_name};
 
 /// Inputs and outputs of a model.
@@ -29,12 +29,12 @@ impl Model {
         let constants: BTreeSet<&str> = graph
             .initializer
             .iter()
-            .map(|tensor| tensor.name())
+            .map(TensorProto::name)
             .chain(
                 graph
                     .sparse_initializer
                     .iter()
-                    .filter_map(|sparse| sparse.values.as_ref().map(|values| values.name())),
+                    .filter_map(|sparse| sparse.values.as_ref().map(TensorProto::name)),
             )
             .collect();
         graph.input.iter().filter(move |input| !constants.contains(input.name()))
@@ -104,7 +104,7 @@ fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
 
 /// The declaration of a tensor.
 pub(super) fn value_info(spec: &TensorSpec) -> ValueInfoProto {
-    let dim = |dim: &Dim| super::proto::tensor_shape_proto::Dimension {
+    let dim = |dim: &Dim| Dimension {
         value: match dim {
             Dim::Fixed(extent) => i64::try_from(*extent).ok().map(dimension::Value::DimValue),
             Dim::Symbol(name) => Some(dimension::Value::DimParam(name.clone())),

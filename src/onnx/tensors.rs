@@ -178,7 +178,7 @@ fn dense_bytes<'a>(
 }
 
 /// The values of the typed fields as little-endian bytes, each as wide as the element type.
-fn typed_bytes(tensor: &TensorProto) -> Vec<u8> {
+pub(super) fn typed_bytes(tensor: &TensorProto) -> Vec<u8> {
     let width = bits(tensor.data_type()).map_or(4, |bits| bits.div_ceil(8));
     let width = usize::try_from(width).unwrap_or(4);
     let narrow = |bytes: &[u8]| bytes[..width.min(bytes.len())].to_vec();

@@ -81,6 +81,16 @@ pub enum InputSource {
     },
 }
 
+impl InputSource {
+    /// The stage that makes it, if one does.
+    pub fn stage(&self) -> Option<StageIndex> {
+        match self {
+            Self::Stage(stage) | Self::StageFile { stage, .. } => Some(*stage),
+            Self::File { .. } => None,
+        }
+    }
+}
+
 impl Plan {
     /// Resolves a spec; the error has everything that is wrong.
     pub fn from_spec(spec: PipelineSpec) -> Result<Self, InvalidSpec> {
@@ -105,9 +115,7 @@ impl Plan {
             for input in named.stage.inputs() {
                 match resolver.input(&input) {
                     Ok(planned) => {
-                        if let InputSource::Stage(stage) | InputSource::StageFile { stage, .. } =
-                            planned.from
-                        {
+                        if let Some(stage) = planned.from.stage() {
                             references.entry((at, stage)).or_insert(planned.span);
                             after.push(stage);
                         }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::artifact::{Digest, StoreError};
 use crate::backend::BackendError;
 use crate::data::DataError;
 use crate::onnx::OnnxError;
@@ -62,6 +64,35 @@ pub enum StageError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A root input could not be read.
+    #[error("failed to read the input `{}`", path.display())]
+    Input {
+        /// The file or folder.
+        path: PathBuf,
+        /// Where the spec names it.
+        span: Span,
+        /// Why.
+        source: Arc<StoreError>,
+    },
+    /// A root input changed between its hashing and the end of the stage.
+    #[error("the input `{}` changed while the stage ran; its result was not kept", path.display())]
+    InputChanged {
+        /// The file or folder.
+        path: PathBuf,
+        /// Where the spec names it.
+        span: Span,
+    },
+    /// The artifact could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lock file holds the stage to another result.
+    #[error("the stage made {found}, but the lock file says {expected}")]
+    Locked {
+        /// Digest in the lock file.
+        expected: Digest,
+        /// Digest of what was made.
+        found: Digest,
+    },
     /// A stage asked for a role that it did not declare.
     #[error("the stage has no input `{role}`")]
     NoSuchInput {
@@ -83,13 +114,32 @@ impl StageError {
         move |source| Self::Io { doing, path, source }
     }
 
+    /// Stable identifier of the sort of failure.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Onnx(_) => "stage::model",
+            Self::Backend(_) => "stage::backend",
+            Self::Data(_) => "stage::data",
+            Self::Command(_) => "stage::command",
+            Self::Gate(_) => "stage::gate",
+            Self::Setting { .. } => "stage::setting",
+            Self::Io { .. } => "stage::io",
+            Self::Input { .. } => "stage::input",
+            Self::InputChanged { .. } => "stage::input_changed",
+            Self::Store(_) => "stage::cache",
+            Self::Locked { .. } => "stage::locked",
+            Self::NoSuchInput { .. } | Self::Panicked(_) => "stage::internal",
+            Self::Cancelled => "stage::cancelled",
+        }
+    }
+
     /// How the failure counts for the exit status.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
             Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
             Self::Gate(_) => FailureClass::Gate,
-            Self::Cancelled => FailureClass::Cancelled,
+            Self::Cancelled | Self::Store(StoreError::Cancelled) => FailureClass::Cancelled,
             _ => FailureClass::Failed,
         }
     }
@@ -97,7 +147,9 @@ impl StageError {
     /// The setting in the spec that the failure is about.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Setting { span, .. } => Some(*span),
+            Self::Setting { span, .. }
+            | Self::Input { span, .. }
+            | Self::InputChanged { span, .. } => Some(*span),
             _ => None,
         }
     }
@@ -111,6 +163,12 @@ impl StageError {
             Self::Command(error) => error.help(),
             Self::Gate(failure) => failure.help(),
             Self::Setting { help, .. } => help.clone(),
+            Self::Input { source, .. } => source.help(),
+            Self::Store(error) => error.help(),
+            Self::InputChanged { .. } => Some("run again once nothing writes to it".into()),
+            Self::Locked { .. } => {
+                Some("if the change is meant, run without --locked and commit the lock file".into())
+            }
             _ => None,
         }
     }

@@ -20,8 +20,11 @@ pub mod build;
 mod cancel;
 pub mod command;
 pub mod convert;
+mod engine;
 mod error;
+pub mod optimize;
 mod reference;
+pub mod serve;
 pub mod validate;
 
 pub use crate::onnx::ModelSignature;
@@ -72,6 +75,16 @@ macro_rules! stage_types {
 }
 
 stage_types! {
+    /// Takes a model into the pipeline, checked.
+    convert => convert::Convert,
+    /// Rewrites a model into an equal one with less to do.
+    optimize => optimize::Optimize,
+    /// Compiles a model into an engine.
+    build => build::Build,
+    /// Runs an engine and a reference over data and holds the difference to limits.
+    validate => validate::Validate,
+    /// Writes down what to serve and how, once its gates have passed.
+    serve => serve::Serve,
     /// Runs any program on declared files.
     command => command::Command,
 }

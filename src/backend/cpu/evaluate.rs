@@ -27,7 +27,7 @@ pub fn evaluate(model: &[u8]) -> Result<Vec<Tensor>, BackendError> {
 }
 
 fn run_constant(model: &[u8], name: &Path) -> Result<Vec<Tensor>, Fault> {
-    let model = Model::parse(Bytes::copy_from_slice(model), name)?;
+    let model = Model::parse(&Bytes::copy_from_slice(model), name)?;
     let program = Program::new(model, &[], Rearranging::None)?;
     if let Some(input) = program.signature.inputs.first() {
         return Err(Fault::Model(format!("it has an input, `{}`", input.name)));

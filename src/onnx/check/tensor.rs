@@ -54,7 +54,7 @@ fn external_problem(
         Err(problem) => return Some(problem),
     };
     let needed = found.offset.saturating_add(bytes.or(found.length).unwrap_or(0));
-    (size < needed).then(|| ExternalProblem::TooShort {
+    (size < needed).then_some(ExternalProblem::TooShort {
         location: found.location,
         needed,
         found: size,

@@ -1,16 +1,335 @@
-//! `validate`: runs an engine and a reference over data and holds the difference to limits.
+//! `validate`: runs an engine or model and a reference over data and holds the difference, the
+//! accuracy and the time to limits.
+//!
+//! Owns the arithmetic, the gates and the report. Knows nothing of how a backend computes.
 
-/// A gate that did not hold.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::artifact::ArtifactKind;
+use crate::backend::{self, Engine};
+use crate::data::Dataset;
+use crate::suggest::did_you_mean;
+use crate::tensor::TensorSpec;
+
+use super::{
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
+    StageError, ToolProbe, engine, reference,
+};
+
+pub(super) mod batches;
+mod check;
+mod gates;
+mod latency;
+mod metrics;
+mod report;
+mod runner;
+mod score;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use settings::{
+    Accuracy, AccuracyMetric, Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate,
+};
+
+use batches::BatchSizes;
+use latency::Times;
+use report::{Report, Subject};
+use runner::{Findings, Labels, Question, Reference, Runnable, Watch, setting};
+
+/// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
-#[error("{summary}")]
+#[error("{}", failures.join("\n"))]
 pub struct GateFailure {
-    /// One line per limit that was broken.
-    pub summary: String,
+    /// One line per limit that was broken: which output, by how much, in which sample.
+    pub failures: Vec<String>,
+    /// The readable report.
+    pub report: PathBuf,
 }
 
 impl GateFailure {
     /// What the user can do next.
     pub fn help(&self) -> Option<String> {
-        None
+        Some(format!("all numbers are in {}", self.report.display()))
     }
+}
+
+impl Validate {
+    fn dataset(&self, cx: &StageContext<'_>, role: &str) -> Result<Dataset, StageError> {
+        Ok(Dataset::open(&cx.input(role)?.path, &self.raw)?)
+    }
+
+    /// Loads what `role` names, if that is something to run.
+    fn runnable(
+        &self,
+        input: &ResolvedInput,
+    ) -> Result<Option<(Subject, Arc<dyn Engine>)>, StageError> {
+        let is_onnx = input.path.extension().is_some_and(|extension| extension == "onnx");
+        match input.kind {
+            Some(ArtifactKind::Engine) => {
+                let (manifest, engine) = engine::load(input)?;
+                let backend = Some(manifest.backend);
+                Ok(Some((Subject { kind: "engine", backend, digest: input.digest }, engine)))
+            }
+            Some(ArtifactKind::Model) => self.model(input).map(Some),
+            _ if is_onnx => self.model(input).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn model(&self, input: &ResolvedInput) -> Result<(Subject, Arc<dyn Engine>), StageError> {
+        let name = self.reference_backend.name();
+        let engine = backend::by_name(name)?.reference(&input.model_file(), &[])?;
+        Ok((
+            Subject { kind: "model", backend: Some(name.to_owned()), digest: input.digest },
+            engine,
+        ))
+    }
+
+    /// The output that holds the scores: the named one, or the only one.
+    fn scores(&self, accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageError> {
+        let names = outputs.iter().map(|output| output.name.as_str());
+        match (&accuracy.output, outputs) {
+            (Some(name), _) if names.clone().any(|output| output == name.as_str()) => {
+                Ok(name.value.clone())
+            }
+            (Some(name), _) => Err(setting(
+                format!("there is no output `{name}`"),
+                name.span,
+                Some(did_you_mean(name, names, "outputs")),
+            )),
+            (None, [only]) => Ok(only.name.clone()),
+            (None, _) => Err(setting(
+                "there are several outputs, and `accuracy` does not say which has the scores"
+                    .into(),
+                accuracy.labels.span,
+                Some(format!(
+                    "add `output:` with one of: {}",
+                    names.collect::<Vec<_>>().join(", ")
+                )),
+            )),
+        }
+    }
+
+    fn check_output_names(&self, outputs: &[TensorSpec]) -> Result<(), StageError> {
+        let Some(compare) = &self.compare else { return Ok(()) };
+        let names = outputs.iter().map(|output| output.name.as_str());
+        match compare.outputs.keys().find(|name| !names.clone().any(|output| output == *name)) {
+            None => Ok(()),
+            Some(name) => Err(setting(
+                format!("`compare.outputs` names `{name}`, which is no output"),
+                compare.outputs[name].set().next().map_or(self.from.span, |(_, limit)| limit.span),
+                Some(did_you_mean(name, names, "outputs")),
+            )),
+        }
+    }
+
+    /// Fails where a limit cannot be judged, because the recording lacks the output.
+    fn check_referenced(&self, findings: &Findings) -> Result<(), StageError> {
+        let limited = self.compare.iter().flat_map(|compare| &compare.outputs);
+        for (name, limits) in limited.filter(|(name, _)| findings.unreferenced.contains(name)) {
+            let span = limits.set().next().map_or(self.from.span, |(_, limit)| limit.span);
+            let message = format!("the recorded reference has no output `{name}` to compare with");
+            return Err(setting(message, span, None));
+        }
+        match self.accuracy.as_ref().and_then(|accuracy| accuracy.max_drop.as_ref()) {
+            Some(drop) if findings.reference_score.is_none() => {
+                let message = "the recorded reference lacks the output with the scores";
+                Err(setting(message.into(), drop.span, None))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn measure(
+        &self,
+        latency: &Latency,
+        tested: &mut Runnable<'_>,
+        samples: usize,
+        watch: Watch<'_>,
+    ) -> Result<Times, StageError> {
+        let batch = latency.batch.value;
+        let sizes = BatchSizes::of_engine(tested.engine.as_ref());
+        if !sizes.takes(batch) {
+            let message = format!("`latency.batch` is {batch}, the engine takes {sizes}");
+            return Err(setting(message, latency.batch.span, None));
+        }
+        if batch > samples {
+            let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
+            return Err(setting(message, latency.batch.span, None));
+        }
+        let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
+        Ok(Times::new(&times))
+    }
+}
+
+impl Stage for Validate {
+    fn kind(&self) -> &'static str {
+        "validate"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn makes(&self) -> ArtifactKind {
+        ArtifactKind::Report
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let mut inputs = vec![
+            Input {
+                role: "from".into(),
+                reference: FromRef::reference(&self.from),
+                accepts: Accepts::ModelOrEngine,
+            },
+            Input {
+                role: "data".into(),
+                reference: FileRef::reference(&self.data),
+                accepts: Accepts::Data,
+            },
+        ];
+        if let Some(place) = &self.reference {
+            inputs.push(Input {
+                role: "reference".into(),
+                reference: reference::stage_or_file(place),
+                accepts: Accepts::ModelEngineOrData,
+            });
+        }
+        inputs
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        let mut settings = serde_json::Map::new();
+        let mut set = |name: &str, value: serde_json::Value| {
+            settings.insert(name.to_owned(), value);
+        };
+        if !self.reference_backend.is_default() {
+            set("reference_backend", serde_json::json!(self.reference_backend));
+        }
+        if !self.raw.is_empty() {
+            set("raw", serde_json::json!(self.raw));
+        }
+        if self.batch != settings::default_batch() {
+            set("batch", serde_json::json!(self.batch));
+        }
+        if let Some(compare) = &self.compare {
+            set("compare", serde_json::json!(compare));
+        }
+        if let Some(accuracy) = &self.accuracy {
+            set("accuracy", serde_json::json!(accuracy));
+        }
+        if let Some(latency) = &self.latency {
+            set("latency", serde_json::json!(latency));
+        }
+        settings.into()
+    }
+
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        let mut tools = backend::by_name(self.reference_backend.name())?.tools()?;
+        if self.latency.is_some() {
+            tools.insert("machine.cpu".into(), cpu_model());
+        }
+        Ok(tools)
+    }
+
+    fn deterministic(&self) -> bool {
+        false
+    }
+
+    fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
+        check::problems(self, cx)
+    }
+
+    fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
+        let input = cx.input("from")?;
+        let (subject, engine) = self.runnable(input)?.ok_or_else(|| {
+            let message = format!("`{}` is neither a model nor an engine", input.path.display());
+            setting(message, self.from.span, None)
+        })?;
+        let outputs = engine.outputs().to_vec();
+        self.check_output_names(&outputs)?;
+        let data = self.dataset(cx, "data")?;
+        let mut tested = Runnable::new(engine, &data)?;
+        let mut used = tested.arrays().to_vec();
+
+        // Declared before the reference that borrows it.
+        let recorded;
+        let mut reference_subject = None;
+        let mut reference = None;
+        if self.reference.is_some() {
+            let input = cx.input("reference")?;
+            if let Some((subject, engine)) = self.runnable(input)? {
+                let runnable = Runnable::new(engine, &data)?;
+                used.extend(runnable.arrays());
+                reference_subject = Some(subject);
+                reference = Some(Reference::Runs(runnable));
+            } else {
+                recorded = self.dataset(cx, "reference")?;
+                reference_subject =
+                    Some(Subject { kind: "recorded outputs", backend: None, digest: input.digest });
+                let arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
+                used.extend(arrays);
+                reference = Some(Reference::Recorded(&recorded));
+            }
+        }
+        let labels = match &self.accuracy {
+            Some(accuracy) => {
+                let array = data.array(&accuracy.labels)?;
+                used.push(array);
+                let output = self.scores(accuracy, &outputs)?;
+                let metric = accuracy.metric.value;
+                Some(Labels { array, metric, output, span: accuracy.labels.span })
+            }
+            None => None,
+        };
+        let samples = data.common_samples(&used)?;
+        let watch = Watch { progress: cx.progress, cancel: cx.cancel };
+        let mut report = Report::new(samples, subject);
+        report.reference = reference_subject;
+        if reference.is_some() || labels.is_some() {
+            let floor = |name: &str| {
+                let limits = self.compare.as_ref()?.of_output(name);
+                Some((name.to_owned(), limits.floor?.value))
+            };
+            let scores = labels.as_ref().map(|labels| labels.output.clone());
+            let question = Question {
+                floors: outputs.iter().filter_map(|output| floor(&output.name)).collect(),
+                labels,
+                batch: self.batch.value,
+                reference_span: self.reference.as_ref().map_or(self.data.span, |place| place.span),
+            };
+            let findings = runner::run(&mut tested, &mut reference, &question, watch)?;
+            self.check_referenced(&findings)?;
+            gates::judge(self, &findings, &mut report);
+            if let (Some(accuracy), Some(scores)) = (&mut report.accuracy, scores) {
+                accuracy.output = scores;
+            }
+        }
+        if let Some(latency) = &self.latency {
+            let times = self.measure(latency, &mut tested, samples, watch)?;
+            gates::judge_latency(latency, latency.batch.value, &times, &mut report);
+        }
+        for note in &report.notes {
+            tracing::warn!(stage = cx.name, "{note}");
+        }
+        let failures: Vec<String> =
+            report.gates.iter().filter(|gate| !gate.passed).map(report::Gate::failure).collect();
+        report.passed = failures.is_empty();
+        report.write(cx.out)?;
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(GateFailure { failures, report: cx.out.join("report.md") }.into())
+    }
+}
+
+/// The processor's name, as the kernel gives it.
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }

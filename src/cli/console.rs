@@ -1,0 +1,143 @@
+//! [`Console`]: the one place that writes to standard output and standard error.
+
+use std::cell::RefCell;
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use crate::execute::RunEvent;
+use crate::execute::event::{DiagnosticEvent, EventLine, Severity};
+
+use super::ExitStatus;
+
+/// Where output goes and how it looks.
+#[derive(Debug)]
+pub(super) struct Console {
+    json: bool,
+    out: RefCell<Out>,
+}
+
+#[derive(Debug)]
+struct Out {
+    writer: BufWriter<io::Stdout>,
+    /// The first failure to write; a closed pipe is none.
+    failed: Option<io::Error>,
+    closed: bool,
+}
+
+impl Console {
+    pub(super) fn new(json: bool) -> Self {
+        let writer = BufWriter::with_capacity(1 << 16, io::stdout());
+        Self { json, out: RefCell::new(Out { writer, failed: None, closed: false }) }
+    }
+
+    /// Whether output is for programs.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person watches and progress may be drawn.
+    pub(super) fn is_interactive(&self) -> bool {
+        !self.json && io::stdout().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Writes to standard output as it is.
+    pub(super) fn print(&self, text: &str) {
+        let mut out = self.out.borrow_mut();
+        if out.closed {
+            return;
+        }
+        if let Err(error) = out.writer.write_all(text.as_bytes()) {
+            out.note(error);
+        }
+    }
+
+    /// Hands everything written so far to the reader.
+    pub(super) fn flush(&self) {
+        let mut out = self.out.borrow_mut();
+        if let Err(error) = out.writer.flush() {
+            out.note(error);
+        }
+    }
+
+    /// Writes a line for people; nothing where output is for programs.
+    pub(super) fn line(&self, text: &str) {
+        if !self.json {
+            self.print(text);
+            self.print("\n");
+        }
+    }
+
+    /// Writes one event as a JSON line; nothing where output is for people.
+    pub(super) fn event(&self, event: &RunEvent) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(&EventLine::now(event))
+        {
+            self.print(&line);
+            self.print("\n");
+            self.flush();
+        }
+    }
+
+    /// Writes to standard error.
+    pub(super) fn print_error(&self, text: &str) {
+        self.flush();
+        // Nowhere is left to report that standard error is closed.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Tells an error that stands in no file.
+    pub(super) fn error(&self, code: &str, message: &str, help: Option<&str>) {
+        if self.json {
+            self.event(&RunEvent::Diagnostic(DiagnosticEvent {
+                severity: Severity::Error,
+                code: code.to_owned(),
+                message: message.to_owned(),
+                help: help.map(str::to_owned),
+                stage: None,
+                file: None,
+                line: None,
+                column: None,
+                length: None,
+            }));
+            return;
+        }
+        let paint = anstyle(io::stderr().is_terminal());
+        let mut text = format!("{}error{}: {message}\n", paint.0, paint.1);
+        if let Some(help) = help {
+            text += &format!("  help: {help}\n");
+        }
+        self.print_error(&text);
+    }
+
+    /// Ends a command: output that could not be written is a failure.
+    pub(super) fn finish(&self, status: ExitStatus) -> ExitStatus {
+        self.flush();
+        match self.out.borrow_mut().failed.take() {
+            Some(error) if status == ExitStatus::OK => {
+                let _ =
+                    writeln!(io::stderr(), "error: failed to write to standard output: {error}");
+                ExitStatus::FAILED
+            }
+            _ => status,
+        }
+    }
+}
+
+impl Out {
+    fn note(&mut self, error: io::Error) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            self.closed = true;
+        } else if self.failed.is_none() {
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// Whether colours are wanted on a stream that is or is not a terminal.
+pub(super) fn wants_colour(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Start and end of red, or nothing.
+fn anstyle(is_terminal: bool) -> (&'static str, &'static str) {
+    if wants_colour(is_terminal) { ("\u{1b}[31;1m", "\u{1b}[0m") } else { ("", "") }
+}

@@ -1,0 +1,17 @@
+//! `graph`: the stages as a picture.
+
+use crate::plan::GraphFormat;
+
+use super::ExitStatus;
+use super::console::Console;
+use super::project::{self, SpecArgs};
+
+pub(super) fn graph(args: &SpecArgs, drawing: GraphFormat, console: &Console) -> ExitStatus {
+    match project::load(args, console) {
+        Ok(plan) => {
+            console.print(&plan.render(drawing));
+            ExitStatus::OK
+        }
+        Err(status) => status,
+    }
+}

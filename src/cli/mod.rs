@@ -1,0 +1,166 @@
+//! The command line: arguments, and one file per command.
+//!
+//! The only module that prints. Sees every other module; nothing sees it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::plan::GraphFormat;
+
+mod cache;
+mod check;
+mod console;
+mod diagnostic;
+mod graph;
+mod init;
+mod inspect;
+mod logging;
+mod plan;
+mod project;
+mod reporter;
+mod run;
+mod signals;
+
+use console::Console;
+
+/// How a command ended, as a process status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitStatus(pub u8);
+
+impl ExitStatus {
+    /// Everything went well.
+    pub const OK: Self = Self(0);
+    /// A stage failed.
+    pub const FAILED: Self = Self(1);
+    /// The spec or the command line is wrong.
+    pub const USAGE: Self = Self(2);
+}
+
+/// Takes a trained model to a gated inference endpoint, as one YAML file describes it.
+#[derive(Debug, Parser)]
+#[command(name = "trt-pipeline", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 ok, 1 a stage failed, 2 spec or usage error, 3 a backend or \
+tool is not available here, 4 a validation gate failed, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// How to print: for people, or one JSON object a line for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, help_heading = "Global options")]
+    format: Format,
+    /// Which log messages to show on standard error
+    #[arg(long, global = true, value_enum, default_value_t = logging::Level::Warn, help_heading = "Global options")]
+    log_level: logging::Level,
+    /// Write log messages to this file as well, at level debug or the given one if that is finer
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    log_file: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// One JSON object a line, as in schemas/events.schema.json.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline; stages whose result is in the cache are not run again
+    Run(run::RunArgs),
+    /// Show what `run` would do
+    Plan(plan::PlanArgs),
+    /// Validate a spec without running anything
+    Check(project::SpecArgs),
+    /// Draw the stages and what they use
+    Graph {
+        #[command(flatten)]
+        spec: project::SpecArgs,
+        /// How to draw (text, dot, mermaid)
+        #[arg(long = "as", value_enum, default_value_t = GraphFormat::Text)]
+        drawing: GraphFormat,
+    },
+    /// Print a JSON Schema
+    Schema {
+        /// Which: specs, or the events of `--format json`
+        #[arg(value_enum, default_value_t = SchemaKind::Pipeline)]
+        kind: SchemaKind,
+    },
+    /// Show what is in a model, an engine, an artifact or a stored result
+    Inspect(inspect::InspectArgs),
+    /// List, clean or verify the cache
+    Cache(cache::CacheArgs),
+    /// Write a small pipeline to start from
+    Init(init::InitArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which schema to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaKind {
+    /// Spec files.
+    Pipeline,
+    /// The lines of `--format json`.
+    Events,
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let status = with_args(std::env::args_os());
+    ExitCode::from(status.0)
+}
+
+fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error.
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::USAGE } else { ExitStatus::OK };
+        }
+    };
+    let console = Console::new(cli.global.format == Format::Json);
+    if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref()) {
+        console.error("log_file", &error.to_string(), None);
+        return ExitStatus::USAGE;
+    }
+    let status = match cli.command {
+        Command::Run(args) => run::run(&args, &console),
+        Command::Plan(args) => plan::plan(&args, &console),
+        Command::Check(args) => check::check(&args, &console),
+        Command::Graph { spec, drawing } => graph::graph(&spec, drawing, &console),
+        Command::Schema { kind } => {
+            console.print(&match kind {
+                SchemaKind::Pipeline => crate::spec::schema::pipeline_schema_text(),
+                SchemaKind::Events => crate::execute::event::events_schema_text(),
+            });
+            ExitStatus::OK
+        }
+        Command::Inspect(args) => inspect::inspect(&args, &console),
+        Command::Cache(args) => cache::cache(&args, &console),
+        Command::Init(args) => init::init(&args, &console),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trt-pipeline", &mut script);
+            console.print(&String::from_utf8_lossy(&script));
+            ExitStatus::OK
+        }
+    };
+    console.finish(status)
+}

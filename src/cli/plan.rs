@@ -1,0 +1,103 @@
+//! `plan`: what `run` would do, and with `--explain` why.
+
+use clap::Args;
+use comfy_table::{Table, presets};
+
+use crate::execute::event::Will;
+use crate::execute::{Executor, Expectation};
+use crate::plan::Plan;
+use crate::stage::CancelToken;
+
+use super::ExitStatus;
+use super::console::Console;
+use super::project;
+use super::run::RunArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Name the fields that changed since the last result of each stage
+    #[arg(long)]
+    explain: bool,
+}
+
+pub(super) fn plan(args: &PlanArgs, console: &Console) -> ExitStatus {
+    let plan = match project::load(&args.run.spec, console) {
+        Ok(plan) => plan,
+        Err(status) => return status,
+    };
+    let root = project::root_of(plan.spec().folder());
+    let store = project::store_of(&root, &args.run.cache);
+    let links = root.join("build").join(&plan.spec().name.value);
+    let options = match args.run.options(&plan, links, console) {
+        Ok(options) => options,
+        Err(status) => return status,
+    };
+    let executor = Executor::new(&plan, &store, options, CancelToken::default());
+    let told = executor.explain(&executor.expect());
+    for line in &told {
+        console.event(&executor.plan_event(line));
+    }
+    if !console.is_json() {
+        console.print(&table(&plan, &told, args.explain));
+    }
+    // What was hashed now need not be hashed by the run that follows.
+    if let Err(error) = store.flush() {
+        tracing::debug!("{error}");
+    }
+    ExitStatus::OK
+}
+
+fn table(plan: &Plan, told: &[Expectation], explain: bool) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    for line in told {
+        let planned = &plan.stages()[line.stage];
+        let will = match line.will {
+            Will::Hit => "hit",
+            Will::Build => "build",
+            Will::Unknown => "unknown",
+        };
+        let key = line.key.map_or_else(|| "-".to_owned(), |key| key.short());
+        let why = match (&line.reason, &line.because[..]) {
+            (Some(reason), _) => reason.clone(),
+            (None, []) => String::new(),
+            (None, changes) => {
+                let fields: Vec<&str> =
+                    changes.iter().map(|change| change.field.as_str()).collect();
+                format!("changed: {}", fields.join(", "))
+            }
+        };
+        table.add_row([planned.name.as_str(), planned.stage.kind(), will, &key, &why]);
+        if explain {
+            for change in &line.because {
+                let show = |value: &Option<String>| match value {
+                    Some(text)
+                        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) =>
+                    {
+                        format!("{}..", &text[..12])
+                    }
+                    Some(text) => text.clone(),
+                    None => "absent".to_owned(),
+                };
+                let change =
+                    format!("{}: {} -> {}", change.field, show(&change.old), show(&change.new));
+                table.add_row(["", "", "", "", &change]);
+            }
+        }
+    }
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
+        text.push('\n');
+    }
+    let count = |will| told.iter().filter(|line| line.will == will).count();
+    text + &format!(
+        "\n{} stages: {} hit, {} to build, {} unknown before others ran\n",
+        told.len(),
+        count(Will::Hit),
+        count(Will::Build),
+        count(Will::Unknown)
+    )
+}

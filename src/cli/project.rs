@@ -1,0 +1,100 @@
+//! From a path on the command line to a plan and the store that belongs to it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::artifact::Store;
+use crate::plan::Plan;
+use crate::source::SourceFile;
+use crate::spec::{Overrides, PipelineSpec, tree};
+
+use super::ExitStatus;
+use super::console::Console;
+use super::diagnostic::show_invalid;
+
+/// Which spec, and with which variables.
+#[derive(Debug, Args)]
+pub(super) struct SpecArgs {
+    /// The pipeline's YAML file
+    pub(super) spec: PathBuf,
+    /// Give a variable another value; the value is a YAML scalar
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(super) set: Vec<(String, String)>,
+}
+
+/// Where the cache is.
+#[derive(Debug, Args)]
+pub(super) struct CacheDir {
+    /// The cache's folder [default: .trt-pipeline beside .git, else beside the spec]
+    #[arg(long, value_name = "DIR", env = "TRT_PIPELINE_CACHE")]
+    pub(super) cache_dir: Option<PathBuf>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads a spec and plans it; what is wrong has been shown.
+pub(super) fn load(args: &SpecArgs, console: &Console) -> Result<Plan, ExitStatus> {
+    let source = read_spec(&args.spec, console)?;
+    let overrides = Overrides { set: args.set.clone() };
+    PipelineSpec::parse(&args.spec, source, &overrides).and_then(Plan::from_spec).map_err(
+        |invalid| {
+            show_invalid(&invalid, console);
+            ExitStatus::USAGE
+        },
+    )
+}
+
+fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStatus> {
+    let name = path.display();
+    let fail = |message: String, help: Option<&str>| {
+        console.error("spec::file", &message, help);
+        ExitStatus::USAGE
+    };
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = tree::MAX_BYTES as u64 + 1;
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => Some("`trt-pipeline init` writes a spec to start from"),
+            std::io::ErrorKind::IsADirectory => Some("name the YAML file in that folder"),
+            _ => None,
+        };
+        fail(format!("failed to read the spec `{name}`: {error}"), help)
+    })?;
+    if bytes.len() > tree::MAX_BYTES {
+        let message = format!("the spec `{name}` is larger than {} MiB", tree::MAX_BYTES >> 20);
+        return Err(fail(message, Some("a spec names data files, it does not contain them")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let message = format!("the spec `{name}` is not UTF-8 text (line {line}, byte {at})");
+        fail(message, Some("save the file as UTF-8"))
+    })?;
+    Ok(Arc::new(SourceFile::new(name.to_string(), text)))
+}
+
+/// The folder that holds the cache and the `build` links: the nearest one above with `.git`,
+/// else the given one.
+pub(super) fn root_of(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let root = absolute.ancestors().find(|above| above.join(".git").exists());
+    root.unwrap_or(&absolute).to_owned()
+}
+
+/// The store of a project.
+pub(super) fn store_of(root: &Path, args: &CacheDir) -> Store {
+    match &args.cache_dir {
+        Some(dir) => Store::open(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
+        None => Store::open(root.join(".trt-pipeline")),
+    }
+}

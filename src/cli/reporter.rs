@@ -1,0 +1,197 @@
+//! [`Reporter`]: run events as progress bars, plain lines or JSON.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::execute::{OutcomeKind, RunEvent};
+use crate::plan::Plan;
+
+use super::console::{Console, wants_colour};
+
+/// Beyond this many stages, those that were cached are only counted.
+const LIST_CACHED_UP_TO: usize = 40;
+
+/// Shows a run while it happens.
+pub(super) struct Reporter<'a> {
+    console: &'a Console,
+    kinds: HashMap<&'a str, &'static str>,
+    width: usize,
+    list_cached: bool,
+    colour: bool,
+    bars: Option<Bars>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    running: HashMap<String, ProgressBar>,
+    style: ProgressStyle,
+    counted: ProgressStyle,
+}
+
+impl<'a> Reporter<'a> {
+    /// `busy` tells whether anything will run; without, nothing is drawn.
+    pub(super) fn new(plan: &'a Plan, console: &'a Console, busy: bool) -> Self {
+        let stages = plan.stages();
+        let kinds = if busy || stages.len() <= LIST_CACHED_UP_TO {
+            stages.iter().map(|stage| (stage.name.as_str(), stage.stage.kind())).collect()
+        } else {
+            HashMap::new()
+        };
+        Self {
+            console,
+            kinds,
+            width: stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0).min(40),
+            list_cached: stages.len() <= LIST_CACHED_UP_TO,
+            colour: wants_colour(std::io::stdout().is_terminal()),
+            bars: (busy && console.is_interactive()).then(Bars::new),
+        }
+    }
+
+    /// Shows one event.
+    pub(super) fn event(&mut self, event: &RunEvent) {
+        if self.console.is_json() {
+            self.console.event(event);
+            return;
+        }
+        match event {
+            RunEvent::RunStarted { .. } | RunEvent::Plan { .. } | RunEvent::Diagnostic(_) => {}
+            RunEvent::StageStarted { stage } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.start(stage, self.width);
+                }
+            }
+            RunEvent::StageProgress { stage, phase, done, total } => {
+                if let Some(bars) = &self.bars {
+                    bars.progress(stage, phase, *done, *total);
+                }
+            }
+            RunEvent::StageFinished { stage, outcome, seconds, reason, .. } => {
+                if let Some(bar) = self.bars.as_mut().and_then(|bars| bars.running.remove(stage)) {
+                    bar.finish_and_clear();
+                }
+                if *outcome != OutcomeKind::Cached || self.list_cached {
+                    let line = self.line(stage, *outcome, *seconds, reason.as_deref());
+                    self.print(&line);
+                }
+            }
+            RunEvent::RunFinished {
+                cached, built, failed, skipped, cancelled, seconds, ..
+            } => {
+                let total = cached + built + failed + skipped + cancelled;
+                let mut text = format!("{total} stages: {cached} cached, {built} built");
+                for (count, word) in
+                    [(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled")]
+                {
+                    if *count > 0 {
+                        let _ = write!(text, ", {count} {word}");
+                    }
+                }
+                let _ = write!(text, " in {}", shown(*seconds));
+                self.print(&text);
+            }
+        }
+    }
+
+    /// Leaves the screen to what follows.
+    pub(super) fn finish(self) {
+        if let Some(bars) = &self.bars {
+            // The bars are decoration: a terminal that is gone needs none.
+            let _ = bars.all.clear();
+        }
+        self.console.flush();
+    }
+
+    fn line(
+        &self,
+        stage: &str,
+        outcome: OutcomeKind,
+        seconds: f64,
+        reason: Option<&str>,
+    ) -> String {
+        let width = self.width;
+        let kind = self.kinds.get(stage).copied().unwrap_or_default();
+        let (start, end) = match (self.colour, outcome) {
+            (false, _) => ("", ""),
+            (_, OutcomeKind::Cached) => ("\u{1b}[2m", "\u{1b}[0m"),
+            (_, OutcomeKind::Built) => ("\u{1b}[32m", "\u{1b}[0m"),
+            (_, OutcomeKind::Failed) => ("\u{1b}[31;1m", "\u{1b}[0m"),
+            (_, OutcomeKind::Skipped | OutcomeKind::Cancelled) => ("\u{1b}[33m", "\u{1b}[0m"),
+        };
+        let mut line = format!("  {stage:width$}  {kind:9}  {start}{:9}{end}", outcome.name());
+        match outcome {
+            OutcomeKind::Built | OutcomeKind::Failed => {
+                let _ = write!(line, "  {}", shown(seconds));
+            }
+            OutcomeKind::Skipped => {
+                let _ = write!(line, "  {}", reason.unwrap_or_default());
+            }
+            OutcomeKind::Cached | OutcomeKind::Cancelled => {}
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    fn print(&self, line: &str) {
+        let write = || {
+            self.console.line(line);
+            if self.bars.is_some() {
+                self.console.flush();
+            }
+        };
+        match &self.bars {
+            Some(bars) => bars.all.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Bars {
+    fn new() -> Self {
+        let style = |template: &str| {
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_spinner())
+                .progress_chars("━╸ ")
+        };
+        Self {
+            all: MultiProgress::new(),
+            running: HashMap::new(),
+            style: style("{spinner} {prefix}  {elapsed:>4}  {wide_msg}"),
+            counted: style("{spinner} {prefix}  {elapsed:>4}  {bar:24} {pos}/{len}  {wide_msg}"),
+        }
+    }
+
+    fn start(&mut self, stage: &str, width: usize) {
+        let bar = self.all.add(ProgressBar::new_spinner().with_style(self.style.clone()));
+        bar.set_prefix(format!("{stage:width$}"));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.running.insert(stage.to_owned(), bar);
+    }
+
+    fn progress(&self, stage: &str, phase: &str, done: u64, total: Option<u64>) {
+        let Some(bar) = self.running.get(stage) else { return };
+        if let Some(total) = total {
+            bar.set_style(self.counted.clone());
+            bar.set_length(total);
+            bar.set_position(done);
+        } else {
+            bar.set_style(self.style.clone());
+        }
+        bar.set_message(phase.to_owned());
+    }
+}
+
+/// A duration for people.
+fn shown(seconds: f64) -> String {
+    if seconds < 0.0995 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else if seconds < 100.0 {
+        format!("{seconds:.2} s")
+    } else {
+        let whole = Duration::from_secs_f64(seconds.round());
+        humantime::format_duration(whole).to_string()
+    }
+}

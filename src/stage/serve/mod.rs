@@ -1,0 +1,305 @@
+//! `serve`: writes down what to serve and how, once the required validations have passed.
+//!
+//! Owns the settings and their agreement with the engine. Serves nothing itself: the
+//! [`Deployment`] it makes is read by the server.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::ArtifactKind;
+use crate::backend::{self, EngineManifest};
+use crate::deployment::{
+    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, ShapeRange,
+};
+use crate::source::{Span, Spanned};
+use crate::tensor::{Dim, TensorSpec};
+
+use super::validate::batches::BatchSizes;
+use super::{
+    Accepts, CheckContext, FromRef, Input, Problem, Reference, ResolvedInput, Stage, StageContext,
+    StageError, engine, is_name,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Describes a deployment of one model: what `trt-pipeline serve` loads and how it runs it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Serve {
+    /// The name requests use for the model; the pipeline's name by default.
+    #[serde(default)]
+    pub name: Option<Spanned<String>>,
+    /// The engine: a stage that makes one, or `{ file: path, kind: engine }`.
+    pub from: Spanned<FromRef>,
+    /// Validate stages that must have passed.
+    #[serde(default)]
+    pub requires: Vec<Spanned<String>>,
+    /// Joins requests that arrive together into one run. Without it every request runs alone.
+    #[serde(default)]
+    pub batching: Option<Batching>,
+    /// Requests that run at the same time, on each device.
+    #[serde(default = "one")]
+    pub instances: Spanned<usize>,
+    /// The devices to run on, by number; all of them by default. Only for backends that have
+    /// devices.
+    #[serde(default)]
+    pub devices: Option<Spanned<Vec<Spanned<u32>>>>,
+}
+
+/// How requests are joined into batches. Axis 0 of every input and output of the model must be
+/// a dynamic batch axis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batching {
+    /// Most samples in a batch; no more than the engine takes.
+    pub max_batch: Spanned<usize>,
+    /// Longest time a request waits for others to join it, in milliseconds; 0 joins only those
+    /// that wait already.
+    #[serde(default, skip_serializing_if = "Spanned::is_default")]
+    pub max_delay_ms: Spanned<f64>,
+}
+
+/// The most instances per device; far above what helps, far below what memory could hold.
+const MOST_INSTANCES: usize = 1024;
+/// The longest delay of a request, in milliseconds.
+const LONGEST_DELAY_MS: f64 = 60_000.0;
+
+fn one() -> Spanned<usize> {
+    Spanned::unplaced(1)
+}
+
+fn problem(code: &'static str, message: String, span: Span, help: Option<&str>) -> Problem {
+    let help = help.map(str::to_owned);
+    Problem { code, message, span, label: "here".into(), help }
+}
+
+/// Why requests for a model with these tensors cannot be joined, if so.
+fn batch_axis_fault(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Option<String> {
+    let mut named: Option<(&str, &str)> = None;
+    let tensors = inputs
+        .iter()
+        .map(|input| ("input", input))
+        .chain(outputs.iter().map(|output| ("output", output)));
+    for (kind, tensor) in tensors {
+        let name = &tensor.name;
+        match tensor.dims.as_ref().map(|dims| dims.first()) {
+            None => return Some(format!("the rank of {kind} `{name}` is not known")),
+            Some(None) => return Some(format!("{kind} `{name}` is a scalar")),
+            Some(Some(Dim::Fixed(extent))) => {
+                return Some(format!("axis 0 of {kind} `{name}` is fixed at {extent}"));
+            }
+            Some(Some(Dim::Any)) => {}
+            Some(Some(Dim::Symbol(symbol))) => match named {
+                None => named = Some((symbol, name)),
+                Some((other, _)) if other == symbol => {}
+                Some((other, first)) => {
+                    return Some(format!(
+                        "axis 0 of `{first}` is `{other}` and that of {kind} `{name}` is \
+                         `{symbol}`"
+                    ));
+                }
+            },
+        }
+    }
+    None
+}
+
+const BATCH_AXIS_HELP: &str = "batching joins requests along axis 0 of every input and output: \
+     export the model with a dynamic batch axis, or leave out `batching`";
+
+impl Serve {
+    fn requirement_role(index: usize) -> String {
+        format!("requires[{index}]")
+    }
+
+    fn batching_config(
+        batching: &Batching,
+        manifest: &EngineManifest,
+    ) -> Result<BatchingConfig, StageError> {
+        let refuse = |message, help: &str| StageError::Setting {
+            message,
+            span: batching.max_batch.span,
+            help: Some(help.to_owned()),
+        };
+        if let Some(fault) = batch_axis_fault(&manifest.inputs, &manifest.outputs) {
+            return Err(refuse(format!("requests cannot be batched: {fault}"), BATCH_AXIS_HELP));
+        }
+        let max_batch = batching.max_batch.value;
+        let sizes = BatchSizes::of(&manifest.inputs, &manifest.profiles);
+        if !sizes.takes(max_batch) {
+            return Err(refuse(
+                format!("`max_batch` is {max_batch}, the engine takes batches of {sizes}"),
+                "lower `max_batch`, or raise `max` in the profiles of the build stage",
+            ));
+        }
+        Ok(BatchingConfig { max_batch, max_delay_ms: batching.max_delay_ms.value })
+    }
+
+    fn devices_config(&self, backend: &str) -> Result<Option<Vec<u32>>, StageError> {
+        let Some(devices) = &self.devices else { return Ok(None) };
+        if backend::by_name(backend)?.has_devices() {
+            return Ok(Some(devices.iter().map(|device| device.value).collect()));
+        }
+        Err(StageError::Setting {
+            message: format!("backend `{backend}` has no devices to choose from"),
+            span: devices.span,
+            help: Some("leave out `devices`".into()),
+        })
+    }
+
+    fn deployment(
+        &self,
+        name: &str,
+        engine: &ResolvedInput,
+        manifest: EngineManifest,
+        cx: &StageContext<'_>,
+    ) -> Result<Deployment, StageError> {
+        let batching = self.batching.as_ref();
+        let batching =
+            batching.map(|batching| Self::batching_config(batching, &manifest)).transpose()?;
+        let devices = self.devices_config(&manifest.backend)?;
+        let requires = (0..self.requires.len())
+            .map(|index| Ok(cx.input(&Self::requirement_role(index))?.digest))
+            .collect::<Result<_, StageError>>()?;
+        let profiles = manifest
+            .profiles
+            .into_iter()
+            .map(|profile| {
+                let range = |range: backend::ShapeRange| ShapeRange {
+                    min: range.min,
+                    opt: range.opt,
+                    max: range.max,
+                };
+                profile.into_iter().map(|(input, shapes)| (input, range(shapes))).collect()
+            })
+            .collect();
+        Ok(Deployment::new(ModelConfig {
+            name: name.to_owned(),
+            engine: EngineConfig {
+                digest: engine.digest,
+                backend: manifest.backend,
+                inputs: manifest.inputs,
+                outputs: manifest.outputs,
+                profiles,
+            },
+            batching,
+            instances: self.instances.value,
+            devices,
+            requires,
+        }))
+    }
+}
+
+impl Stage for Serve {
+    fn kind(&self) -> &'static str {
+        "serve"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn makes(&self) -> ArtifactKind {
+        ArtifactKind::Deployment
+    }
+
+    fn set_pipeline(&mut self, name: &str) {
+        self.name.get_or_insert_with(|| Spanned::unplaced(name.to_owned()));
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let from = Input {
+            role: "from".into(),
+            reference: FromRef::reference(&self.from),
+            accepts: Accepts::Engine,
+        };
+        let requires = self.requires.iter().enumerate().map(|(index, stage)| Input {
+            role: Self::requirement_role(index),
+            reference: Reference::Stage(stage.clone()),
+            accepts: Accepts::PassedReport,
+        });
+        std::iter::once(from).chain(requires).collect()
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        let mut settings = serde_json::json!({ "name": self.name });
+        if let Some(batching) = &self.batching {
+            settings["batching"] = serde_json::json!(batching);
+        }
+        if self.instances != one() {
+            settings["instances"] = serde_json::json!(self.instances);
+        }
+        if let Some(devices) = &self.devices {
+            settings["devices"] = serde_json::json!(devices);
+        }
+        settings
+    }
+
+    fn deterministic(&self) -> bool {
+        false
+    }
+
+    fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(name) = self.name.as_ref().filter(|name| !is_name(name)) {
+            let message = format!("`{name}` cannot be the name of a model");
+            let help = "letters, digits, `_` and `-`, starting with a letter or `_`";
+            problems.push(problem("serve::name", message, name.span, Some(help)));
+        }
+        let mut seen = BTreeSet::new();
+        for stage in &self.requires {
+            if !seen.insert(&stage.value) {
+                let message = format!("`{stage}` is required twice");
+                problems.push(problem("serve::requires", message, stage.span, None));
+            }
+        }
+        if !(1..=MOST_INSTANCES).contains(&self.instances.value) {
+            let message =
+                format!("`instances` is {}, expected 1 to {MOST_INSTANCES}", self.instances);
+            problems.push(problem("serve::instances", message, self.instances.span, None));
+        }
+        if let Some(batching) = &self.batching {
+            let (max, delay) = (&batching.max_batch, &batching.max_delay_ms);
+            if max.value == 0 {
+                let message = "`max_batch` is 0, expected 1 or more".to_owned();
+                problems.push(problem("serve::max_batch", message, max.span, None));
+            }
+            if !(0.0..=LONGEST_DELAY_MS).contains(&delay.value) {
+                let message =
+                    format!("`max_delay_ms` is {delay}, expected 0 to {LONGEST_DELAY_MS}");
+                problems.push(problem("serve::max_delay", message, delay.span, None));
+            }
+            let fault = cx.model.and_then(|model| batch_axis_fault(&model.inputs, &model.outputs));
+            if let Some(fault) = fault {
+                let message = format!("requests cannot be batched: {fault}");
+                let help = Some(BATCH_AXIS_HELP);
+                problems.push(problem("serve::batch_axis", message, max.span, help));
+            }
+        }
+        if let Some(devices) = &self.devices {
+            let numbers: BTreeSet<u32> = devices.iter().map(|device| device.value).collect();
+            if devices.is_empty() || numbers.len() < devices.len() {
+                let message = "`devices` names none, or one twice".to_owned();
+                problems.push(problem("serve::devices", message, devices.span, None));
+            }
+        }
+        problems
+    }
+
+    fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
+        let input = cx.input("from")?;
+        let (_, manifest) = engine::manifest(input)?;
+        // Lowering has filled in the pipeline's name.
+        let name = self.name.as_ref().map_or(cx.name, |name| name.as_str());
+        let deployment = self.deployment(name, input, manifest, cx)?;
+        let path = cx.out.join(FILE_NAME);
+        let text = deployment
+            .to_json()
+            .map_err(|error| StageError::io("write", &path)(std::io::Error::other(error)))?;
+        fs::write(&path, text).map_err(StageError::io("write", &path))
+    }
+}

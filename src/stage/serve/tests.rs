@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::artifact::Digest;
+use crate::backend::Profile;
+use crate::onnx::ModelSignature;
+use crate::stage::{CancelToken, NoProgress};
+use crate::tensor::{DType, Shape};
+
+fn tensor(name: &str, first: Dim) -> TensorSpec {
+    let dims = Some(vec![first, Dim::Fixed(8)]);
+    TensorSpec { name: name.into(), dtype: DType::Float32, dims }
+}
+
+fn batch() -> Dim {
+    Dim::Symbol("batch".into())
+}
+
+fn manifest(input: Dim, output: Dim, max: Option<usize>) -> EngineManifest {
+    let shape = |batch| Shape(vec![batch, 8]);
+    let range = |max| backend::ShapeRange { min: shape(1), opt: shape(2), max: shape(max) };
+    EngineManifest {
+        format: 1,
+        backend: "cpu".into(),
+        file: PathBuf::from("model.onnx"),
+        inputs: vec![tensor("x", input)],
+        outputs: vec![tensor("y", output)],
+        profiles: max
+            .map(|max| Profile::from([("x".to_owned(), range(max))]))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn serve() -> Serve {
+    let batching = Batching {
+        max_batch: Spanned::new(16, Span::new(7, 2)),
+        max_delay_ms: Spanned::unplaced(2.0),
+    };
+    Serve {
+        name: None,
+        from: Spanned::unplaced(FromRef::Stage("engine".into())),
+        requires: vec![Spanned::unplaced("checked".into())],
+        batching: Some(batching),
+        instances: Spanned::unplaced(2),
+        devices: None,
+    }
+}
+
+fn run(serve: &Serve, manifest: &EngineManifest) -> Result<Deployment, StageError> {
+    let dir = TempDir::new().unwrap();
+    let engine = dir.path().join("engine");
+    let out = dir.path().join("out");
+    fs::create_dir(&engine).unwrap();
+    fs::create_dir(&out).unwrap();
+    fs::write(engine.join("engine.json"), serde_json::to_vec(manifest).unwrap()).unwrap();
+    let input = |path: &Path, text: &str, kind| ResolvedInput {
+        path: path.to_owned(),
+        digest: Digest::of(text.as_bytes()),
+        kind: Some(kind),
+    };
+    let inputs = BTreeMap::from([
+        ("from".to_owned(), input(&engine, "engine", ArtifactKind::Engine)),
+        ("requires[0]".to_owned(), input(dir.path(), "passed", ArtifactKind::Report)),
+    ]);
+    serve.run(&StageContext {
+        name: "api",
+        spec_dir: dir.path(),
+        inputs: &inputs,
+        out: &out,
+        scratch: dir.path(),
+        progress: &NoProgress,
+        cancel: &CancelToken::default(),
+    })?;
+    Ok(Deployment::from_json(&fs::read(out.join(FILE_NAME)).unwrap()).unwrap())
+}
+
+#[test]
+fn a_deployment_says_what_to_serve_and_how() {
+    let mut named = serve();
+    named.set_pipeline("digits");
+    let deployment = run(&named, &manifest(batch(), batch(), Some(32))).unwrap();
+    assert_eq!(deployment.format, 1);
+    let model = deployment.model;
+    assert_eq!(model.name, "digits");
+    assert_eq!(model.engine.digest, Digest::of(b"engine"));
+    assert_eq!(model.engine.profiles[0]["x"].max, Shape(vec![32, 8]));
+    assert_eq!(model.batching, Some(BatchingConfig { max_batch: 16, max_delay_ms: 2.0 }));
+    assert_eq!((model.instances, model.devices), (2, None));
+    assert_eq!(model.requires, [Digest::of(b"passed")]);
+    named.set_pipeline("other");
+    assert_eq!(named.settings()["name"], "digits", "a name that is set stays");
+}
+
+#[test]
+fn a_batch_larger_than_the_profile_is_refused_where_it_was_written() {
+    let error = run(&serve(), &manifest(batch(), batch(), Some(8))).unwrap_err();
+    assert_eq!(error.to_string(), "`max_batch` is 16, the engine takes batches of 1 to 8");
+    assert_eq!(error.span(), Some(Span::new(7, 2)));
+    assert!(run(&serve(), &manifest(batch(), batch(), None)).is_ok(), "any batch will do");
+}
+
+#[test]
+fn batching_needs_one_batch_axis_everywhere() {
+    let cases = [
+        (Dim::Fixed(1), batch(), "axis 0 of input `x` is fixed at 1"),
+        (batch(), Dim::Fixed(4), "axis 0 of output `y` is fixed at 4"),
+        (
+            batch(),
+            Dim::Symbol("k".into()),
+            "axis 0 of `x` is `batch` and that of output `y` is `k`",
+        ),
+    ];
+    for (input, output, fault) in cases {
+        let manifest = manifest(input, output, None);
+        let error = run(&serve(), &manifest).unwrap_err();
+        assert_eq!(error.to_string(), format!("requests cannot be batched: {fault}"));
+        assert_eq!(error.help().as_deref(), Some(BATCH_AXIS_HELP));
+        assert!(run(&Serve { batching: None, ..serve() }, &manifest).is_ok());
+        let model = ModelSignature { inputs: manifest.inputs, outputs: manifest.outputs };
+        let known = CheckContext { model: Some(&model), ..Default::default() };
+        assert_eq!(serve().check(&known)[0].code, "serve::batch_axis");
+    }
+    assert!(run(&serve(), &manifest(batch(), Dim::Any, None)).is_ok());
+}
+
+#[test]
+fn devices_are_refused_where_the_backend_has_none() {
+    let devices = Some(Spanned::new(vec![Spanned::unplaced(0)], Span::new(3, 3)));
+    let error = run(&Serve { devices, ..serve() }, &manifest(batch(), batch(), None)).unwrap_err();
+    assert_eq!(error.to_string(), "backend `cpu` has no devices to choose from");
+    assert_eq!(error.span(), Some(Span::new(3, 3)));
+}
+
+#[test]
+fn an_engine_that_is_no_folder_is_refused() {
+    let file = ResolvedInput {
+        path: PathBuf::from("/dev/null"),
+        digest: Digest::of(b""),
+        kind: Some(ArtifactKind::Engine),
+    };
+    let error = engine::manifest(&file).unwrap_err();
+    assert!(error.to_string().contains("an engine is a folder with `engine.json`"), "{error}");
+}
+
+#[test]
+fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
+    let checked = Spanned::unplaced("checked".to_owned());
+    let wrong = Serve {
+        name: Some(Spanned::unplaced("a b".into())),
+        requires: vec![checked.clone(), checked],
+        batching: Some(Batching {
+            max_batch: Spanned::unplaced(0),
+            max_delay_ms: Spanned::unplaced(f64::NAN),
+        }),
+        instances: Spanned::unplaced(0),
+        devices: Some(Spanned::unplaced(Vec::new())),
+        ..serve()
+    };
+    let codes: Vec<&str> =
+        wrong.check(&CheckContext::default()).iter().map(|problem| problem.code).collect();
+    assert_eq!(
+        codes,
+        [
+            "serve::name",
+            "serve::requires",
+            "serve::instances",
+            "serve::max_batch",
+            "serve::max_delay",
+            "serve::devices"
+        ]
+    );
+    assert!(serve().check(&CheckContext::default()).is_empty());
+}
+
+#[test]
+fn settings_leave_out_defaults_and_references() {
+    let mut plain = Serve { batching: None, instances: one(), ..serve() };
+    plain.set_pipeline("p");
+    assert_eq!(plain.settings(), serde_json::json!({ "name": "p" }));
+}

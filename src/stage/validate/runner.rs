@@ -1,0 +1,424 @@
+//! Runs what is tested and its reference over the samples, batch by batch, and adds up what the
+//! outputs say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backend::{BackendError, Engine, ExecutionContext};
+use crate::data::{Array, Dataset};
+use crate::source::Span;
+use crate::stage::{CancelToken, Progress, StageError};
+use crate::suggest::did_you_mean;
+use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
+
+use super::batches::{Batch, BatchSizes, cover};
+use super::metrics::Difference;
+use super::score::{Score, is_right};
+use super::settings::AccuracyMetric;
+
+/// An error about a setting.
+pub(super) fn setting(message: String, span: Span, help: Option<String>) -> StageError {
+    StageError::Setting { message, span, help }
+}
+
+/// An engine with a context of its own and the arrays that feed it.
+pub(super) struct Runnable<'a> {
+    pub(super) engine: Arc<dyn Engine>,
+    context: Box<dyn ExecutionContext>,
+    arrays: Vec<&'a Array>,
+}
+
+/// One output of one run, decoded.
+pub(super) struct Values {
+    pub(super) shape: Shape,
+    pub(super) values: Vec<f64>,
+}
+
+/// The samples of one batch by array, so that what two engines share is read once.
+type Feed = BTreeMap<String, Tensor>;
+
+impl<'a> Runnable<'a> {
+    /// Fails where the data does not have what the engine's inputs need.
+    pub(super) fn new(engine: Arc<dyn Engine>, data: &'a Dataset) -> Result<Self, StageError> {
+        let arrays = data.arrays_for(engine.inputs())?;
+        let context = Arc::clone(&engine).new_context()?;
+        Ok(Self { engine, context, arrays })
+    }
+
+    pub(super) fn arrays(&self) -> &[&'a Array] {
+        &self.arrays
+    }
+
+    fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
+        for array in &self.arrays {
+            if !feed.contains_key(array.name()) {
+                feed.insert(array.name().to_owned(), array.rows(start, end)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, feed: &Feed) -> Result<(), StageError> {
+        for (index, array) in self.arrays.iter().enumerate() {
+            let Some(tensor) = feed.get(array.name()) else { continue };
+            let bytes = self.context.input_mut(index, tensor.shape())?;
+            if bytes.len() != tensor.bytes().len() {
+                return Err(BackendError::Input {
+                    input: array.name().to_owned(),
+                    shape: tensor.shape().clone(),
+                    reason: format!("the engine set aside {} bytes for it", bytes.len()),
+                }
+                .into());
+            }
+            bytes.copy_from_slice(tensor.bytes());
+        }
+        Ok(())
+    }
+
+    fn output(&self, index: usize, spec: &TensorSpec) -> Result<Values, StageError> {
+        let (shape, bytes) = self.context.output(index)?;
+        Ok(Values { shape: shape.clone(), values: to_f64(spec.dtype, bytes) })
+    }
+
+    /// Times `runs` runs on the first `batch` samples, after `warmup` others.
+    pub(super) fn time(
+        &mut self,
+        batch: usize,
+        warmup: usize,
+        runs: usize,
+        watch: Watch<'_>,
+    ) -> Result<Vec<Duration>, StageError> {
+        let mut feed = Feed::new();
+        self.read(0, batch, &mut feed)?;
+        self.fill(&feed)?;
+        let total = warmup.saturating_add(runs);
+        let mut times = Vec::new();
+        for run in 0..total {
+            watch.step("latency", run, total)?;
+            let start = Instant::now();
+            self.context.run()?;
+            let took = start.elapsed();
+            if run >= warmup {
+                times.push(took);
+            }
+        }
+        Ok(times)
+    }
+}
+
+/// Tells progress and obeys cancellation.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) progress: &'a dyn Progress,
+    pub(super) cancel: &'a CancelToken,
+}
+
+impl Watch<'_> {
+    fn step(&self, phase: &str, done: usize, total: usize) -> Result<(), StageError> {
+        if self.cancel.is_cancelled() {
+            return Err(StageError::Cancelled);
+        }
+        self.progress.report(phase, done as u64, Some(total as u64));
+        Ok(())
+    }
+}
+
+/// What the tested outputs are compared with.
+pub(super) enum Reference<'a> {
+    /// Runs on the same samples.
+    Runs(Runnable<'a>),
+    /// Was recorded earlier.
+    Recorded(&'a Dataset),
+}
+
+/// What to find out about each output.
+pub(super) struct Question<'a> {
+    pub(super) floors: BTreeMap<String, f64>,
+    pub(super) labels: Option<Labels<'a>>,
+    pub(super) batch: usize,
+    /// The setting to blame where the reference does not fit.
+    pub(super) reference_span: Span,
+}
+
+/// The labels of a classifier's samples.
+pub(super) struct Labels<'a> {
+    pub(super) array: &'a Array,
+    pub(super) metric: AccuracyMetric,
+    pub(super) output: String,
+    pub(super) span: Span,
+}
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// By output that has a reference: the difference and the shape of one sample.
+    pub(super) differences: Vec<(String, Difference, Vec<usize>)>,
+    /// Outputs that the recorded reference lacks.
+    pub(super) unreferenced: Vec<String>,
+    /// NaN elements of outputs without a reference, and the first of them.
+    pub(super) nans: Vec<(String, u64, Option<(usize, usize)>)>,
+    pub(super) score: Score,
+    pub(super) reference_score: Option<Score>,
+    pub(super) batch: usize,
+}
+
+/// Where the reference's values of one output come from.
+enum Source<'a> {
+    Output(usize),
+    Array(&'a Array),
+    None,
+}
+
+/// Runs everything over every sample.
+pub(super) fn run(
+    tested: &mut Runnable<'_>,
+    reference: &mut Option<Reference<'_>>,
+    question: &Question<'_>,
+    watch: Watch<'_>,
+) -> Result<Findings, StageError> {
+    let outputs = tested.engine.outputs().to_vec();
+    let sources = sources(&outputs, reference.as_ref(), question.reference_span)?;
+    let samples = tested.arrays().first().map_or(0, |array| array.samples());
+    let (batches, batch) = plan(tested, reference.as_ref(), samples, question)?;
+    let mut findings = Findings { batch, ..Findings::default() };
+    let mut totals: Vec<Total> = outputs
+        .iter()
+        .map(|output| Total::new(question.floors.get(&output.name).copied().unwrap_or(0.0)))
+        .collect();
+    let mut reference_score = Score::default();
+    for Batch { start, fresh, end } in batches {
+        watch.step("samples", start, samples)?;
+        let mut feed = Feed::new();
+        tested.read(start, end, &mut feed)?;
+        tested.fill(&feed)?;
+        tested.context.run()?;
+        if let Some(Reference::Runs(other)) = reference {
+            other.read(start, end, &mut feed)?;
+            other.fill(&feed)?;
+            other.context.run()?;
+        }
+        let labels = question.labels.as_ref().map(|labels| labels.read(start, end)).transpose()?;
+        for (index, (spec, total)) in outputs.iter().zip(&mut totals).enumerate() {
+            let actual = tested.output(index, spec)?;
+            let expected = match (&sources[index], &reference) {
+                (Source::Output(other), Some(Reference::Runs(runnable))) => {
+                    let spec = &runnable.engine.outputs()[*other];
+                    Some(runnable.output(*other, spec)?)
+                }
+                (Source::Array(array), _) => {
+                    let rows = array.rows(start, end)?;
+                    Some(Values { shape: rows.shape().clone(), values: rows.to_f64() })
+                }
+                _ => None,
+            };
+            if let Some(expected) = expected.as_ref().filter(|other| other.shape != actual.shape) {
+                let message = format!(
+                    "output `{}` has shape {} and its reference {}",
+                    spec.name, actual.shape, expected.shape
+                );
+                return Err(setting(message, question.reference_span, None));
+            }
+            let rows = Rows { first: start, fresh, count: end - start };
+            total.add(rows, &actual, expected.as_ref());
+            if let (Some(asked), Some(labels)) = (&question.labels, &labels)
+                && asked.output == spec.name
+            {
+                asked.count(rows, &actual, labels, &mut findings.score)?;
+                if let Some(expected) = &expected {
+                    asked.count(rows, expected, labels, &mut reference_score)?;
+                    findings.reference_score = Some(reference_score);
+                }
+            }
+        }
+    }
+    for ((spec, total), source) in outputs.into_iter().zip(totals).zip(sources) {
+        match source {
+            Source::None => {
+                findings.nans.push((spec.name.clone(), total.nans, total.first_nan));
+                if reference.is_some() {
+                    findings.unreferenced.push(spec.name);
+                }
+            }
+            _ => findings.differences.push((spec.name, total.difference, total.sample_shape)),
+        }
+    }
+    Ok(findings)
+}
+
+/// Finds the reference of every output. A model or engine must have them all, recorded outputs
+/// at least one.
+fn sources<'a>(
+    outputs: &[TensorSpec],
+    reference: Option<&Reference<'a>>,
+    span: Span,
+) -> Result<Vec<Source<'a>>, StageError> {
+    match reference {
+        None => Ok(outputs.iter().map(|_| Source::None).collect()),
+        Some(Reference::Runs(runnable)) => {
+            let theirs = runnable.engine.outputs();
+            let find = |output: &TensorSpec| {
+                let at = theirs.iter().position(|other| other.name == output.name);
+                at.map(Source::Output).ok_or_else(|| {
+                    let names = theirs.iter().map(|other| other.name.as_str());
+                    let help = did_you_mean(&output.name, names, "outputs of the reference");
+                    let message = format!("the reference has no output `{}`", output.name);
+                    setting(message, span, Some(help))
+                })
+            };
+            outputs.iter().map(find).collect()
+        }
+        Some(Reference::Recorded(data)) => {
+            let known: Vec<&str> = data.names().collect();
+            let find = |output: &TensorSpec| {
+                if known.contains(&output.name.as_str()) {
+                    data.array(&output.name).map(Source::Array)
+                } else {
+                    Ok(Source::None)
+                }
+            };
+            let sources = outputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+            if sources.iter().all(|source| matches!(source, Source::None)) {
+                let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+                let message = format!(
+                    "the recorded reference `{}` contains none of the outputs {}",
+                    data.path().display(),
+                    names.join(", ")
+                );
+                let help = format!("arrays that are there: {}", known.join(", "));
+                return Err(setting(message, span, Some(help)));
+            }
+            Ok(sources)
+        }
+    }
+}
+
+fn plan(
+    tested: &Runnable<'_>,
+    reference: Option<&Reference<'_>>,
+    samples: usize,
+    question: &Question<'_>,
+) -> Result<(Vec<Batch>, usize), StageError> {
+    let mut sizes = BatchSizes::of_engine(tested.engine.as_ref());
+    if let Some(Reference::Runs(other)) = reference {
+        let theirs = BatchSizes::of_engine(other.engine.as_ref());
+        let both = sizes.and(&theirs);
+        if both.nearest(1).is_none() {
+            let message = format!(
+                "no batch size fits both: the engine takes {sizes}, the reference {theirs}"
+            );
+            return Err(setting(message, question.reference_span, None));
+        }
+        sizes = both;
+    }
+    let size = sizes.nearest(question.batch.min(samples)).unwrap_or(0);
+    match cover(samples, size, &sizes).filter(|_| size <= samples) {
+        Some(batches) => Ok((batches, size)),
+        None => Err(setting(
+            format!("the engine takes batches of {sizes} samples, the data has {samples}"),
+            question.reference_span,
+            Some("give more samples, or build the engine for smaller batches".into()),
+        )),
+    }
+}
+
+/// The samples of one run.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: usize,
+    fresh: usize,
+    count: usize,
+}
+
+impl Rows {
+    /// The fresh samples and their values; an output whose axis 0 is not the batch is one
+    /// "sample", the first fresh one.
+    fn of<'v>(
+        self,
+        values: &'v Values,
+    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<'v> {
+        let per_batch = values.shape.0.first() == Some(&self.count);
+        let len = values.values.len();
+        let (from, to, width) = if per_batch && self.count > 0 {
+            (self.fresh - self.first, self.count, len / self.count)
+        } else {
+            (0, 1, len)
+        };
+        let offset = if per_batch { self.first } else { self.fresh };
+        (from..to).map(move |row| (offset + row, row * width..(row + 1) * width))
+    }
+}
+
+/// What adds up for one output.
+struct Total {
+    difference: Difference,
+    sample_shape: Vec<usize>,
+    nans: u64,
+    first_nan: Option<(usize, usize)>,
+}
+
+impl Total {
+    fn new(floor: f64) -> Self {
+        let difference = Difference::new(floor);
+        Self { difference, sample_shape: Vec::new(), nans: 0, first_nan: None }
+    }
+
+    fn add(&mut self, rows: Rows, actual: &Values, expected: Option<&Values>) {
+        let per_batch = actual.shape.0.first() == Some(&rows.count);
+        self.sample_shape = actual.shape.0[usize::from(per_batch)..].to_vec();
+        for (sample, range) in rows.of(actual) {
+            let own = &actual.values[range.clone()];
+            if let Some(expected) = expected {
+                self.difference.add(sample, own, &expected.values[range]);
+            } else if let Some(element) = own.iter().position(|value| value.is_nan()) {
+                self.nans += own.iter().filter(|value| value.is_nan()).count() as u64;
+                self.first_nan.get_or_insert((sample, element));
+            }
+        }
+    }
+}
+
+impl Labels<'_> {
+    fn read(&self, start: usize, end: usize) -> Result<Vec<f64>, StageError> {
+        Ok(self.array.rows(start, end)?.to_f64())
+    }
+
+    fn count(
+        &self,
+        rows: Rows,
+        scores: &Values,
+        labels: &[f64],
+        score: &mut Score,
+    ) -> Result<(), StageError> {
+        if scores.shape.0.first() != Some(&rows.count) || scores.shape.rank() < 2 {
+            let message = format!(
+                "output `{}` of shape {} has no score per sample and class",
+                self.output, scores.shape
+            );
+            let help = "accuracy needs an output of shape [batch, classes]".to_owned();
+            return Err(setting(message, self.span, Some(help)));
+        }
+        for (sample, range) in rows.of(scores) {
+            let classes = range.len();
+            let label = labels.get(sample - rows.first).copied().unwrap_or(f64::NAN);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "checked to be a whole number within the classes"
+            )]
+            let class = if label >= 0.0 && label.fract() == 0.0 && label < classes as f64 {
+                label as usize
+            } else {
+                let message = format!(
+                    "label of sample {sample} is {label}, output `{}` has classes 0 to {}",
+                    self.output,
+                    classes.saturating_sub(1)
+                );
+                return Err(setting(message, self.span, None));
+            };
+            score.add(sample, is_right(self.metric, &scores.values[range], class));
+        }
+        Ok(())
+    }
+}
