@@ -140,6 +140,7 @@ mod tests {
         stage.run(&StageContext {
             name: "onnx",
             inputs: &BTreeMap::from([("model".to_owned(), input)]),
+            spec_dir: out.path(),
             out: out.path(),
             scratch: scratch.path(),
             progress: &NoProgress,

@@ -20,6 +20,7 @@ fn optimize(name: &str, cancel: &CancelToken) -> Result<tempfile::TempDir, Stage
     stage.run(&StageContext {
         name: "slim",
         inputs: &inputs,
+        spec_dir: out.path(),
         out: out.path(),
         scratch: scratch.path(),
         progress: &NoProgress,
