@@ -141,7 +141,6 @@ mod tests {
             name: "onnx",
             spec_dir: out.path(),
             inputs: &BTreeMap::from([("model".to_owned(), input)]),
-            spec_dir: out.path(),
             out: out.path(),
             scratch: scratch.path(),
             progress: &NoProgress,

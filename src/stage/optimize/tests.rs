@@ -24,7 +24,6 @@ fn optimize(name: &str, cancel: &CancelToken) -> Result<tempfile::TempDir, Stage
         name: "slim",
         spec_dir: out.path(),
         inputs: &inputs,
-        spec_dir: out.path(),
         out: out.path(),
         scratch: scratch.path(),
         progress: &NoProgress,
