@@ -1,5 +1,5 @@
-//! ReLU that keeps NaN, for the reference: tract's takes the larger of the element and 0, which
-//! for NaN is 0, so a fault upstream would look like a dead unit.
+//! A rectifier (`Relu`) that keeps NaN, for the reference: tract's takes the larger of the element
+//! and 0, which for NaN is 0, so a fault upstream would look like a dead unit.
 
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::prelude::{DatumType, Tensor, TractError, TractResult};
@@ -17,7 +17,7 @@ pub(super) fn register(register: &mut OnnxOpRegister) {
         .insert(RECTIFY, |_, _| Ok((ElementWiseOp(Box::new(Rectify), None).into_hir(), vec![])));
 }
 
-/// Makes every ReLU of a graph ours.
+/// Makes every `Relu` of a graph ours.
 pub(super) fn rewrite(graph: &mut GraphProto) {
     for node in &mut graph.node {
         if node.op_type() == "Relu" {
@@ -56,7 +56,7 @@ impl ElementWiseMiniOp for Rectify {
             DatumType::I32 => rectify!(i32),
             DatumType::I16 => rectify!(i16),
             DatumType::I8 => rectify!(i8),
-            other => return Err(TractError::msg(format!("no ReLU of {other:?}"))),
+            other => return Err(TractError::msg(format!("no Relu of {other:?}"))),
         }
         Ok(())
     }
