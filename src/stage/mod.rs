@@ -186,6 +186,11 @@ impl Progress for NoProgress {
 pub trait ToolProbe {
     /// Digest of a file's content; a file whose stat did not change is not read again.
     fn file_digest(&self, path: &Path) -> io::Result<Digest>;
+    /// Where the program `name` is, by `search` if that is not known yet.
+    fn program(&self, name: &str, search: &dyn Fn() -> Option<PathBuf>) -> Option<PathBuf> {
+        let _ = name;
+        search()
+    }
     /// The spec's folder, as an absolute path.
     fn spec_dir(&self) -> &Path;
 }
