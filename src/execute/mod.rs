@@ -434,10 +434,13 @@ impl<'a> Executor<'a> {
         let ran = catch_unwind(AssertUnwindSafe(|| planned.stage.run(&context)))
             .unwrap_or_else(|panic| Err(StageError::Panicked(panic_text(panic.as_ref()))));
         match ran {
-            Err(StageError::Gate(failure)) => {
+            Err(StageError::Gate(mut failure)) => {
                 // The report stays, where people look for it, but is nobody's cached result.
                 let artifact = self.store.commit(&out, planned.stage.makes())?;
                 self.link(at, &artifact);
+                if let Some(name) = failure.report.file_name() {
+                    failure.report = self.options.links.join(self.name(at)).join(name);
+                }
                 return Err(failure.into());
             }
             Err(_) if self.cancel.is_cancelled() => return Err(StageError::Cancelled),

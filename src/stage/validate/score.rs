@@ -35,7 +35,7 @@ pub(super) fn is_right(metric: AccuracyMetric, scores: &[f64], label: usize) -> 
     let before = scores
         .iter()
         .enumerate()
-        .filter(|&(class, &score)| score > own || (score == own && class < label))
+        .filter(|&(class, &score)| score > own || (score >= own && class < label))
         .count();
     before
         < match metric {
