@@ -49,7 +49,7 @@ macro_rules! stage_types {
         /// One stage: exactly one kind, and what it waits for.
         #[derive(Debug, Clone, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        #[schemars(transform = exactly_one_kind)]
+        #[schemars(rename = "Stage", transform = exactly_one_kind)]
         pub struct StageSpec {
             $($(#[$doc])* #[serde(default)] pub $key: Option<Spanned<$settings>>,)+
             /// Stages that must have ended before this one starts, though nothing of them is
