@@ -58,7 +58,7 @@ pub(super) fn check_models(
         return Ok(());
     }
     let file = std::sync::Arc::clone(&plan.spec().source);
-    Err(InvalidSpec { file, errors: crate::spec::error::sorted(errors) })
+    Err(InvalidSpec::new(file, errors))
 }
 
 fn broken_model(error: &OnnxError, path: &Path, span: Span) -> SpecError {

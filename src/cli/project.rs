@@ -9,7 +9,7 @@ use clap::Args;
 use crate::artifact::Store;
 use crate::plan::Plan;
 use crate::source::SourceFile;
-use crate::spec::{Overrides, PipelineSpec, tree};
+use crate::spec::{Overrides, tree};
 
 use super::ExitStatus;
 use super::console::Console;
@@ -42,12 +42,10 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 pub(super) fn load(args: &SpecArgs, console: &Console) -> Result<Plan, ExitStatus> {
     let source = read_spec(&args.spec, console)?;
     let overrides = Overrides { set: args.set.clone() };
-    PipelineSpec::parse(&args.spec, source, &overrides).and_then(Plan::from_spec).map_err(
-        |invalid| {
-            show_invalid(&invalid, console);
-            ExitStatus::USAGE
-        },
-    )
+    Plan::parse(&args.spec, source, &overrides).map_err(|invalid| {
+        show_invalid(&invalid, console);
+        ExitStatus::USAGE
+    })
 }
 
 fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStatus> {

@@ -12,8 +12,8 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::artifact::ArtifactKind;
-use crate::source::{Span, Spanned};
-use crate::spec::{InvalidSpec, PipelineSpec, SpecError};
+use crate::source::{SourceFile, Span, Spanned};
+use crate::spec::{InvalidSpec, Overrides, PipelineSpec, SpecError};
 use crate::stage::{Accepts, CheckContext, Input, ModelSignature, Reference, Stage};
 
 mod render;
@@ -103,6 +103,9 @@ impl Plan {
         for (at, named) in spec.stages.iter().enumerate() {
             let mut after = Vec::new();
             for need in &named.needs {
+                if resolver.spec.is_unread(need) {
+                    continue;
+                }
                 match resolver.stage(need) {
                     Ok(stage) => {
                         references.entry((at, stage)).or_insert(need.span);
@@ -113,14 +116,17 @@ impl Plan {
             }
             let mut inputs = Vec::new();
             for input in named.stage.inputs() {
+                if input.reference.stage().is_some_and(|stage| resolver.spec.is_unread(stage)) {
+                    continue;
+                }
+                // A stage that makes the wrong thing is waited for all the same.
+                let used = input.reference.stage().and_then(|name| index.get(name.as_str()));
+                if let Some(&stage) = used {
+                    references.entry((at, stage)).or_insert(input.reference.span());
+                    after.push(stage);
+                }
                 match resolver.input(&input) {
-                    Ok(planned) => {
-                        if let Some(stage) = planned.from.stage() {
-                            references.entry((at, stage)).or_insert(planned.span);
-                            after.push(stage);
-                        }
-                        inputs.push(planned);
-                    }
+                    Ok(planned) => inputs.push(planned),
                     Err(error) => errors.push(error),
                 }
             }
@@ -140,7 +146,24 @@ impl Plan {
             return Ok(Self { spec, stages, graph, order });
         }
         let file = Arc::clone(&spec.source);
-        Err(InvalidSpec { file, errors: crate::spec::error::sorted(errors) })
+        Err(InvalidSpec::new(file, errors))
+    }
+
+    /// Reads and resolves a spec; the error has everything that is wrong with either.
+    pub fn parse(
+        path: &Path,
+        source: Arc<SourceFile>,
+        overrides: &Overrides,
+    ) -> Result<Self, InvalidSpec> {
+        let mut invalid = match PipelineSpec::parse(path, source, overrides) {
+            Ok(spec) => return Self::from_spec(spec),
+            Err(invalid) => invalid,
+        };
+        if let Some(Err(more)) = invalid.rest.take().map(|rest| Self::from_spec(*rest)) {
+            invalid.errors.extend(more.errors);
+            invalid.errors = crate::spec::error::sorted(invalid.errors);
+        }
+        Err(invalid)
     }
 
     /// The spec this came from.
@@ -222,8 +245,7 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn stage(&self, name: &Spanned<String>) -> Result<StageIndex, SpecError> {
         self.index.get(name.as_str()).copied().ok_or_else(|| {
-            let names: Vec<&str> =
-                self.spec.stages.iter().map(|stage| stage.name.as_str()).collect();
+            let names: Vec<&str> = self.spec.stage_names().collect();
             SpecError::new(
                 "plan::unknown_stage",
                 name.span,

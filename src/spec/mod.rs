@@ -32,6 +32,8 @@ pub struct PipelineSpec {
     pub name: Spanned<String>,
     /// The stages, in the order written.
     pub stages: Vec<NamedStage>,
+    /// Names of stages that could not be read; empty in a spec without errors.
+    unread: Vec<String>,
 }
 
 /// One stage of a spec.
@@ -60,6 +62,15 @@ pub struct InvalidSpec {
     pub file: Arc<SourceFile>,
     /// The errors; at least one.
     pub errors: Vec<SpecError>,
+    /// The stages that could be read, so that what else is wrong can be told as well.
+    pub(crate) rest: Option<Box<PipelineSpec>>,
+}
+
+impl InvalidSpec {
+    /// All that is wrong with a spec; brought into file order.
+    pub fn new(file: Arc<SourceFile>, errors: Vec<SpecError>) -> Self {
+        Self { file, errors: error::sorted(errors), rest: None }
+    }
 }
 
 /// The keys of a spec file.
@@ -75,19 +86,33 @@ impl PipelineSpec {
         overrides: &Overrides,
     ) -> Result<Self, InvalidSpec> {
         let env = |name: &str| std::env::var(name).ok();
-        let mut reader = Reader { text: &source.text, errors: Vec::new(), env: &env };
-        let spec = reader.spec(overrides);
+        let mut reader =
+            Reader { text: &source.text, errors: Vec::new(), unread: Vec::new(), env: &env };
+        let read = reader.spec(overrides);
+        let Reader { errors, unread, .. } = reader;
+        let spec = read.map(|(name, stages)| {
+            let name = name.unwrap_or_else(|| Spanned::unplaced(default_name(path)));
+            let stages = stages.into_iter().map(|read| read.of_pipeline(&name)).collect();
+            let (source, path) = (Arc::clone(&source), path.to_owned());
+            Self { source, path, name, stages, unread }
+        });
         match spec {
-            Some((name, stages)) if reader.errors.is_empty() => {
-                let name = name.unwrap_or_else(|| Spanned::unplaced(default_name(path)));
-                let stages = stages.into_iter().map(|read| read.of_pipeline(&name)).collect();
-                Ok(Self { source, path: path.to_owned(), name, stages })
-            }
-            _ => {
-                let errors = error::sorted(reader.errors);
-                Err(InvalidSpec { file: source, errors })
+            Some(spec) if errors.is_empty() => Ok(spec),
+            rest => {
+                Err(InvalidSpec { rest: rest.map(Box::new), ..InvalidSpec::new(source, errors) })
             }
         }
+    }
+
+    /// The names of all stages, those that could not be read last.
+    pub(crate) fn stage_names(&self) -> impl Iterator<Item = &str> {
+        let read = self.stages.iter().map(|stage| stage.name.as_str());
+        read.chain(self.unread.iter().map(String::as_str))
+    }
+
+    /// Whether the spec has a stage of this name that could not be read, about which all is said.
+    pub(crate) fn is_unread(&self, name: &str) -> bool {
+        self.unread.iter().any(|unread| unread == name)
     }
 
     /// The folder that relative paths in the spec start from.
@@ -131,6 +156,7 @@ impl ReadStage {
 struct Reader<'a> {
     text: &'a str,
     errors: Vec<SpecError>,
+    unread: Vec<String>,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -311,9 +337,14 @@ impl Reader<'_> {
         }
         let mut stages = Vec::with_capacity(entries.len());
         for stage in entries {
+            let name = stage.key.value.clone();
             match self.stage(stage, vars) {
-                Ok(stage) => stages.extend(stage),
-                Err(error) => self.errors.push(error),
+                Ok(Some(stage)) => stages.push(stage),
+                Ok(None) => self.unread.push(name),
+                Err(error) => {
+                    self.errors.push(error);
+                    self.unread.push(name);
+                }
             }
         }
         Some(stages)

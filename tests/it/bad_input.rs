@@ -75,7 +75,8 @@ fn errors_of_several_stages_are_shown_together() {
         "several_errors",
         &stages(
             "  a: { convert: { model: [1, 2] } }\n  b: { build: { from: nope } }\n  \
-             c: { build: { from: b, backend: tensorflow } }\n  d: { command: { run: 5 } }\n",
+             c: { build: { from: b, backend: tensorflow } }\n  d: { command: { run: 5 } }\n  \
+             e: { build: { from: a }, needs: [f] }\n  f: { build: { from: e } }\n",
         ),
     );
 }
