@@ -55,9 +55,10 @@ fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStat
         ExitStatus::USAGE
     };
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let limit = tree::MAX_BYTES as u64 + 1;
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        let file = std::fs::File::open(path)?;
+        let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let mut bytes = Vec::with_capacity(size.min(tree::MAX_BYTES) + 1);
+        file.take(tree::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|error| {

@@ -62,10 +62,7 @@ impl RunArgs {
             )
         };
         Ok(RunOptions {
-            jobs: self
-                .jobs
-                .or_else(|| std::thread::available_parallelism().ok())
-                .map_or(1, NonZeroUsize::get),
+            jobs: self.jobs,
             fail_fast: self.fail_fast,
             force,
             locked: self.locked,

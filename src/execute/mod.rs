@@ -4,6 +4,7 @@
 //! stage does, nor of terminals.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -43,8 +44,8 @@ pub enum Force {
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Stages that may run at the same time.
-    pub jobs: usize,
+    /// Stages that may run at the same time; one per core if not given.
+    pub jobs: Option<NonZeroUsize>,
     /// Whether the first failure stops everything that has not started.
     pub fail_fast: bool,
     /// Which cached results are not to be used.
@@ -161,6 +162,7 @@ pub struct Executor<'a> {
     wanted: Vec<bool>,
     resolver: Resolver<'a>,
     requests: Vec<Option<Digest>>,
+    jobs: OnceLock<usize>,
 }
 
 /// What a worker sends to the coordinating thread.
@@ -179,7 +181,8 @@ impl<'a> Executor<'a> {
         };
         let resolver = Resolver::new(plan, store, &wanted);
         let requests = resolver.requests();
-        Self { plan, store, options, cancel, wanted, resolver, requests }
+        let jobs = OnceLock::new();
+        Self { plan, store, options, cancel, wanted, resolver, requests, jobs }
     }
 
     /// The stages that take part, in running order.
@@ -207,7 +210,10 @@ impl<'a> Executor<'a> {
         let (sender, receiver) = mpsc::channel::<Message>();
         std::thread::scope(|scope| {
             loop {
-                while scheduler.running() < self.options.jobs && !self.cancel.is_cancelled() {
+                // Counting the cores costs more than a run in which everything is cached.
+                while (scheduler.running() == 0 || scheduler.running() < self.jobs())
+                    && !self.cancel.is_cancelled()
+                {
                     let Some(at) = scheduler.start_next() else { break };
                     let hit = expected.get_mut(at).and_then(Option::take);
                     if let Some(Expected::Hit(hit, tools)) = hit {
@@ -268,6 +274,11 @@ impl<'a> Executor<'a> {
 
     fn name(&self, at: StageIndex) -> &str {
         &self.plan.stages()[at].name.value
+    }
+
+    fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        *self.jobs.get_or_init(|| self.options.jobs.map_or_else(cores, NonZeroUsize::get))
     }
 
     fn is_forced(&self, at: StageIndex) -> bool {
