@@ -413,6 +413,9 @@ impl Reader<'_> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn bad_name(what: &str, name: &str, span: Span) -> SpecError {
     SpecError::new("spec::name", span, format!("`{name}` cannot name a {what}"), "not a name")
         .with_help(

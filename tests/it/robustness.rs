@@ -40,7 +40,7 @@ fn next(seed: &mut u64) -> u64 {
 }
 
 #[test]
-fn a_run_killed_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
+fn a_crash_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
     let calm = Project::with_spec(&busy_spec());
     let began = Instant::now();
     calm.run_ok();
@@ -78,7 +78,13 @@ fn a_run_killed_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
 }
 
 #[test]
-fn eight_runs_at_once_build_each_key_once() {
+fn eight_concurrent_runs_build_each_key_once() {
+    for _ in 0..rounds("TRT_PIPELINE_SOAK_ROUNDS", 1) {
+        eight_at_once();
+    }
+}
+
+fn eight_at_once() {
     let project = Project::with_spec(&busy_spec());
     let spawn = |_| {
         project

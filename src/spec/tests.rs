@@ -1,0 +1,116 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::Plan;
+
+fn parse_with(text: &str, set: &[(&str, &str)]) -> Result<PipelineSpec, InvalidSpec> {
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let source = Arc::new(SourceFile::new("p.yaml", text));
+    PipelineSpec::parse(Path::new("some/folder/p.yaml"), source, &Overrides { set })
+}
+
+fn settings(text: &str, set: &[(&str, &str)]) -> serde_json::Value {
+    parse_with(text, set).unwrap().stages[0].stage.settings()
+}
+
+fn codes(text: &str) -> Vec<&'static str> {
+    parse_with(text, &[]).unwrap_err().errors.iter().map(|error| error.code).collect()
+}
+
+const SPEC: &str = "version: 1
+vars: { word: hello, many: [a, b], flag: true, number: 7 }
+stages:
+  a:
+    command:
+      run: [echo, \"${word}\", \"x-${number}-${flag}\", \"$${HOME}\", \"${inputs.i}\"]
+      inputs: { i: in.txt }
+      deterministic: \"${flag}\"
+";
+
+#[test]
+fn placeholders_take_the_type_of_the_variable_or_become_text() {
+    let spec = parse_with(SPEC, &[]).unwrap();
+    let run = &spec.stages[0].stage.settings()["run"];
+    assert_eq!(run, &serde_json::json!(["echo", "hello", "x-7-true", "${HOME}", "${inputs.i}"]));
+    assert!(spec.stages[0].stage.deterministic());
+}
+
+#[test]
+fn set_overrides_a_variable_with_a_yaml_scalar() {
+    let run = settings(SPEC, &[("word", "bye"), ("number", "0x10")])["run"].clone();
+    assert_eq!(run[1], "bye");
+    assert_eq!(run[2], "x-0x10-true");
+    let quoted = parse_with(SPEC, &[("flag", "\"true\"")]).unwrap_err();
+    assert_eq!(quoted.errors[0].code, "spec::type", "a quoted value is text");
+    let unknown = parse_with(SPEC, &[("wrod", "x")]).unwrap_err();
+    assert!(unknown.errors[0].help.as_ref().unwrap().contains("word"));
+}
+
+#[test]
+fn a_whole_list_may_come_from_a_variable() {
+    let text = SPEC.replace("run: [echo, \"${word}\", \"x-${number}-${flag}\", \"$${HOME}\", \"${inputs.i}\"]", "run: \"${many}\"");
+    assert_eq!(settings(&text, &[])["run"], serde_json::json!(["a", "b"]));
+    let inside = SPEC.replace("x-${number}", "x-${many}");
+    assert_eq!(codes(&inside), ["spec::placeholder_type"]);
+}
+
+#[test]
+fn how_a_value_got_there_does_not_change_the_settings() {
+    let literal = SPEC.replace("${word}", "hello").replace("${number}", "7");
+    assert_eq!(settings(SPEC, &[]), settings(&literal, &[]));
+}
+
+#[test]
+fn the_environment_is_text_where_text_is_wanted_and_a_scalar_elsewhere() {
+    let text = "version: 1
+stages:
+  a: { command: { run: [\"${env.TRT_SURELY_UNSET:-12}\"], timeout_seconds: \"${env.TRT_SURELY_UNSET:-12}\" } }
+";
+    assert_eq!(settings(text, &[])["run"][0], "12");
+}
+
+#[test]
+fn a_pipeline_without_a_name_is_called_after_its_file_or_folder() {
+    assert_eq!(default_name(Path::new("/x/digits/pipeline.yaml")), "digits");
+    assert_eq!(default_name(Path::new("/x/digits/other.yaml")), "other");
+    assert_eq!(default_name(Path::new("/x/1 2/pipeline.yaml")), "p1_2");
+}
+
+#[test]
+fn placeholders_stand_only_where_they_mean_something() {
+    assert_eq!(
+        codes("version: 1\nstages: { a: { convert: { model: \"${inputs.x}\" } } }\n"),
+        ["spec::placeholder_place"]
+    );
+    assert_eq!(
+        codes("version: 1\nstages: { \"${x}\": { command: { run: [a] } } }\n"),
+        ["spec::name"]
+    );
+}
+
+fn never_panics(text: &str) {
+    let source = Arc::new(SourceFile::new("p.yaml", text));
+    let _ = Plan::parse(Path::new("/nowhere/p.yaml"), source, &Overrides::default());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}|[ \\n\\t:\\-\\[\\]{}&*!|>'\"#%@`,?a-z0-9$]{0,120}") {
+        never_panics(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_spec_makes_the_parser_panic(
+        cuts in proptest::collection::vec((0_usize..400, 0_usize..12, "[ \\n:{}\\[\\]&*a$\"]{0,3}"), 1..5),
+    ) {
+        let mut text = format!("{SPEC}  b: {{ build: {{ from: a, profiles: [{{ x: {{ min: [1], opt: [2], max: [3] }} }}] }} }}\n");
+        for (at, len, with) in cuts {
+            let start = at.min(text.len());
+            let end = (start + len).min(text.len());
+            if text.is_char_boundary(start) && text.is_char_boundary(end) {
+                text.replace_range(start..end, &with);
+            }
+        }
+        never_panics(&text);
+    }
+}
