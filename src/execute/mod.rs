@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::artifact::{Artifact, Digest, Lookup, StageResult, Store};
+use crate::artifact::{Artifact, Digest, Lookup, StageResult, Store, StoreError};
 use crate::plan::{Plan, StageIndex};
 use crate::stage::{CancelToken, FailureClass, Progress, StageContext, StageError};
 
@@ -252,7 +252,7 @@ impl<'a> Executor<'a> {
             }
         }
         if let Err(error) = self.store.flush() {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", with_cause(&error));
         }
         let lock_error = if self.options.locked { None } else { self.update_lock(&outcomes).err() };
         let report = RunReport { outcomes, took: began.elapsed(), interrupted, lock_error };
@@ -289,7 +289,7 @@ impl<'a> Executor<'a> {
     /// A missing link is an inconvenience, not a failure.
     fn link(&self, at: StageIndex, artifact: &Artifact) {
         if let Err(error) = self.store.link(&self.options.links, self.name(at), &artifact.digest) {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", with_cause(&error));
         }
     }
 
@@ -434,10 +434,11 @@ impl<'a> Executor<'a> {
         let ran = catch_unwind(AssertUnwindSafe(|| planned.stage.run(&context)))
             .unwrap_or_else(|panic| Err(StageError::Panicked(panic_text(panic.as_ref()))));
         match ran {
-            Err(StageError::Gate(failure)) => {
+            Err(StageError::Gate(mut failure)) => {
                 // The report stays, where people look for it, but is nobody's cached result.
                 let artifact = self.store.commit(&out, planned.stage.makes())?;
                 self.link(at, &artifact);
+                failure.report = self.options.links.join(self.name(at)).join("report.md");
                 return Err(failure.into());
             }
             Err(_) if self.cancel.is_cancelled() => return Err(StageError::Cancelled),
@@ -471,6 +472,14 @@ impl Progress for Reporter<'_> {
         let event = RunEvent::StageProgress { stage, phase, done, total };
         // Nobody listens any more: the run is ending.
         let _ = self.sender.send(Message::Event(event));
+    }
+}
+
+/// A warning is one line: the error and the system's answer.
+fn with_cause(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

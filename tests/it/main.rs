@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test crate has no public interface")]
 
 mod architecture;
+mod bad_data;
 mod bad_input;
 mod cache;
 mod cli;
