@@ -9,6 +9,7 @@ mod cache;
 mod cli;
 mod events;
 mod examples;
+mod hostile;
 mod lock;
 mod robustness;
 mod schema;
