@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
@@ -170,27 +170,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
+// In a schema the place is not there: that a value may be written as `${x}` is said for all
+// fields alike, where the whole schema is made.
 impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
-        true
+        T::inline_schema()
     }
     fn schema_name() -> std::borrow::Cow<'static, str> {
         T::schema_name()
     }
     fn schema_id() -> std::borrow::Cow<'static, str> {
-        format!("Spanned<{}>", T::schema_id()).into()
+        T::schema_id()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let inner = generator.subschema_for::<T>();
-        let accepts_any_text = inner.get("type").and_then(|kind| kind.as_str()) == Some("string")
-            && inner.get("enum").is_none()
-            && inner.get("pattern").is_none();
-        if accepts_any_text {
-            return inner;
-        }
-        json_schema!({
-            "anyOf": [inner, { "type": "string", "pattern": r"^\$\{[^}]+\}$" }]
-        })
+        T::json_schema(generator)
     }
 }
 

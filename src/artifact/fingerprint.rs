@@ -12,16 +12,17 @@ use super::Digest;
 /// Everything that may change a stage's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The stage kind.
-    pub kind: String,
-    /// Version of that kind's implementation.
-    pub version: u32,
-    /// Resolved settings; a field at its default is left out.
-    pub settings: Value,
+    // In alphabetical order, so that plain serialisation is canonical for most stages.
     /// Content digests of the inputs, by role.
     pub inputs: BTreeMap<String, Digest>,
+    /// The stage kind.
+    pub kind: String,
+    /// Resolved settings; a field at its default is left out.
+    pub settings: Value,
     /// Facts about the tools and the machine that can change the result.
     pub tools: BTreeMap<String, String>,
+    /// Version of that kind's implementation.
+    pub version: u32,
 }
 
 /// One field in which two fingerprints differ.
@@ -38,9 +39,7 @@ pub struct FieldChange {
 impl Fingerprint {
     /// The cache key: BLAKE3 of the canonical JSON (RFC 8785).
     pub fn key(&self) -> Digest {
-        // Serialising a tree of strings, numbers and maps into memory cannot fail; an empty
-        // text would still be a key of its own and never match another stage's.
-        Digest::of(&serde_json_canonicalizer::to_vec(self).unwrap_or_default())
+        Digest::of(&canonical_json(self, &self.settings))
     }
 
     /// The fields in which `self` (now) differs from `old`, in field order.
@@ -49,6 +48,35 @@ impl Fingerprint {
         let as_value = |fingerprint: &Self| serde_json::to_value(fingerprint).unwrap_or_default();
         compare("", Some(&as_value(old)), Some(&as_value(self)), &mut changes);
         changes
+    }
+}
+
+/// Canonical JSON (RFC 8785) of a value whose maps are sorted by bytes; `settings` is the only
+/// part of it that may hold numbers with a fraction.
+///
+/// serde_json writes the same bytes, several times faster, unless there are such numbers (which
+/// it prints in another way) or characters beyond ASCII (which sort in another way).
+pub(crate) fn canonical_json(value: &impl Serialize, settings: &Value) -> Vec<u8> {
+    // Serialising a tree of strings, numbers and maps into memory cannot fail; an empty text
+    // would still be a key of its own and never match another stage's.
+    let plain = serde_json::to_vec(value).unwrap_or_default();
+    if plain.is_ascii() && !has_floats(settings) {
+        return plain;
+    }
+    serde_json_canonicalizer::to_vec(value).unwrap_or_default()
+}
+
+fn has_floats(value: &Value) -> bool {
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Number(number) => {
+            let exact = number.as_u64().is_some_and(|n| n <= EXACT)
+                || number.as_i64().is_some_and(|n| n.unsigned_abs() <= EXACT);
+            !exact
+        }
+        Value::Array(items) => items.iter().any(has_floats),
+        Value::Object(fields) => fields.values().any(has_floats),
+        _ => false,
     }
 }
 
@@ -105,6 +133,27 @@ mod tests {
         assert_ne!(base.key(), other.key());
         let fields: Vec<_> = other.changes_since(&base).into_iter().map(|c| c.field).collect();
         assert_eq!(fields, ["inputs.model", "settings.profiles[0].x", "tools.cpu"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_key_is_always_that_of_the_canonical_json(
+            text in "\\PC{0,6}|[\\x00-\\x7f]{0,6}",
+            number: f64,
+            whole: i64,
+            role in "\\PC{1,4}",
+        ) {
+            let mut fingerprint = sample();
+            fingerprint.settings = serde_json::json!({
+                &text: text, "float": number, "whole": whole, "small": whole % 1000,
+            });
+            fingerprint.inputs.insert(role, Digest::of(b"x"));
+            let canonical = serde_json_canonicalizer::to_vec(&fingerprint).unwrap();
+            proptest::prop_assert_eq!(fingerprint.key(), Digest::of(&canonical));
+            fingerprint.settings = serde_json::json!({ &text: text, "small": whole % 1000 });
+            let canonical = serde_json_canonicalizer::to_vec(&fingerprint).unwrap();
+            proptest::prop_assert_eq!(fingerprint.key(), Digest::of(&canonical));
+        }
     }
 
     #[test]

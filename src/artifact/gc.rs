@@ -130,7 +130,7 @@ impl Store {
         let mut results = BTreeMap::new();
         for (key, path) in digests_in(&self.folder("results"), ".json")? {
             let text = fs::read(&path).map_err(StoreError::io("read", &path))?;
-            let refers_to = match StageResult::decode(&text, &key) {
+            let refers_to = match Decoded::<StageResult>::of(&text, &key) {
                 Decoded::Result(result) => Some(vec![result.artifact.digest]),
                 // Of a newer version: whatever it names may be its artifact.
                 Decoded::OtherFormat => Some(mentioned(&text).collect()),

@@ -51,7 +51,7 @@ impl Store {
         let mut inventory = Inventory::default();
         for (key, path) in digests_in(&self.folder("results"), ".json")? {
             let text = fs::read(&path).unwrap_or_default();
-            if let Decoded::Result(result) = StageResult::decode(&text, &key) {
+            if let Decoded::Result(result) = Decoded::<StageResult>::of(&text, &key) {
                 inventory.results.push(*result);
             }
         }
@@ -87,7 +87,7 @@ impl Store {
                     continue;
                 }
             };
-            match StageResult::decode(&text, &key) {
+            match Decoded::<StageResult>::of(&text, &key) {
                 Decoded::Result(result) if result.fingerprint.key() != key => {
                     report.damage(path, "its key is not that of its fingerprint".to_owned());
                 }

@@ -29,12 +29,13 @@ mod tests;
 pub use commit::Scratch;
 pub use digest::{Digest, Hasher};
 pub use error::StoreError;
+pub(crate) use fingerprint::canonical_json;
 pub use fingerprint::{FieldChange, Fingerprint};
 pub use gc::{GcOptions, GcReport};
 pub use input::InputStamp;
 pub use inventory::{Damage, Inventory, VerifyReport};
 pub use lock::{KeyLock, Lease};
-pub use result::StageResult;
+pub use result::{StageHit, StageResult};
 pub use stat::{FileStamp, FileStat};
 pub use store::{Lookup, Store};
 

@@ -33,10 +33,60 @@ pub struct StageResult {
     pub stage: String,
 }
 
+/// What a stage made, without what it stood on: whoever has the key has that already.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct StageHit {
+    /// The cache key.
+    pub key: Digest,
+    /// What was made.
+    pub artifact: Artifact,
+    /// Seconds the stage took.
+    pub seconds: f64,
+    format: u32,
+}
+
+impl From<StageResult> for StageHit {
+    fn from(result: StageResult) -> Self {
+        let StageResult { format, key, artifact, seconds, .. } = result;
+        Self { key, artifact, seconds, format }
+    }
+}
+
+/// The parts of a result file that decide whether it is the one looked for.
+pub(crate) trait Stored: serde::de::DeserializeOwned {
+    fn format(&self) -> u32;
+    fn key(&self) -> &Digest;
+    fn artifact(&self) -> &Artifact;
+}
+
+impl Stored for StageResult {
+    fn format(&self) -> u32 {
+        self.format
+    }
+    fn key(&self) -> &Digest {
+        &self.key
+    }
+    fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+}
+
+impl Stored for StageHit {
+    fn format(&self) -> u32 {
+        self.format
+    }
+    fn key(&self) -> &Digest {
+        &self.key
+    }
+    fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+}
+
 /// What a text claiming to be a result turned out to be.
 #[derive(Debug)]
-pub(crate) enum Decoded {
-    Result(Box<StageResult>),
+pub(crate) enum Decoded<T = StageResult> {
+    Result(Box<T>),
     /// Written by a version with another layout.
     OtherFormat,
     Damaged(String),
@@ -75,42 +125,41 @@ impl StageResult {
         let check = Digest::of(&body);
         Ok([CHECK, check.to_string().as_bytes(), AFTER_CHECK, &body].concat())
     }
+}
 
+impl<T: Stored> Decoded<T> {
     /// Reads a result file and checks that it is the one for `key`.
-    pub(crate) fn decode(text: &[u8], key: &Digest) -> Decoded {
+    pub(crate) fn of(text: &[u8], key: &Digest) -> Self {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
         let is_other =
             || serde_json::from_slice(text).is_ok_and(|Version { format }| format != FORMAT);
-        let damaged = |reason: &str| Decoded::Damaged(reason.to_owned());
+        let damaged = |reason: &str| Self::Damaged(reason.to_owned());
         if !is_intact(text) {
-            return if is_other() {
-                Decoded::OtherFormat
-            } else {
-                damaged("the result was changed")
-            };
+            return if is_other() { Self::OtherFormat } else { damaged("the result was changed") };
         }
-        let result: Self = match serde_json::from_slice(text) {
+        let result: T = match serde_json::from_slice(text) {
             Ok(result) => result,
-            Err(_) if is_other() => return Decoded::OtherFormat,
+            Err(_) if is_other() => return Self::OtherFormat,
             Err(error) => return damaged(&format!("the result is not readable: {error}")),
         };
-        if result.format != FORMAT {
-            return Decoded::OtherFormat;
+        if result.format() != FORMAT {
+            return Self::OtherFormat;
         }
-        if result.key != *key {
+        if result.key() != key {
             return damaged("the result belongs to another key");
         }
-        let files = &result.artifact.files;
+        let artifact = result.artifact();
+        let files = &artifact.files;
         if !files.iter().all(|file| is_inside(&file.path))
             || !files.is_sorted_by(|a, b| a.path < b.path)
-            || tree_digest(files) != result.artifact.digest
+            || tree_digest(files) != artifact.digest
         {
             return damaged("the list of files does not match its digest");
         }
-        Decoded::Result(Box::new(result))
+        Self::Result(Box::new(result))
     }
 }
 

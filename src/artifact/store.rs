@@ -15,8 +15,8 @@ use super::result::Decoded;
 use super::stat::is_executable;
 use super::stat_db::{StatDb, Sync, replace_file};
 use super::{
-    Artifact, Digest, FileEntry, FileStat, Fingerprint, KeyLock, Lease, StageResult, StoreError,
-    tree,
+    Artifact, Digest, FileEntry, FileStat, Fingerprint, KeyLock, Lease, StageHit, StageResult,
+    StoreError, tree,
 };
 
 /// Seconds from which on a stage is worth waiting for the disk.
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Store {
 #[derive(Debug)]
 pub enum Lookup {
     /// The result, its files being intact.
-    Hit(Box<StageResult>),
+    Hit(Box<StageHit>),
     /// Nothing.
     Miss,
     /// A result that cannot be used; building it again repairs it.
@@ -109,7 +109,7 @@ impl Store {
                 };
             }
         };
-        match StageResult::decode(&text, key) {
+        match Decoded::<StageHit>::of(&text, key) {
             Decoded::Result(result) => match self.check_object(&result.artifact) {
                 Ok(()) => Lookup::Hit(result),
                 Err(error) => Lookup::Damaged { reason: describe(&error) },
@@ -122,7 +122,7 @@ impl Store {
     /// What a stored result stood on, whether or not its files are still there.
     pub fn fingerprint(&self, key: &Digest) -> Option<Fingerprint> {
         let text = fs::read(self.result_path(key)).ok()?;
-        match StageResult::decode(&text, key) {
+        match Decoded::<StageResult>::of(&text, key) {
             Decoded::Result(result) => Some(result.fingerprint),
             _ => None,
         }

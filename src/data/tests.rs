@@ -1,3 +1,5 @@
+#![expect(clippy::default_trait_access, reason = "the zip crate is not ours to name")]
+
 use std::io::Write;
 
 use npyz::WriterBuilder;
@@ -68,7 +70,7 @@ fn deflated_zip() -> Vec<u8> {
         .shape(&[6, 2])
         .begin_nd()
         .unwrap();
-    x.extend((0..12).map(|value| value as f32)).unwrap();
+    x.extend((0..12_u8).map(f32::from)).unwrap();
     x.finish().unwrap();
     let mut label = writer
         .array::<i64>("label", Default::default())
@@ -130,7 +132,7 @@ fn refusal_of(bytes: Vec<u8>) -> String {
 
 #[test]
 fn compressed_and_stored_archives_give_the_same_rows() {
-    let x: Vec<f32> = (0..12).map(|value| value as f32).collect();
+    let x: Vec<f32> = (0..12_u8).map(f32::from).collect();
     let stored = stored_zip(&[
         ("x.npy", npy("<f4", "False", "(6, 2)", &floats(&x))),
         ("readme.txt", b"not an array".to_vec()),

@@ -1,17 +1,20 @@
 //! What a run would do, without doing it: hits, misses, and why a miss is one.
 
-use crate::artifact::{Artifact, Digest, FieldChange, StageResult};
+use std::collections::BTreeMap;
+
+use crate::artifact::{Artifact, Digest, FieldChange, StageHit};
 use crate::plan::StageIndex;
 use crate::stage::StageError;
 
 use super::event::{RunEvent, Will};
+use super::resolve::Probe;
 use super::{Executor, ResolvedStage, lock_file};
 
 /// What is known of a stage before anything runs.
 #[derive(Debug)]
 pub enum Expected {
-    /// The cache has its result.
-    Hit(Box<StageResult>),
+    /// The cache has its result; with the tools that entered the key.
+    Hit(Box<StageHit>, BTreeMap<String, String>),
     /// It would run under this key.
     Miss(Box<ResolvedStage>),
     /// Its key depends on what a stage before it makes.
@@ -39,29 +42,36 @@ impl Executor<'_> {
     /// Looks every stage up; by stage index, `None` for stages that do not take part.
     pub fn expect(&self) -> Vec<Option<Expected>> {
         let mut expected: Vec<Option<Expected>> = self.wanted.iter().map(|_| None).collect();
+        // Nothing runs meanwhile, so each tool needs to be looked at only once.
+        let probe = self.resolver.remembering_probe();
         for at in self.order() {
-            let found = self.expect_stage(at, &expected);
+            let found = self.expect_stage(at, &expected, &probe);
             expected[at] = Some(found);
         }
         expected
     }
 
-    fn expect_stage(&self, at: StageIndex, before: &[Option<Expected>]) -> Expected {
-        let is_hit = |stage: &StageIndex| matches!(before[*stage], Some(Expected::Hit(_)));
+    fn expect_stage(
+        &self,
+        at: StageIndex,
+        before: &[Option<Expected>],
+        probe: &Probe<'_>,
+    ) -> Expected {
+        let is_hit = |stage: &StageIndex| matches!(before[*stage], Some(Expected::Hit(..)));
         let used = self.plan.stages()[at].inputs.iter().filter_map(|input| input.from.stage());
         if !used.clone().all(|stage| is_hit(&stage)) {
             return Expected::Unknown;
         }
         let artifacts = |stage: StageIndex| -> Option<Artifact> {
             match &before[stage] {
-                Some(Expected::Hit(result)) => Some(result.artifact.clone()),
+                Some(Expected::Hit(hit, _)) => Some(hit.artifact.clone()),
                 _ => None,
             }
         };
-        match self.resolver.resolve(at, &artifacts, &self.requests) {
+        match self.resolver.resolve(at, &artifacts, &self.requests, probe) {
             Err(error) => Expected::Unreadable(error),
             Ok(resolved) => match self.cached(at, &resolved.key) {
-                Some(result) => Expected::Hit(Box::new(result)),
+                Some(hit) => Expected::Hit(Box::new(hit), resolved.fingerprint.tools),
                 None => Expected::Miss(Box::new(resolved)),
             },
         }
@@ -85,7 +95,7 @@ impl Executor<'_> {
         let plain =
             |will, key, reason| Expectation { stage: at, will, key, because: Vec::new(), reason };
         match expected {
-            Expected::Hit(result) => plain(Will::Hit, Some(result.key), None),
+            Expected::Hit(hit, _) => plain(Will::Hit, Some(hit.key), None),
             Expected::Unknown => {
                 let reason = "depends on what an earlier stage makes".to_owned();
                 plain(Will::Unknown, None, Some(reason))

@@ -65,15 +65,15 @@ impl Executor<'_> {
                 request.short()
             ));
         }
-        let fingerprint = match expected? {
-            Expected::Hit(result) => &result.fingerprint,
-            Expected::Miss(resolved) => &resolved.fingerprint,
+        let tools = match expected? {
+            Expected::Hit(_, tools) => tools,
+            Expected::Miss(resolved) => &resolved.fingerprint.tools,
             Expected::Unknown | Expected::Unreadable(_) => return None,
         };
         let recorded = &target?.stages.get(name)?.tools;
-        let changed = recorded.iter().find(|(tool, was)| fingerprint.tools.get(*tool) != Some(was));
+        let changed = recorded.iter().find(|(tool, was)| tools.get(*tool) != Some(was));
         changed.and_then(|(tool, was)| {
-            let now = fingerprint.tools.get(tool).map_or("absent", String::as_str);
+            let now = tools.get(tool).map_or("absent", String::as_str);
             told(format!("`{name}` was locked with {tool} {was}, here it is {now}"))
         })
     }

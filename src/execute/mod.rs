@@ -3,14 +3,14 @@
 //! Owns order, cancellation, cache lookup and fill, and the lock file. Knows nothing of what any
 //! stage does, nor of terminals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::artifact::{Artifact, Digest, Lookup, StageResult, Store, StoreError};
+use crate::artifact::{Artifact, Digest, Lookup, StageHit, StageResult, Store, StoreError};
 use crate::plan::{Plan, StageIndex};
 use crate::stage::{CancelToken, FailureClass, Progress, StageContext, StageError};
 
@@ -73,8 +73,11 @@ pub struct StageOutcome {
     /// The stage whose failure made this one be skipped.
     pub because: Option<StageIndex>,
     /// Tools that entered the key.
-    tools: std::collections::BTreeMap<String, String>,
+    tools: Tools,
 }
+
+/// Facts about tools, by name.
+type Tools = BTreeMap<String, String>;
 
 impl StageOutcome {
     fn ended(kind: OutcomeKind) -> Self {
@@ -85,7 +88,7 @@ impl StageOutcome {
             took: Duration::ZERO,
             error: None,
             because: None,
-            tools: std::collections::BTreeMap::new(),
+            tools: Tools::new(),
         }
     }
 
@@ -97,14 +100,9 @@ impl StageOutcome {
         Self { key, took, error: Some(error), ..Self::ended(kind) }
     }
 
-    fn done(kind: OutcomeKind, result: StageResult, took: Duration) -> Self {
-        Self {
-            key: Some(result.key),
-            artifact: Some(result.artifact),
-            took,
-            tools: result.fingerprint.tools,
-            ..Self::ended(kind)
-        }
+    fn done(kind: OutcomeKind, hit: StageHit, tools: Tools, took: Duration) -> Self {
+        let (key, artifact) = (Some(hit.key), Some(hit.artifact));
+        Self { key, artifact, took, tools, ..Self::ended(kind) }
     }
 
     fn is_ok(&self) -> bool {
@@ -212,8 +210,8 @@ impl<'a> Executor<'a> {
                 while scheduler.running() < self.options.jobs && !self.cancel.is_cancelled() {
                     let Some(at) = scheduler.start_next() else { break };
                     let hit = expected.get_mut(at).and_then(Option::take);
-                    if let Some(Expected::Hit(result)) = hit {
-                        let outcome = self.linked(at, *result);
+                    if let Some(Expected::Hit(hit, tools)) = hit {
+                        let outcome = self.linked(at, *hit, tools);
                         self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
                         continue;
                     }
@@ -281,9 +279,9 @@ impl<'a> Executor<'a> {
     }
 
     /// A hit whose link is in place.
-    fn linked(&self, at: StageIndex, result: StageResult) -> StageOutcome {
-        self.link(at, &result.artifact);
-        StageOutcome::done(OutcomeKind::Cached, result, Duration::ZERO)
+    fn linked(&self, at: StageIndex, hit: StageHit, tools: Tools) -> StageOutcome {
+        self.link(at, &hit.artifact);
+        StageOutcome::done(OutcomeKind::Cached, hit, tools, Duration::ZERO)
     }
 
     /// A missing link is an inconvenience, not a failure.
@@ -346,20 +344,16 @@ impl<'a> Executor<'a> {
     ) -> StageOutcome {
         let began = Instant::now();
         let artifacts = |stage: StageIndex| done[stage].get().cloned();
-        let resolved = match self.resolver.resolve(at, &artifacts, &self.requests) {
-            Ok(resolved) => resolved,
-            Err(error) => return StageOutcome::failed(error, None, began.elapsed()),
-        };
-        let key = resolved.key;
+        let resolved =
+            match self.resolver.resolve(at, &artifacts, &self.requests, &self.resolver.probe()) {
+                Ok(resolved) => resolved,
+                Err(error) => return StageOutcome::failed(error, None, began.elapsed()),
+            };
+        let (key, tools) = (resolved.key, resolved.fingerprint.tools.clone());
         match self.find_or_make(at, resolved, done, sender) {
-            Ok((OutcomeKind::Cached, result)) => {
-                let mut outcome = self.linked(at, result);
-                outcome.took = began.elapsed();
-                outcome
-            }
-            Ok((kind, result)) => {
-                self.link(at, &result.artifact);
-                StageOutcome::done(kind, result, began.elapsed())
+            Ok((kind, hit)) => {
+                self.link(at, &hit.artifact);
+                StageOutcome::done(kind, hit, tools, began.elapsed())
             }
             Err(error) => StageOutcome::failed(error, Some(key), began.elapsed()),
         }
@@ -371,7 +365,7 @@ impl<'a> Executor<'a> {
         resolved: ResolvedStage,
         done: &[OnceLock<Artifact>],
         sender: &mpsc::Sender<Message>,
-    ) -> Result<(OutcomeKind, StageResult), StageError> {
+    ) -> Result<(OutcomeKind, StageHit), StageError> {
         let key = resolved.key;
         if let Some(result) = self.cached(at, &key) {
             return Ok((OutcomeKind::Cached, result));
@@ -388,10 +382,10 @@ impl<'a> Executor<'a> {
                 self.store.verify_bytes(artifact)?;
             }
         }
-        self.make(at, resolved, sender).map(|result| (OutcomeKind::Built, result))
+        self.make(at, resolved, sender).map(|result| (OutcomeKind::Built, result.into()))
     }
 
-    fn cached(&self, at: StageIndex, key: &Digest) -> Option<StageResult> {
+    fn cached(&self, at: StageIndex, key: &Digest) -> Option<StageHit> {
         if self.is_forced(at) {
             return None;
         }
@@ -438,7 +432,9 @@ impl<'a> Executor<'a> {
                 // The report stays, where people look for it, but is nobody's cached result.
                 let artifact = self.store.commit(&out, planned.stage.makes())?;
                 self.link(at, &artifact);
-                failure.report = self.options.links.join(self.name(at)).join("report.md");
+                if let Some(name) = failure.report.file_name() {
+                    failure.report = self.options.links.join(self.name(at)).join(name);
+                }
                 return Err(failure.into());
             }
             Err(_) if self.cancel.is_cancelled() => return Err(StageError::Cancelled),

@@ -2,13 +2,14 @@
 //!
 //! Knows the store and the plan; does not know threads or what any stage does.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::artifact::{
     Artifact, ArtifactKind, Digest, FileEntry, Fingerprint, Hasher, InputStamp, Store, StoreError,
-    tree_digest,
+    canonical_json, tree_digest,
 };
 use crate::plan::{InputSource, Plan, PlannedInput, StageIndex};
 use crate::stage::{Accepts, ResolvedInput, StageError, ToolProbe};
@@ -40,15 +41,44 @@ pub struct Resolver<'a> {
     roots: Vec<Vec<Option<Result<RootInput, Arc<StoreError>>>>>,
 }
 
-struct Probe<'a> {
+/// Answers what stages ask about tools, through the stat database.
+pub(super) struct Probe<'a> {
     store: &'a Store,
     spec_dir: &'a Path,
+    /// Answers given before, where they may be given again.
+    memory: Option<RefCell<Memory>>,
+}
+
+#[derive(Default)]
+struct Memory {
+    digests: HashMap<PathBuf, Digest>,
+    programs: HashMap<String, PathBuf>,
 }
 
 impl ToolProbe for Probe<'_> {
     fn file_digest(&self, path: &Path) -> std::io::Result<Digest> {
-        self.store.hash_file(path).map(|stamp| stamp.digest).map_err(std::io::Error::other)
+        if let Some(memory) = &self.memory
+            && let Some(known) = memory.borrow().digests.get(path)
+        {
+            return Ok(*known);
+        }
+        let stamp = self.store.hash_file(path).map_err(std::io::Error::other)?;
+        if let Some(memory) = &self.memory {
+            memory.borrow_mut().digests.insert(path.to_owned(), stamp.digest);
+        }
+        Ok(stamp.digest)
     }
+
+    fn program(&self, name: &str, search: &dyn Fn() -> Option<PathBuf>) -> Option<PathBuf> {
+        let Some(memory) = &self.memory else { return search() };
+        if let Some(known) = memory.borrow().programs.get(name) {
+            return Some(known.clone());
+        }
+        let found = search()?;
+        memory.borrow_mut().programs.insert(name.to_owned(), found.clone());
+        Some(found)
+    }
+
     fn spec_dir(&self) -> &Path {
         self.spec_dir
     }
@@ -77,6 +107,16 @@ impl<'a> Resolver<'a> {
         &self.spec_dir
     }
 
+    /// Looks at the tools as they are now.
+    pub(super) fn probe(&self) -> Probe<'_> {
+        Probe { store: self.store, spec_dir: &self.spec_dir, memory: None }
+    }
+
+    /// Looks at each tool once.
+    pub(super) fn remembering_probe(&self) -> Probe<'_> {
+        Probe { memory: Some(RefCell::default()), ..self.probe() }
+    }
+
     /// What the stage's result depends on, apart from tools: the same digest on every machine.
     pub fn requests(&self) -> Vec<Option<Digest>> {
         let mut requests: Vec<Option<Digest>> = vec![None; self.plan.stages().len()];
@@ -91,7 +131,8 @@ impl<'a> Resolver<'a> {
         let mut hasher = Hasher::new("request");
         hasher.field(planned.stage.kind().as_bytes());
         hasher.field(&planned.stage.version().to_le_bytes());
-        hasher.field(&serde_json_canonicalizer::to_vec(&planned.stage.settings()).ok()?);
+        let settings = planned.stage.settings();
+        hasher.field(&canonical_json(&settings, &settings));
         for (input, root) in planned.inputs.iter().zip(&self.roots[at]) {
             hasher.field(input.role.as_bytes());
             match &input.from {
@@ -109,11 +150,12 @@ impl<'a> Resolver<'a> {
     }
 
     /// Resolves one stage; `artifacts` has what the stages before it made.
-    pub fn resolve(
+    pub(super) fn resolve(
         &self,
         at: StageIndex,
         artifacts: &dyn Fn(StageIndex) -> Option<Artifact>,
         requests: &[Option<Digest>],
+        probe: &Probe<'_>,
     ) -> Result<ResolvedStage, StageError> {
         let planned = &self.plan.stages()[at];
         let mut inputs = BTreeMap::new();
@@ -155,13 +197,12 @@ impl<'a> Resolver<'a> {
             };
             inputs.insert(input.role.clone(), resolved);
         }
-        let probe = Probe { store: self.store, spec_dir: &self.spec_dir };
         let fingerprint = Fingerprint {
             kind: planned.stage.kind().to_owned(),
             version: planned.stage.version(),
             settings: planned.stage.settings(),
             inputs: inputs.iter().map(|(role, input)| (role.clone(), input.digest)).collect(),
-            tools: planned.stage.tools(&probe)?,
+            tools: planned.stage.tools(probe)?,
         };
         let key = fingerprint.key();
         Ok(ResolvedStage { fingerprint, key, inputs })

@@ -25,6 +25,6 @@ pub use error::{ExternalProblem, OnnxError};
 pub use external::{ExternalRef, external_files, external_ref};
 pub use file_type::FileType;
 pub use model::{Model, locate};
-pub use signature::ModelSignature;
+pub use signature::{ModelSignature, tensor_spec};
 pub use summary::Summary;
 pub use tensors::{data_type, dtype, from_tensor};

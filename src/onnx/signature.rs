@@ -63,7 +63,7 @@ impl Model {
 }
 
 /// The tensor that a value is declared to be.
-pub(super) fn tensor_spec(value: &ValueInfoProto) -> Result<TensorSpec, Defect> {
+pub fn tensor_spec(value: &ValueInfoProto) -> Result<TensorSpec, Defect> {
     let refused = |found: String| Defect::ValueType { value: value.name().to_owned(), found };
     let Some(type_proto::Value::TensorType(tensor)) =
         value.r#type.as_ref().and_then(|declared| declared.value.as_ref())

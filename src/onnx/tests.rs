@@ -1,7 +1,9 @@
 use std::fs;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use prost::Message;
 
 use super::proto::TensorProto;
 use super::proto::tensor_proto::{DataLocation, DataType};
@@ -88,6 +90,48 @@ fn external_files_are_found_in_attributes_and_subgraphs() {
         external_files(&path).unwrap(),
         ["a/in_t", "in_body", "in_function", "in_indices", "in_values"]
     );
+}
+
+#[test]
+fn weights_of_a_gigabyte_are_not_read_to_find_external_files() {
+    /// Counts what is read of a file that is mostly a hole.
+    struct Counting(fs::File, u64);
+    impl Read for Counting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1 += count as u64;
+            Ok(count)
+        }
+    }
+    impl Seek for Counting {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let weights = 1_u64 << 30;
+    let external = load("external.onnx").graph.encode_to_vec();
+    // graph { initializer { raw_data: <weights> } .. }
+    let field = |tag: u8, len: u64| {
+        let mut bytes = vec![tag];
+        prost::encoding::encode_varint(len, &mut bytes);
+        bytes
+    };
+    let raw = field(0x4a, weights);
+    let tensor = field(0x2a, raw.len() as u64 + weights);
+    let graph_len = tensor.len() as u64 + raw.len() as u64 + weights + external.len() as u64;
+    let head = [field(0x3a, graph_len), tensor, raw].concat();
+    let mut file = fs::File::create_new(&path).unwrap();
+    file.write_all(&head).unwrap();
+    file.seek_relative(i64::try_from(weights).unwrap()).unwrap();
+    file.write_all(&external).unwrap();
+    assert_eq!(external_files(&path).unwrap(), ["external.data"]);
+
+    let mut input = io::BufReader::new(Counting(fs::File::open(&path).unwrap(), 0));
+    let size = file.metadata().unwrap().len();
+    assert_eq!(scan::locations(&mut input, size).unwrap().len(), 1);
+    assert!(input.get_ref().1 < 64 * 1024, "{} bytes were read", input.get_ref().1);
 }
 
 #[test]

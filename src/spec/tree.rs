@@ -379,7 +379,7 @@ impl<'a, I: serde_yaml::granit_parser::BorrowedInput<'a>> Builder<'a, I> {
 
     fn mapping(&mut self, span: Span, depth: usize) -> Result<Node, SpecError> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen: HashMap<String, Span> = HashMap::new();
+        let mut seen = Seen::default();
         let mut merged: Vec<Node> = Vec::new();
         loop {
             let (event, at) = self.next()?;
@@ -407,7 +407,7 @@ impl<'a, I: serde_yaml::granit_parser::BorrowedInput<'a>> Builder<'a, I> {
                 merged.push(value);
                 continue;
             }
-            if let Some(first) = seen.insert(scalar.text.clone(), key_span) {
+            if let Some(first) = seen.before(&entries, &scalar.text) {
                 return Err(SpecError::new(
                     "spec::duplicate_key",
                     key_span,
@@ -419,6 +419,24 @@ impl<'a, I: serde_yaml::granit_parser::BorrowedInput<'a>> Builder<'a, I> {
             }
             entries.push(Entry { key: Spanned::new(scalar.text, key_span), value });
         }
+    }
+}
+
+/// Finds keys that were written before; only large mappings pay for a table.
+#[derive(Default)]
+struct Seen(HashMap<String, Span>);
+
+impl Seen {
+    const LARGE: usize = 16;
+
+    fn before(&mut self, entries: &[Entry], key: &str) -> Option<Span> {
+        if entries.len() < Self::LARGE {
+            return entries.iter().find(|entry| entry.key.value == key).map(|entry| entry.key.span);
+        }
+        for entry in &entries[self.0.len()..] {
+            self.0.insert(entry.key.value.clone(), entry.key.span);
+        }
+        self.0.get(key).copied()
     }
 }
 

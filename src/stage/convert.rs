@@ -139,6 +139,7 @@ mod tests {
         let stage = Convert { model: Spanned::unplaced(FileRef::Path("model.onnx".into())) };
         stage.run(&StageContext {
             name: "onnx",
+            spec_dir: out.path(),
             inputs: &BTreeMap::from([("model".to_owned(), input)]),
             out: out.path(),
             scratch: scratch.path(),
@@ -169,6 +170,14 @@ mod tests {
         assert_eq!(description["nodes"], 4);
         assert_eq!(description["parameters"], 67);
         assert_eq!(description["inputs"][0]["dims"], serde_json::json!(["batch", 4]));
+    }
+
+    /// A change of this digest changes what users have in their lock files: bump `version()`.
+    #[test]
+    fn the_description_of_version_1_stays_as_it_is() {
+        let out = convert(&fixture("if_capture.onnx")).unwrap();
+        let bytes = fs::read(out.path().join("convert.json")).unwrap();
+        assert_eq!(Digest::of(&bytes).short(), "24e42b729efb");
     }
 
     #[test]

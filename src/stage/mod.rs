@@ -49,7 +49,7 @@ macro_rules! stage_types {
         /// One stage: exactly one kind, and what it waits for.
         #[derive(Debug, Clone, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        #[schemars(transform = exactly_one_kind)]
+        #[schemars(rename = "Stage", transform = exactly_one_kind)]
         pub struct StageSpec {
             $($(#[$doc])* #[serde(default)] pub $key: Option<Spanned<$settings>>,)+
             /// Stages that must have ended before this one starts, though nothing of them is
@@ -186,6 +186,11 @@ impl Progress for NoProgress {
 pub trait ToolProbe {
     /// Digest of a file's content; a file whose stat did not change is not read again.
     fn file_digest(&self, path: &Path) -> io::Result<Digest>;
+    /// Where the program `name` is, by `search` if that is not known yet.
+    fn program(&self, name: &str, search: &dyn Fn() -> Option<PathBuf>) -> Option<PathBuf> {
+        let _ = name;
+        search()
+    }
     /// The spec's folder, as an absolute path.
     fn spec_dir(&self) -> &Path;
 }

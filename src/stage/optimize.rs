@@ -88,7 +88,7 @@ impl Stage for Optimize {
             return Err(StageError::Cancelled);
         }
         cx.progress.report("rewriting", 0, None);
-        let evaluator = evaluate::CpuEvaluator::new(cx.scratch, cx.cancel);
+        let evaluator = evaluate::CpuEvaluator { cancel: cx.cancel };
         let passes = passes::run(&mut model, &evaluator)?;
         if cx.cancel.is_cancelled() {
             return Err(StageError::Cancelled);

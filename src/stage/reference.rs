@@ -188,6 +188,7 @@ impl<'de> Deserialize<'de> for FromRef {
     }
 }
 
+// No descriptions beside the choices: editors would show them in place of the field's own.
 impl JsonSchema for FileRef {
     fn inline_schema() -> bool {
         true
@@ -198,12 +199,14 @@ impl JsonSchema for FileRef {
     fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "anyOf": [
-                { "type": "string", "description": "A path relative to the spec file." },
+                { "type": "string" },
                 {
                     "type": "object",
-                    "description": "A file in another stage's artifact.",
                     "properties": {
-                        "from": { "type": "string", "description": "The stage." },
+                        "from": {
+                            "type": "string",
+                            "description": "The stage in whose artifact the file is."
+                        },
                         "path": { "type": "string", "description": "The file's path in its artifact." }
                     },
                     "required": ["from", "path"],
@@ -222,19 +225,19 @@ impl JsonSchema for FromRef {
         "FromRef".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let file = generator.subschema_for::<FileRef>();
+        let mut file = generator.subschema_for::<FileRef>();
+        let file_doc = "A path relative to the spec file, or a file in another stage's artifact.";
+        file.insert("description".into(), file_doc.into());
+        let mut kind = generator.subschema_for::<FileKind>();
+        kind.insert("description".into(), "What the file is.".into());
         json_schema!({
             "anyOf": [
-                { "type": "string", "description": "The name of the stage whose artifact to take." },
+                { "type": "string" },
                 {
                     "type": "object",
-                    "description": "A file that no stage of this pipeline made.",
                     "properties": {
                         "file": file,
-                        "kind": {
-                            "enum": ["model", "engine"],
-                            "description": "What the file is: an ONNX model or a compiled engine."
-                        }
+                        "kind": kind
                     },
                     "required": ["file", "kind"],
                     "additionalProperties": false

@@ -89,6 +89,19 @@ describe("mistakes", DEADLINE, () => {
     assert.equal(found.split("\n").length, 1, found);
   });
 
+  test("a wrong type deep in lists and maps is reported on its line", async () => {
+    const profile = ["      profiles:", "        - image:", "            min: [1, 8]", "            opt: [1, many]"];
+    const found = await reported(spec("  x:", "    build:", "      from: slim", ...profile, "            max: [1, 8]"));
+    assert.equal(found, '10: Incorrect type. Expected "integer".');
+  });
+
+  test("a misspelt field in a map that a variable may replace is reported on its line", async () => {
+    const found = await reported(
+      spec("  x:", "    serve:", "      from: a", "      batching:", "        max_batch: 1", "        max_delay: 2"),
+    );
+    assert.equal(found, "9: Property max_delay is not allowed.");
+  });
+
   test("a missing field is reported", async () => {
     assert.match(await reported(spec("  onnx:", "    convert: {}")), /^5: Missing property "model"\.$/m);
   });
@@ -103,7 +116,7 @@ describe("mistakes", DEADLINE, () => {
     const found = await reported(
       spec(
         "  engine: { build: { from: slim, backend: '${backend}' } }",
-        "  api: { serve: { from: engine, instances: '${n}', batching: '${batching}' } }",
+        "  api: { serve: { from: engine, requires: '${checks}', instances: '${n}', batching: '${batching}' } }",
       ),
     );
     assert.equal(found, "");
@@ -131,15 +144,34 @@ describe("completion", DEADLINE, () => {
   });
 
   test("`null` is never offered", async () => {
-    assert.deepEqual(await offered(spec("  x:", "    command:", "      deterministic: |")), ["true", "false"]);
+    const labels = await offered(spec("  x:", "    command:", "      deterministic: |"));
+    assert.deepEqual(labels.sort(), ["false", "true"]);
+  });
+
+  test("fields and words are offered inside a map that a variable may replace", async () => {
+    const accuracy = ["  x:", "    validate:", "      from: a", "      accuracy:"];
+    const fields = await offered(spec(...accuracy, "        |"));
+    assert.ok(fields.includes("metric") && fields.includes("at_least"), String(fields));
+    assert.deepEqual(await offered(spec(...accuracy, "        metric: |")), ["top1", "top5"]);
+    const profile = await offered(spec("  x:", "    build:", "      profiles:", "        - image:", "            |"));
+    assert.deepEqual(["min", "opt", "max"].filter((field) => !profile.includes(field)), []);
+  });
+
+  test("the default is offered where there is one", async () => {
+    assert.deepEqual(await offered(spec("  x:", "    serve:", "      instances: |")), ["1"]);
   });
 });
 
 describe("hover", DEADLINE, () => {
+  // In a choice, the typed form comes first.
+  const inner = (node) => {
+    if (node.$ref) return inner(node.$ref.slice(2).split("/").reduce((at, part) => at[part], schema));
+    return node.anyOf ? inner(node.anyOf[0]) : node;
+  };
   const documented = (path) => {
     let node = schema;
     for (const key of path) {
-      while (node.$ref) node = node.$ref.slice(2).split("/").reduce((at, part) => at[part], schema);
+      node = inner(node);
       node = node.properties?.[key] ?? node.additionalProperties;
       assert.ok(node, `the schema has no ${path.join(".")}`);
     }
@@ -148,13 +180,33 @@ describe("hover", DEADLINE, () => {
   // The server shows Markdown: it escapes what the text has in common with Markdown's syntax.
   const words = (text) => text.replaceAll(/[^a-zA-Z0-9]+/g, " ").trim();
 
+  test("the words of an enum are explained", async () => {
+    const text = await editor.hover(fresh(), spec("  x:", "    validate: { accuracy: { metric: to|p1 } }"));
+    assert.match(text, /`top1`: \S+/);
+    assert.match(text, /`top5`: \S+/);
+  });
+
   for (const [name, text, path] of [
-    ["a stage kind", spec("  onnx:", "    con|vert: { model: m.onnx }"), ["stages", "onnx", "convert"]],
+    ...Object.keys(inner(schema.properties.stages.additionalProperties).properties).map((kind) => [
+      `\`${kind}\` in a stage`,
+      spec("  x:", `    ${kind[0]}|${kind.slice(1)}: {}`),
+      ["stages", "x", kind],
+    ]),
     ["a reference", spec("  onnx:", "    convert: { mo|del: m.onnx }"), ["stages", "onnx", "convert", "model"]],
     ["an enum", spec("  x:", "    build: { from: a, back|end: cpu }"), ["stages", "x", "build", "backend"]],
     ["a number", spec("  x:", "    serve: { from: a, inst|ances: 2 }"), ["stages", "x", "serve", "instances"]],
     ["a variable", spec("  x:", "    serve: { from: a, inst|ances: '${n}' }"), ["stages", "x", "serve", "instances"]],
     ["a map", spec("  x:", "    serve: { from: a, bat|ching: { max_batch: 1 } }"), ["stages", "x", "serve", "batching"]],
+    [
+      "a number in a map",
+      spec("  x:", "    serve: { from: a, batching: { max_b|atch: 1 } }"),
+      ["stages", "x", "serve", "batching", "max_batch"],
+    ],
+    [
+      "an enum in a map",
+      spec("  x:", "    validate: { accuracy: { met|ric: top1 } }"),
+      ["stages", "x", "validate", "accuracy", "metric"],
+    ],
     ["a top-level key", "version: 1\nna|me: x\nstages: {}\n", ["name"]],
   ]) {
     test(`${name} shows its doc text`, async () => {

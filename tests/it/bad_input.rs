@@ -6,7 +6,7 @@ use crate::support::{Project, Ran, fixture, with_filters};
 
 /// Runs a spec that must fail; nothing may be stored.
 fn refused(name: &str, project: &Project, status: i32) -> Ran {
-    let ran = project.trt(&["run", "p.yaml"]);
+    let ran = project.trt(&["run", "p.yaml", "--jobs", "1"]);
     with_filters(|| insta::assert_snapshot!(name, ran.seen()));
     assert_eq!(ran.status, status, "{ran:#?}");
     ran

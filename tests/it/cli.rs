@@ -122,7 +122,8 @@ fn a_missing_program_is_exit_3() {
     let project = Project::with_spec(
         "version: 1\nstages: { a: { command: { run: [no-such-tool-here] } } }\n",
     );
-    let ran = project.trt(&["run", "p.yaml"]);
+    let output = project.command(&["run", "p.yaml"]).env("PATH", "/usr/bin:/bin").output().unwrap();
+    let ran = crate::support::Ran::of(&output, project.path());
     with_filters(|| insta::assert_snapshot!("missing_program", ran.seen()));
     assert_eq!(ran.status, 3);
     let plan = project.trt(&["plan", "p.yaml", "--format", "json"]);

@@ -1,5 +1,8 @@
 //! Generated files are what the types say.
 
+use serde_json::{Map, Value};
+use trt_pipeline::spec::schema::pipeline_schema;
+
 use crate::support::repository;
 
 fn drift(file: &str, generated: &str) {
@@ -24,26 +27,71 @@ fn the_events_schema_is_what_the_types_say() {
     drift("events.schema.json", &trt_pipeline::execute::event::events_schema_text());
 }
 
-#[test]
-fn every_setting_has_a_doc_sentence() {
-    fn walk(path: &str, schema: &serde_json::Value) {
-        if !schema.is_object() {
-            return;
-        }
-        if let Some(properties) = schema["properties"].as_object() {
-            for (name, property) in properties {
-                let path = format!("{path}.{name}");
-                let described = property["description"].as_str().is_some_and(|text| text.len() > 8);
-                assert!(described, "{path} has no description: {property}");
-                walk(&path, property);
-            }
-        }
-        for key in ["additionalProperties", "items"] {
-            walk(path, &schema[key]);
-        }
-        for choice in schema["anyOf"].as_array().into_iter().flatten() {
-            walk(path, choice);
+/// Calls `visit` with every schema in `schema` and the path to it.
+fn each_schema(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Map<String, Value>)) {
+    let Some(object) = schema.as_object() else { return };
+    visit(path, object);
+    for key in ["properties", "definitions"] {
+        for (name, inner) in schema[key].as_object().into_iter().flatten() {
+            each_schema(&format!("{path}.{name}"), inner, visit);
         }
     }
-    walk("spec", &trt_pipeline::spec::schema::pipeline_schema());
+    for key in ["additionalProperties", "items"] {
+        each_schema(&format!("{path}.{key}"), &schema[key], visit);
+    }
+    for key in ["anyOf", "oneOf"] {
+        for choice in schema[key].as_array().into_iter().flatten() {
+            each_schema(path, choice, visit);
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_a_doc_sentence() {
+    let mut settings = 0;
+    each_schema("spec", &pipeline_schema(), &mut |path, schema| {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, property) in properties.into_iter().flatten() {
+            settings += 1;
+            let text = property["description"].as_str().unwrap_or_default();
+            let sentence = text.len() > 8 && text.ends_with('.');
+            assert!(sentence, "{path}.{name} is described as {text:?}");
+        }
+    });
+    assert!(settings > 50, "only {settings} settings were looked at");
+}
+
+#[test]
+fn nothing_stands_in_an_editors_way() {
+    each_schema("spec", &pipeline_schema(), &mut |path, schema| {
+        assert!(!schema.contains_key("title"), "{path} has a title, which hides its text");
+        let nullable = ["type", "default"].map(|key| schema.get(key).map(Value::to_string));
+        let nullable = nullable.iter().flatten().any(|text| text.contains("null"));
+        assert!(!nullable, "{path} offers null");
+        for choice in schema.get("anyOf").and_then(Value::as_array).into_iter().flatten() {
+            let described = choice.get("description");
+            assert_eq!(described, None, "a choice of {path} hides the field's own text");
+        }
+    });
+}
+
+#[test]
+fn a_variable_may_stand_for_every_setting_that_is_not_text() {
+    let schema = pipeline_schema();
+    let text = |schema: &Value| schema["type"] == "string" && schema.get("enum").is_none();
+    let definitions = schema["definitions"].as_object().unwrap();
+    assert!(definitions.len() > 6, "{definitions:?}");
+    for (name, definition) in definitions.iter().filter(|(name, _)| *name != "Stage") {
+        each_schema(name, definition, &mut |path, schema| {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let named = properties.into_iter().flatten().map(|(_, property)| property);
+            let others =
+                ["items", "additionalProperties"].into_iter().filter_map(|k| schema.get(k));
+            for value in named.chain(others).filter(|value| value.is_object()) {
+                let choices = value["anyOf"].as_array();
+                let takes_text = text(value) || choices.into_iter().flatten().any(text);
+                assert!(takes_text, "{path} holds {value}");
+            }
+        });
+    }
 }

@@ -5,12 +5,12 @@ use super::child::{spawn, wait_for};
 use super::*;
 
 /// What an executor does for one stage; the number of builds is in a file beside the store.
-pub(super) fn build_once(store: &Store) -> StageResult {
+pub(super) fn build_once(store: &Store) -> StageHit {
     let fingerprint = fingerprint(1);
     let key = fingerprint.key();
     let lock = store.lock_key(&key, &|| false).unwrap();
     let result = match store.lookup(&key) {
-        Lookup::Hit(result) => *result,
+        Lookup::Hit(hit) => *hit,
         other => {
             assert!(matches!(other, Lookup::Miss), "{other:?}");
             let mut log = store.root().to_owned();
@@ -22,7 +22,7 @@ pub(super) fn build_once(store: &Store) -> StageResult {
             let artifact = store.commit(scratch.path(), ArtifactKind::Files).unwrap();
             let result = StageResult::new(fingerprint, artifact, 0.0, "p", "s");
             store.record(&result).unwrap();
-            result
+            result.into()
         }
     };
     drop(lock);

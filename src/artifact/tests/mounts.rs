@@ -75,7 +75,7 @@ pub(super) fn on_a_full_disk(store: &Store) {
     store.stats.put(stat, Digest::of(b""));
     is_full(store.flush().unwrap_err());
     match store.lookup(&before.key) {
-        Lookup::Hit(found) => assert_eq!(*found, before),
+        Lookup::Hit(found) => assert_eq!(*found, before.into()),
         other => panic!("{other:?}"),
     }
     assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
@@ -89,8 +89,9 @@ pub(super) fn on_a_full_disk(store: &Store) {
 
 pub(super) fn on_a_read_only_disk(store: &Store) {
     let key = fingerprint(1).key();
-    let Lookup::Hit(result) = store.lookup(&key) else { panic!("no hit") };
-    store.verify_bytes(&result.artifact).unwrap();
+    let Lookup::Hit(hit) = store.lookup(&key) else { panic!("no hit") };
+    store.verify_bytes(&hit.artifact).unwrap();
+    let result = StageResult::new(fingerprint(1), hit.artifact, 0.0, "p", "s");
     store.flush().unwrap();
     for error in [
         store.scratch().err(),

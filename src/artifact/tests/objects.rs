@@ -16,7 +16,7 @@ fn a_recorded_result_is_a_hit_in_every_later_process() {
     let result = t.result(&[("a.bin", b"abc"), ("sub/b.bin", b"")]);
     for store in [&t.store, &t.reopened()] {
         match store.lookup(&result.key) {
-            Lookup::Hit(found) => assert_eq!(*found, result),
+            Lookup::Hit(found) => assert_eq!(*found, result.clone().into()),
             other => panic!("{other:?}"),
         }
         store.verify_bytes(&result.artifact).unwrap();
@@ -242,7 +242,7 @@ fn short_and_long_stages_are_stored_alike() {
         t.store.record(&result).unwrap();
         t.store.flush().unwrap();
         match t.reopened().lookup(&result.key) {
-            Lookup::Hit(found) => assert_eq!(*found, result),
+            Lookup::Hit(found) => assert_eq!(*found, result.clone().into()),
             other => panic!("{other:?}"),
         }
     }

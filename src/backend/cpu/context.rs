@@ -24,6 +24,8 @@ pub(super) struct CpuContext {
     engine: Arc<CpuEngine>,
     inputs: Vec<Option<Staging>>,
     outputs: Vec<Staging>,
+    /// Whether `outputs` are those of the last run.
+    has_results: bool,
     /// State for the shapes of the last run.
     state: Option<(Vec<Shape>, TypedSimpleState)>,
 }
@@ -32,7 +34,7 @@ impl CpuContext {
     /// A context with nothing staged.
     pub(super) fn new(engine: Arc<CpuEngine>) -> Self {
         let inputs = engine.inputs().iter().map(|_| None).collect();
-        Self { engine, inputs, outputs: Vec::new(), state: None }
+        Self { engine, inputs, outputs: Vec::new(), has_results: false, state: None }
     }
 
     /// The shapes of all inputs; fails where one is not set or where two disagree on an axis
@@ -179,27 +181,25 @@ impl ExecutionContext for CpuContext {
 
     fn run(&mut self) -> Result<RunTimes, BackendError> {
         // Whatever happens, the results of an earlier run are no longer there to be read.
-        let shapes = self.shapes().inspect_err(|_| self.outputs.clear())?;
+        self.has_results = false;
+        let shapes = self.shapes()?;
         let started = Instant::now();
-        let inputs = self.stage_inputs().inspect_err(|_| self.outputs.clear())?;
+        let inputs = self.stage_inputs()?;
         let uploaded = Instant::now();
         let failed = |reason| BackendError::Run { reason };
-        let mut state = match self.state.take().filter(|(key, _)| *key == shapes) {
-            Some((_, state)) => state,
-            None => {
-                let plan = self.engine.plan(&shapes).inspect_err(|_| self.outputs.clear())?;
-                contained(|| plan.spawn().map_err(|e| format!("{e:#}")))
-                    .flatten()
-                    .map_err(failed)?
-            }
+        let mut state = if let Some((_, state)) = self.state.take_if(|(key, _)| *key == shapes) {
+            state
+        } else {
+            let plan = self.engine.plan(&shapes)?;
+            contained(|| plan.spawn().map_err(|e| format!("{e:#}"))).flatten().map_err(failed)?
         };
         let results = contained(|| state.run(inputs).map_err(|e| format!("{e:#}")))
             .flatten()
-            .map_err(failed)
-            .inspect_err(|_| self.outputs.clear())?;
+            .map_err(failed)?;
         let computed = Instant::now();
         contained(|| self.stage_outputs(&results)).map_err(failed).flatten()?;
         self.state = Some((shapes, state));
+        self.has_results = true;
         Ok(RunTimes {
             upload: uploaded - started,
             compute: computed - uploaded,
@@ -212,7 +212,8 @@ impl ExecutionContext for CpuContext {
         if index >= count {
             return Err(no_such("output", index, count));
         }
-        let staging = self.outputs.get(index).ok_or_else(|| BackendError::Run {
+        let results = if self.has_results { self.outputs.as_slice() } else { &[] };
+        let staging = results.get(index).ok_or_else(|| BackendError::Run {
             reason: "there are no results: the last run failed, or there was none".to_owned(),
         })?;
         Ok((&staging.shape, staging.bytes.as_slice()))

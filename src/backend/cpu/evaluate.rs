@@ -48,14 +48,17 @@ fn run_constant(model: &[u8], name: &Path) -> Result<Vec<Tensor>, Fault> {
     .map_err(Fault::Model)
 }
 
+/// Element types and shapes of tensors, by name; `None` is an unknown rank.
+pub type InferredTensors = BTreeMap<String, (DType, Option<Vec<Dim>>)>;
+
 /// Element types and shapes of the tensors of a serialized model, as far as tract can tell:
-/// empty where it cannot read the model, without the tensors it cannot type. `None` is an unknown
-/// rank; axes keep the names that the model's inputs give them.
-pub fn infer_shapes(model: &[u8]) -> BTreeMap<String, (DType, Option<Vec<Dim>>)> {
+/// empty where it cannot read the model, without the tensors it cannot type. Axes keep the
+/// names that the model's inputs give them.
+pub fn infer_shapes(model: &[u8]) -> InferredTensors {
     contained(|| inferred(model)).ok().flatten().unwrap_or_default()
 }
 
-fn inferred(model: &[u8]) -> Option<BTreeMap<String, (DType, Option<Vec<Dim>>)>> {
+fn inferred(model: &[u8]) -> Option<InferredTensors> {
     let proto = pb::ModelProto::decode(model).ok()?;
     let names = axis_names(&proto);
     let mut model = guard::reader().parse(&proto, None).ok()?.model;

@@ -41,10 +41,15 @@ impl Fault {
 
     /// tract's words, pinned to the node they mention where they mention one.
     pub(super) fn of_tract(graph: &GraphProto, error: &str) -> Self {
-        let named = graph.node.iter().find(|node| {
+        // tract writes `Building node NAME (OPERATOR)`, with nothing for NAME where there is none.
+        let built = |node: &&NodeProto| {
+            error.contains(&format!("Building node {} ({})", node.name(), node.op_type()))
+        };
+        let mentioned = |node: &&NodeProto| {
             let name = node_name(node);
             !name.is_empty() && mentions(error, name)
-        });
+        };
+        let named = graph.node.iter().find(built).or_else(|| graph.node.iter().find(mentioned));
         match named {
             Some(node) => Self::node(node, error),
             None => Self::Model(error.to_owned()),

@@ -10,8 +10,8 @@ use crate::onnx::operators::{self, OPSETS};
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::fault::Fault;
-use super::quantize;
 use super::walk::each_node;
+use super::{known_wrong, quantize, rectify};
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -23,6 +23,7 @@ pub(super) fn reader() -> &'static Onnx {
         // Shapes recorded by other tools go stale when an input's shape is fixed here.
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         quantize::register(&mut onnx.op_register);
+        rectify::register(&mut onnx.op_register);
         onnx
     })
 }
@@ -31,6 +32,13 @@ pub(super) fn reader() -> &'static Onnx {
 pub(super) fn check(model: &Model) -> Result<(), Fault> {
     // ONNX says 1 where a model names no opset.
     let opset = model.opset().unwrap_or(1);
+    if !OPSETS.contains(&opset) {
+        return Err(Fault::Model(format!(
+            "it uses opset {opset}; those from {} to {} are understood",
+            OPSETS.start(),
+            OPSETS.end()
+        )));
+    }
     if opset > TESTED_OPSET {
         tracing::warn!(
             opset,
@@ -45,13 +53,13 @@ pub(super) fn check(model: &Model) -> Result<(), Fault> {
     let mut first = None;
     each_node(&model.graph, &mut |node| {
         if first.is_none() {
-            first = check_node(node, opset).err();
+            first = check_node(node, opset, model).err();
         }
     });
     first.map_or(Ok(()), Err)
 }
 
-fn check_node(node: &NodeProto, opset: i64) -> Result<(), Fault> {
+fn check_node(node: &NodeProto, opset: i64, model: &Model) -> Result<(), Fault> {
     if !matches!(node.domain(), "" | "ai.onnx") {
         return Err(Fault::node(
             node,
@@ -62,14 +70,11 @@ fn check_node(node: &NodeProto, opset: i64) -> Result<(), Fault> {
     if !reader().op_register.0.contains_key(node.op_type()) {
         return Err(Fault::node(node, "the operator is not implemented"));
     }
-    known_wrong(node).map_or(Ok(()), |reason| Err(Fault::node(node, reason)))
+    known_wrong::reason(node, model).map_or(Ok(()), |reason| Err(Fault::node(node, reason)))
 }
 
 /// tract ignores attributes it does not know, so every one must be in the operator's schema.
 fn check_schema(node: &NodeProto, opset: i64) -> Result<(), Fault> {
-    if !OPSETS.contains(&opset) {
-        return Ok(());
-    }
     let Some(operator) = operators::lookup(node.op_type(), opset) else {
         return Err(Fault::node(node, format!("opset {opset} has no such operator")));
     };
@@ -85,38 +90,19 @@ fn check_schema(node: &NodeProto, opset: i64) -> Result<(), Fault> {
     }
 }
 
-/// What tract accepts and computes wrongly, each found by comparing it with ONNX's own tests.
-fn known_wrong(node: &NodeProto) -> Option<String> {
-    let reason = match node.op_type() {
-        "LSTM" | "GRU" | "RNN" if text(node, "direction") == Some("reverse") => {
-            "direction `reverse` is computed as `forward`"
-        }
-        "Attention" if integer(node, "is_causal") == Some(1) && has_input(node, 4) => {
-            "causal attention with a past is masked wrongly"
-        }
-        "SpaceToDepth" if text(node, "mode") == Some("CRD") => "mode `CRD` is computed as `DCR`",
-        "Pad" if text(node, "mode") == Some("wrap") => "mode `wrap` is not implemented",
-        _ => return None,
-    };
-    Some(reason.to_owned())
-}
-
 /// An attribute of a node.
 pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|attribute| attribute.name() == name)
 }
 
-fn text<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+/// A text attribute of a node.
+pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
     attribute(node, name).and_then(|a| a.s.as_deref()).and_then(|s| std::str::from_utf8(s).ok())
 }
 
 /// An integer attribute of a node.
 pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
     attribute(node, name).and_then(|a| a.i)
-}
-
-fn has_input(node: &NodeProto, index: usize) -> bool {
-    node.input.get(index).is_some_and(|name| !name.is_empty())
 }
 
 /// Whether a `DequantizeLinear` is left anywhere. tract's declutter pass replaces what stands

@@ -3,6 +3,11 @@
 //! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize` and
 //! `widen` (rewrites of what tract lacks), becomes a `program`, and runs in contexts of an
 //! `engine`, one thread per context. Panics inside tract are contained and become errors.
+//!
+//! Loading a model of a few kilobytes takes about 1 ms in an unoptimised build: it reads, checks
+//! and parses. Typing and optimising cost 6 to 16 ms there and need concrete shapes, so they wait
+//! for the first run with a shape; an engine keeps the last results for all its contexts (8 at
+//! least, up to 64 while their weights fit 256 MiB). A context's own state costs 0.02 ms.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,8 +28,12 @@ mod engine;
 mod evaluate;
 mod fault;
 mod guard;
+mod known_wrong;
+#[cfg(test)]
+mod node_tests;
 mod program;
 mod quantize;
+mod rectify;
 mod rounding;
 #[cfg(test)]
 mod tests;
@@ -32,7 +41,7 @@ mod walk;
 mod weights;
 mod widen;
 
-pub use evaluate::{evaluate, infer_shapes};
+pub use evaluate::{InferredTensors, evaluate, infer_shapes};
 
 /// The backend's name in specs.
 const NAME: &str = "cpu";

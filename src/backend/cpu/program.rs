@@ -18,7 +18,7 @@ use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contain::contained;
 use super::fault::Fault;
-use super::{convert, guard, quantize, widen};
+use super::{convert, guard, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,9 @@ impl Program {
         let recorded = recorded_types(&model.graph);
         quantize::rewrite(&mut model)?;
         widen::rewrite(&mut model)?;
+        if rearranging == Rearranging::None {
+            rectify::rewrite(&mut model.graph);
+        }
         let rearranging = match rearranging {
             Rearranging::Free if !guard::has_dequantize(&model.graph) => Rearranging::Free,
             _ => Rearranging::None,

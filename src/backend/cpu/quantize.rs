@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 use crate::onnx::Model;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
-use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::fault::Fault;
 use super::guard::{attribute, integer};
@@ -82,11 +82,11 @@ pub(super) fn rewrite(model: &mut Model) -> Result<(), Fault> {
 
 /// Initializers that only fed folded nodes go: their types may be ones tract cannot load.
 fn drop_unused(graph: &mut GraphProto) {
-    let mut used: BTreeSet<&str> = graph.output.iter().map(|output| output.name()).collect();
+    let mut used: BTreeSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
     each_node(graph, &mut |node| used.extend(node.input.iter().map(String::as_str)));
     each_node(graph, &mut |node| {
         let results = subgraphs(node).flat_map(|graph| &graph.output);
-        used.extend(results.map(|output| output.name()));
+        used.extend(results.map(ValueInfoProto::name));
     });
     let used: BTreeSet<String> = used.into_iter().map(str::to_owned).collect();
     graph.initializer.retain(|tensor| used.contains(tensor.name()));
@@ -156,7 +156,9 @@ impl<'a> Constants<'a> {
             return Err(Fault::node(node, format!("cannot quantize to {}", type_name(to))));
         }
         let Some((scale, zero_point)) = self.per_tensor(node)? else {
-            let native = [DataType::Uint8 as i32, DataType::Int8 as i32].contains(&to);
+            // tract takes the type from the zero point and knows no other way to give it.
+            let native = to == DataType::Uint8 as i32
+                || to == DataType::Int8 as i32 && node.input.len() == 3;
             return if native && integer(node, "block_size").unwrap_or(0) == 0 {
                 Ok(node.clone())
             } else {

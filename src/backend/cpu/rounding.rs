@@ -51,7 +51,7 @@ fn to_float8(x: f32, mantissa: i32, min_exponent: i32, largest: f32) -> f32 {
         return if x.is_infinite() { largest.copysign(x) } else { x };
     }
     // The exponent of a float32 of this magnitude; smaller ones than the grid's share its step.
-    let exponent = (i32::from((x.to_bits() >> 23) as u8) - 127).max(min_exponent);
+    let exponent = ((x.to_bits() >> 23 & 0xff).cast_signed() - 127).max(min_exponent);
     let step = 2f32.powi(exponent - mantissa);
     ((x / step).round_ties_even() * step).clamp(-largest, largest)
 }
@@ -164,6 +164,7 @@ impl ElementWiseMiniOp for Dequantize {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, clippy::cast_possible_truncation, reason = "grid values are exact")]
 mod tests {
     use super::*;
     use crate::tensor::{DType, to_f64};

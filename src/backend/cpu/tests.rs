@@ -98,6 +98,27 @@ fn bit_shifts_agree() {
 }
 
 #[test]
+fn what_tract_would_compute_wrongly_is_refused_with_the_reason() {
+    let names = [
+        "bitshift_too_far",
+        "wrong_batch_norm_training",
+        "wrong_celu_alpha",
+        "wrong_gru_activations",
+        "wrong_lstm_clip",
+        "wrong_pad_wrap",
+    ];
+    let reasons: Vec<String> = names.iter().map(|name| refusal(name).to_string()).collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r"
+    backend `cpu` cannot run node `shift` (BitShift): a shift by a negative amount or by more than the width is wrong
+    backend `cpu` cannot run node `culprit` (BatchNormalization): `training_mode` is ignored
+    backend `cpu` cannot run node `culprit` (Celu): `alpha` other than 1 is computed wrongly
+    backend `cpu` cannot run node `culprit` (GRU): activations other than the usual ones are ignored
+    backend `cpu` cannot run node `culprit` (LSTM): `clip` is ignored
+    backend `cpu` cannot run node `culprit` (Pad): mode `wrap` is not implemented
+    ");
+}
+
+#[test]
 fn depth_to_space_in_column_order_agrees() {
     assert_agrees("d2s_crd", 0.0, 0.0);
 }
@@ -199,4 +220,39 @@ fn shapes_are_inferred_with_the_names_of_open_axes() {
     assert!(super::infer_shapes(b"junk").is_empty());
     let refused = std::fs::read(Recorded::new("roi_align").model).unwrap();
     assert!(!super::infer_shapes(&refused).contains_key("y"), "an operator nobody knows");
+}
+#[test]
+fn external_data_travels_with_the_engine_and_may_not_take_its_file_names() {
+    use crate::onnx::proto::{ModelProto, StringStringEntryProto};
+    use prost::Message as _;
+
+    let recorded = Recorded::new("mlp");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |location: &str| {
+        let bytes = std::fs::read(&recorded.model).unwrap();
+        let mut proto = ModelProto::decode(bytes.as_slice()).unwrap();
+        let tensor = &mut proto.graph.as_mut().unwrap().initializer[0];
+        let target = folder.path().join(location);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(target, tensor.raw_data.take().unwrap()).unwrap();
+        tensor.data_location = Some(1);
+        tensor.external_data = vec![StringStringEntryProto {
+            key: Some("location".to_owned()),
+            value: Some(location.to_owned()),
+        }];
+        let path = folder.path().join("split.onnx");
+        std::fs::write(&path, proto.encode_to_vec()).unwrap();
+        path
+    };
+    let engine = compiled(&CpuBackend, &write("weights/w1.bin")).unwrap();
+    let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+    let outputs =
+        run(engine.as_ref(), context.as_mut(), &recorded.inputs(engine.as_ref())).unwrap();
+    assert_close(&outputs[0], &recorded.array("out.y", DType::Float32), 1e-5, 1e-6);
+    let error = compiled(&CpuBackend, &write("engine.json")).err().expect("a refusal");
+    assert!(error.to_string().contains("`engine.json`"), "{error}");
+    let model = write("weights/w1.bin");
+    std::fs::remove_file(folder.path().join("weights/w1.bin")).unwrap();
+    let error = compiled(&CpuBackend, &model).err().expect("a refusal");
+    assert!(error.to_string().contains("w1.bin"), "{error}");
 }

@@ -162,7 +162,7 @@ pub enum Defect {
         what: &'static str,
     },
     /// An input or output is no tensor of a supported type.
-    #[error("`{value}` is {found}; inputs and outputs must be tensors of numbers or booleans")]
+    #[error("`{value}` is {found}, which is not supported as an input or output")]
     ValueType {
         /// The input or output.
         value: String,

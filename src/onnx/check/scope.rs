@@ -10,6 +10,9 @@ use crate::onnx::walk;
 
 use super::{Defect, NodeName, is_default_domain};
 
+const INITIALIZER: &str = "an initializer";
+const SPARSE_INITIALIZER: &str = "a sparse initializer";
+
 /// The names a node may read: those of its graph so far and those of the graphs around it.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
@@ -39,18 +42,18 @@ impl Checker<'_> {
     pub(super) fn graph(&mut self, graph: &GraphProto, outer: Option<&Scope<'_>>) {
         let mut scope = Scope { names: HashMap::new(), outer };
         for tensor in &graph.initializer {
-            self.define(&mut scope, tensor.name(), "an initializer");
+            self.define(&mut scope, tensor.name(), INITIALIZER);
         }
         for sparse in &graph.sparse_initializer {
             let name = sparse.values.as_ref().map_or("", |values| values.name());
-            self.define(&mut scope, name, "a sparse initializer");
+            self.define(&mut scope, name, SPARSE_INITIALIZER);
         }
         for input in &graph.input {
             // Up to IR version 3 every initializer is listed among the inputs too.
             let is_default = scope
                 .names
                 .get(input.name())
-                .is_some_and(|by| by == "an initializer" || by == "a sparse initializer");
+                .is_some_and(|by| by == "an initializer" || by == SPARSE_INITIALIZER);
             if !is_default {
                 self.define(&mut scope, input.name(), "an input");
             }

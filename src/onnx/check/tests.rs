@@ -106,7 +106,7 @@ fn each_defect_is_described_with_its_place() {
         ),
         (
             "bad_string_input",
-            "`bad_string_input.onnx` is not usable: 2 problems\n  - `x` is a tensor of string; inputs and outputs must be tensors of numbers or booleans\n  - `y` is a tensor of string; inputs and outputs must be tensors of numbers or booleans",
+            "`bad_string_input.onnx` is not usable: 2 problems\n  - `x` is a tensor of string, which is not supported as an input or output\n  - `y` is a tensor of string, which is not supported as an input or output",
         ),
         ("bad_truncated", "`bad_truncated.onnx` is truncated: it has "),
         (

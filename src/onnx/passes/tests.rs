@@ -305,3 +305,17 @@ fn passes_give_the_same_bytes_every_time() {
         assert!(bytes.windows(2).all(|pair| pair[0] == pair[1]), "{name}");
     }
 }
+
+#[test]
+fn shapes_behind_branches_are_not_guessed() {
+    let mut model = fixture("if_capture");
+    assert_eq!(run_pass(&shapes::InferShapes, &mut model), 0);
+}
+
+#[test]
+fn a_rewritten_model_of_ir_3_becomes_one_that_need_not_list_initializers() {
+    let mut model = fixture("conv_bn");
+    model.header.ir_version = Some(3);
+    run(&mut model, &Arithmetic).unwrap();
+    assert_eq!(model.header.ir_version, Some(4));
+}

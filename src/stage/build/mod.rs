@@ -48,6 +48,7 @@ pub struct Build {
 /// The shapes one profile allows one input.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ShapeRange")]
 pub struct ShapeRangeSetting {
     /// The smallest extents, one per axis, such as `[1, 3, 224, 224]`.
     pub min: Spanned<Vec<Spanned<usize>>>,

@@ -92,8 +92,7 @@ pub enum Searched {
 impl fmt::Display for Searched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(path) if path.is_empty() => f.write_str(": PATH is not set"),
-            Self::Path(path) => write!(f, " in PATH ({path})"),
+            Self::Path(_) => f.write_str(" in PATH"),
             Self::File(file) => write!(f, ": there is no file `{}`", file.display()),
         }
     }
@@ -116,9 +115,10 @@ impl CommandError {
     /// What the user can do next.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NotFound { searched: Searched::Path(_), program } => Some(format!(
+            Self::NotFound { searched: Searched::Path(path), program } => Some(format!(
                 "install `{program}`, or give the program as a path relative to the spec, such as \
-                 `./{program}`"
+                 `./{program}`; PATH is {}",
+                if path.is_empty() { "not set" } else { path }
             )),
             Self::NotFound { searched: Searched::File(_), .. } => Some(
                 "a program with a `/` in it is looked for relative to the spec's folder".into(),

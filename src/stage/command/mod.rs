@@ -254,10 +254,20 @@ impl Stage for Command {
 
     fn tools(&self, probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
         let Some(program) = self.program() else { return Ok(BTreeMap::new()) };
-        let Some(file) = self.program_file(program, probe.spec_dir()) else {
-            return Ok(BTreeMap::new());
+        let search = || self.program_file(program, probe.spec_dir());
+        // A search path of the command's own finds other programs under the same names.
+        let known = if self.env.contains_key("PATH") {
+            None
+        } else {
+            probe.program(program, &|| search().and_then(Result::ok))
         };
-        let file = file?;
+        let file = match known {
+            Some(file) => file,
+            None => match search() {
+                Some(file) => file?,
+                None => return Ok(BTreeMap::new()),
+            },
+        };
         let digest = probe.file_digest(&file).map_err(StageError::io("read", &file))?;
         Ok(BTreeMap::from([("program".to_owned(), digest.to_string())]))
     }

@@ -60,6 +60,7 @@ pub struct Batching {
     /// Longest time a request waits for others to join it, in milliseconds; 0 joins only those
     /// that wait already.
     #[serde(default, skip_serializing_if = "Spanned::is_default")]
+    #[schemars(extend("default" = 0))]
     pub max_delay_ms: Spanned<f64>,
 }
 

@@ -7,7 +7,7 @@ use super::metrics::{Difference, Place};
 use super::report::{
     AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, number,
 };
-use super::runner::Findings;
+use super::runner::{Findings, Nans};
 use super::settings::{Accuracy, Latency, Limits, OnNoise, Validate};
 
 /// Rounds off what is only the representation of decimals: 0.97 is not below 0.97.
@@ -64,7 +64,7 @@ pub(super) fn judge(validate: &Validate, findings: &Findings, report: &mut Repor
         let limits = validate.compare.as_ref().map(|compare| compare.of_output(name));
         judge_output(name, difference, shape, limits.as_ref(), report);
     }
-    for (name, count, first) in &findings.nans {
+    for Nans { output: name, elements: count, first } in &findings.nans {
         #[expect(clippy::cast_precision_loss, reason = "a count of elements, far below 2^53")]
         let mut nans = gate("nan_elements", *count as f64, 0.0, Bound::AtMost);
         nans.output = Some(name.clone());

@@ -59,6 +59,7 @@ impl Times {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
 

@@ -45,7 +45,7 @@ impl Difference {
             let place = Place { sample, element, actual, reference };
             if actual.is_finite() && reference.is_finite() {
                 self.add_finite(place);
-            } else if !(actual.is_nan() && reference.is_nan()) && actual != reference {
+            } else if !is_same_nonfinite(actual, reference) {
                 self.nonfinite += 1;
                 self.first_nonfinite.get_or_insert(place);
             }
@@ -130,7 +130,7 @@ impl Difference {
         let norms = self.actual_squares.sqrt() * self.reference_squares.sqrt();
         if norms > 0.0 {
             (self.dot / norms).clamp(-1.0, 1.0)
-        } else if self.actual_squares == self.reference_squares {
+        } else if self.actual_squares.max(self.reference_squares) <= 0.0 {
             1.0
         } else {
             0.0
@@ -147,7 +147,16 @@ impl Difference {
     }
 }
 
+/// Whether both are NaN, or the same infinity.
+fn is_same_nonfinite(actual: f64, reference: f64) -> bool {
+    (actual.is_nan() && reference.is_nan())
+        || (actual.is_infinite()
+            && reference.is_infinite()
+            && actual.is_sign_positive() == reference.is_sign_positive())
+}
+
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
 

@@ -25,6 +25,7 @@ mod gates;
 mod latency;
 mod metrics;
 mod report;
+mod runnable;
 mod runner;
 mod score;
 mod settings;
@@ -38,7 +39,8 @@ pub use settings::{
 use batches::BatchSizes;
 use latency::Times;
 use report::{Report, Subject};
-use runner::{Findings, Labels, Question, Reference, Runnable, Watch, setting};
+use runnable::{Runnable, Watch, setting};
+use runner::{Findings, Labels, Question, Reference};
 
 /// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
@@ -57,16 +59,16 @@ impl GateFailure {
     }
 }
 
+/// Something to run, and how the report calls it.
+type Loaded = (Subject, Arc<dyn Engine>);
+
 impl Validate {
     fn dataset(&self, cx: &StageContext<'_>, role: &str) -> Result<Dataset, StageError> {
         Ok(Dataset::open(&cx.input(role)?.path, &self.raw)?)
     }
 
     /// Loads what `role` names, if that is something to run.
-    fn runnable(
-        &self,
-        input: &ResolvedInput,
-    ) -> Result<Option<(Subject, Arc<dyn Engine>)>, StageError> {
+    fn runnable(&self, input: &ResolvedInput) -> Result<Option<Loaded>, StageError> {
         let is_onnx = input.path.extension().is_some_and(|extension| extension == "onnx");
         match input.kind {
             Some(ArtifactKind::Engine) => {
@@ -80,7 +82,7 @@ impl Validate {
         }
     }
 
-    fn model(&self, input: &ResolvedInput) -> Result<(Subject, Arc<dyn Engine>), StageError> {
+    fn model(&self, input: &ResolvedInput) -> Result<Loaded, StageError> {
         let name = self.reference_backend.name();
         let file = onnx::locate(&input.path)?;
         // A file that no stage made was not checked before, and backends say less clearly what is
@@ -93,39 +95,15 @@ impl Validate {
         ))
     }
 
-    /// The output that holds the scores: the named one, or the only one.
-    fn scores(&self, accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageError> {
-        let names = outputs.iter().map(|output| output.name.as_str());
-        match (&accuracy.output, outputs) {
-            (Some(name), _) if names.clone().any(|output| output == name.as_str()) => {
-                Ok(name.value.clone())
-            }
-            (Some(name), _) => Err(setting(
-                format!("there is no output `{name}`"),
-                name.span,
-                Some(did_you_mean(name, names, "outputs")),
-            )),
-            (None, [only]) => Ok(only.name.clone()),
-            (None, _) => Err(setting(
-                "there are several outputs, and `accuracy` does not say which has the scores"
-                    .into(),
-                accuracy.labels.span,
-                Some(format!(
-                    "add `output:` with one of: {}",
-                    names.collect::<Vec<_>>().join(", ")
-                )),
-            )),
-        }
-    }
-
     fn check_output_names(&self, outputs: &[TensorSpec]) -> Result<(), StageError> {
         let Some(compare) = &self.compare else { return Ok(()) };
         let names = outputs.iter().map(|output| output.name.as_str());
-        match compare.outputs.keys().find(|name| !names.clone().any(|output| output == *name)) {
+        let is_output = |name: &str| names.clone().any(|output| output == name);
+        match compare.outputs.iter().find(|(name, _)| !is_output(name)) {
             None => Ok(()),
-            Some(name) => Err(setting(
+            Some((name, limits)) => Err(setting(
                 format!("`compare.outputs` names `{name}`, which is no output"),
-                compare.outputs[name].set().next().map_or(self.from.span, |(_, limit)| limit.span),
+                limits.set().next().map_or(self.from.span, |(_, limit)| limit.span),
                 Some(did_you_mean(name, names, "outputs")),
             )),
         }
@@ -140,10 +118,8 @@ impl Validate {
         outputs: &[TensorSpec],
     ) -> Result<(), StageError> {
         let samples = data.common_samples(inputs)?;
-        let arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
-        let Some(array) = arrays.into_iter().find(|array| array.samples() != samples) else {
-            return Ok(());
-        };
+        let mut arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
+        let Some(array) = arrays.find(|array| array.samples() != samples) else { return Ok(()) };
         let message = format!(
             "`{}` was recorded for {} samples, `{}` has {samples}",
             array.name(),
@@ -157,7 +133,8 @@ impl Validate {
     /// Fails where a limit cannot be judged, because the recording lacks the output.
     fn check_referenced(&self, findings: &Findings) -> Result<(), StageError> {
         let limited = self.compare.iter().flat_map(|compare| &compare.outputs);
-        for (name, limits) in limited.filter(|(name, _)| findings.unreferenced.contains(name)) {
+        let mut absent = limited.filter(|(name, _)| findings.unreferenced.contains(*name));
+        if let Some((name, limits)) = absent.next() {
             let span = limits.set().next().map_or(self.from.span, |(_, limit)| limit.span);
             let message = format!("the recorded reference has no output `{name}` to compare with");
             let help = "record it too, or remove the limit for it".to_owned();
@@ -172,30 +149,50 @@ impl Validate {
             _ => Ok(()),
         }
     }
+}
 
-    fn measure(
-        &self,
-        latency: &Latency,
-        tested: &mut Runnable<'_>,
-        samples: usize,
-        watch: Watch<'_>,
-    ) -> Result<Times, StageError> {
-        let batch = latency.batch.value;
-        let sizes = BatchSizes::of_engine(tested.engine.as_ref());
-        if !sizes.takes(batch) {
-            let message =
-                format!("`latency.batch` is {batch}, the engine takes batches of {sizes}");
-            let help = "name a size that it takes, or build it with other profiles".to_owned();
-            return Err(setting(message, latency.batch.span, Some(help)));
+/// The output that holds the scores: the named one, or the only one.
+fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageError> {
+    let names = outputs.iter().map(|output| output.name.as_str());
+    match (&accuracy.output, outputs) {
+        (Some(name), _) if names.clone().any(|output| output == name.as_str()) => {
+            Ok(name.value.clone())
         }
-        if batch > samples {
-            let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
-            let help = "lower it, or give more samples".to_owned();
-            return Err(setting(message, latency.batch.span, Some(help)));
-        }
-        let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
-        Ok(Times::new(&times))
+        (Some(name), _) => Err(setting(
+            format!("there is no output `{name}`"),
+            name.span,
+            Some(did_you_mean(name, names, "outputs")),
+        )),
+        (None, [only]) => Ok(only.name.clone()),
+        (None, _) => Err(setting(
+            "there are several outputs, and `accuracy` does not say which has the scores".into(),
+            accuracy.labels.span,
+            Some(format!("add `output:` with one of: {}", names.collect::<Vec<_>>().join(", "))),
+        )),
     }
+}
+
+/// Times runs on the first samples.
+fn measure(
+    latency: &Latency,
+    tested: &mut Runnable<'_>,
+    samples: usize,
+    watch: Watch<'_>,
+) -> Result<Times, StageError> {
+    let batch = latency.batch.value;
+    let sizes = BatchSizes::of_engine(tested.engine.as_ref());
+    if !sizes.takes(batch) {
+        let message = format!("`latency.batch` is {batch}, the engine takes batches of {sizes}");
+        let help = "name a size that it takes, or build it with other profiles".to_owned();
+        return Err(setting(message, latency.batch.span, Some(help)));
+    }
+    if batch > samples {
+        let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
+        let help = "lower it, or give more samples".to_owned();
+        return Err(setting(message, latency.batch.span, Some(help)));
+    }
+    let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
+    Ok(Times::new(&times))
 }
 
 impl Stage for Validate {
@@ -309,12 +306,15 @@ impl Stage for Validate {
         }
         let labels = match &self.accuracy {
             Some(accuracy) => {
-                let array = data.array(&accuracy.labels)?;
+                let span = accuracy.labels.span;
+                let array = data
+                    .array(&accuracy.labels)
+                    .map_err(|error| setting(error.to_string(), span, error.help()))?;
                 used.push(array);
-                score::check_labels(array, accuracy.labels.span)?;
-                let output = self.scores(accuracy, &outputs)?;
+                score::check_labels(array, span)?;
+                let output = scores(accuracy, &outputs)?;
                 let metric = accuracy.metric.value;
-                Some(Labels { array, metric, output, span: accuracy.labels.span })
+                Some(Labels { array, metric, output, span })
             }
             None => None,
         };
@@ -327,7 +327,7 @@ impl Stage for Validate {
                 let limits = self.compare.as_ref()?.of_output(name);
                 Some((name.to_owned(), limits.floor?.value))
             };
-            let scores = labels.as_ref().map(|labels| labels.output.clone());
+            let scored = labels.as_ref().map(|labels| labels.output.clone());
             let question = Question {
                 floors: outputs.iter().filter_map(|output| floor(&output.name)).collect(),
                 labels,
@@ -337,12 +337,12 @@ impl Stage for Validate {
             let findings = runner::run(&mut tested, &mut reference, &question, watch)?;
             self.check_referenced(&findings)?;
             gates::judge(self, &findings, &mut report);
-            if let (Some(accuracy), Some(scores)) = (&mut report.accuracy, scores) {
-                accuracy.output = scores;
+            if let (Some(accuracy), Some(scored)) = (&mut report.accuracy, scored) {
+                accuracy.output = scored;
             }
         }
         if let Some(latency) = &self.latency {
-            let times = self.measure(latency, &mut tested, samples, watch)?;
+            let times = measure(latency, &mut tested, samples, watch)?;
             gates::judge_latency(latency, latency.batch.value, &times, &mut report);
         }
         for note in &report.notes {

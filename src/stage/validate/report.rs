@@ -161,13 +161,8 @@ pub(super) fn number(value: f64) -> String {
 impl PlaceReport {
     /// `sample 17, element [3]: 1.23 instead of 0.98`.
     pub(super) fn text(&self) -> String {
-        format!(
-            "sample {}, element {:?}: {} instead of {}",
-            self.sample,
-            self.index,
-            number(self.actual),
-            number(self.reference)
-        )
+        let (actual, reference) = distinct(self.actual, self.reference);
+        format!("sample {}, element {:?}: {actual} instead of {reference}", self.sample, self.index)
     }
 }
 

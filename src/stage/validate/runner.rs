@@ -2,127 +2,19 @@
 //! outputs say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::ops::Range;
 
-use crate::backend::{BackendError, Engine, ExecutionContext};
 use crate::data::{Array, Dataset};
 use crate::source::Span;
-use crate::stage::{CancelToken, Progress, StageError};
+use crate::stage::StageError;
 use crate::suggest::did_you_mean;
-use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
+use crate::tensor::TensorSpec;
 
 use super::batches::{Batch, BatchSizes, cover};
 use super::metrics::Difference;
+use super::runnable::{Feed, Runnable, Values, Watch, setting};
 use super::score::{Score, is_right};
 use super::settings::AccuracyMetric;
-
-/// An error about a setting.
-pub(super) fn setting(message: String, span: Span, help: Option<String>) -> StageError {
-    StageError::Setting { message, span, help }
-}
-
-/// An engine with a context of its own and the arrays that feed it.
-pub(super) struct Runnable<'a> {
-    pub(super) engine: Arc<dyn Engine>,
-    context: Box<dyn ExecutionContext>,
-    arrays: Vec<&'a Array>,
-}
-
-/// One output of one run, decoded.
-pub(super) struct Values {
-    pub(super) shape: Shape,
-    pub(super) values: Vec<f64>,
-}
-
-/// The samples of one batch by array, so that what two engines share is read once.
-type Feed = BTreeMap<String, Tensor>;
-
-impl<'a> Runnable<'a> {
-    /// Fails where the data does not have what the engine's inputs need.
-    pub(super) fn new(engine: Arc<dyn Engine>, data: &'a Dataset) -> Result<Self, StageError> {
-        let arrays = data.arrays_for(engine.inputs())?;
-        let context = Arc::clone(&engine).new_context()?;
-        Ok(Self { engine, context, arrays })
-    }
-
-    pub(super) fn arrays(&self) -> &[&'a Array] {
-        &self.arrays
-    }
-
-    fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
-        for array in &self.arrays {
-            if !feed.contains_key(array.name()) {
-                feed.insert(array.name().to_owned(), array.rows(start, end)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&mut self, feed: &Feed) -> Result<(), StageError> {
-        for (index, array) in self.arrays.iter().enumerate() {
-            let Some(tensor) = feed.get(array.name()) else { continue };
-            let bytes = self.context.input_mut(index, tensor.shape())?;
-            if bytes.len() != tensor.bytes().len() {
-                return Err(BackendError::Input {
-                    input: array.name().to_owned(),
-                    shape: tensor.shape().clone(),
-                    reason: format!("the engine set aside {} bytes for it", bytes.len()),
-                }
-                .into());
-            }
-            bytes.copy_from_slice(tensor.bytes());
-        }
-        Ok(())
-    }
-
-    fn output(&self, index: usize, spec: &TensorSpec) -> Result<Values, StageError> {
-        let (shape, bytes) = self.context.output(index)?;
-        Ok(Values { shape: shape.clone(), values: to_f64(spec.dtype, bytes) })
-    }
-
-    /// Times `runs` runs on the first `batch` samples, after `warmup` others.
-    pub(super) fn time(
-        &mut self,
-        batch: usize,
-        warmup: usize,
-        runs: usize,
-        watch: Watch<'_>,
-    ) -> Result<Vec<Duration>, StageError> {
-        let mut feed = Feed::new();
-        self.read(0, batch, &mut feed)?;
-        self.fill(&feed)?;
-        let total = warmup.saturating_add(runs);
-        let mut times = Vec::new();
-        for run in 0..total {
-            watch.step("latency", run, total)?;
-            let start = Instant::now();
-            self.context.run()?;
-            let took = start.elapsed();
-            if run >= warmup {
-                times.push(took);
-            }
-        }
-        Ok(times)
-    }
-}
-
-/// Tells progress and obeys cancellation.
-#[derive(Clone, Copy)]
-pub(super) struct Watch<'a> {
-    pub(super) progress: &'a dyn Progress,
-    pub(super) cancel: &'a CancelToken,
-}
-
-impl Watch<'_> {
-    fn step(&self, phase: &str, done: usize, total: usize) -> Result<(), StageError> {
-        if self.cancel.is_cancelled() {
-            return Err(StageError::Cancelled);
-        }
-        self.progress.report(phase, done as u64, Some(total as u64));
-        Ok(())
-    }
-}
 
 /// What the tested outputs are compared with.
 pub(super) enum Reference<'a> {
@@ -149,6 +41,15 @@ pub(super) struct Labels<'a> {
     pub(super) span: Span,
 }
 
+/// The NaN elements of one output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nans {
+    pub(super) output: String,
+    pub(super) elements: u64,
+    /// Sample and element of the first.
+    pub(super) first: Option<(usize, usize)>,
+}
+
 /// What was found out.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -156,8 +57,8 @@ pub(super) struct Findings {
     pub(super) differences: Vec<(String, Difference, Vec<usize>)>,
     /// Outputs that the recorded reference lacks.
     pub(super) unreferenced: Vec<String>,
-    /// NaN elements of outputs without a reference, and the first of them.
-    pub(super) nans: Vec<(String, u64, Option<(usize, usize)>)>,
+    /// Of outputs without a reference.
+    pub(super) nans: Vec<Nans>,
     pub(super) score: Score,
     pub(super) reference_score: Option<Score>,
     pub(super) batch: usize,
@@ -191,12 +92,10 @@ pub(super) fn run(
         watch.step("samples", start, samples)?;
         let mut feed = Feed::new();
         tested.read(start, end, &mut feed)?;
-        tested.fill(&feed)?;
-        tested.context.run()?;
+        tested.run(&feed)?;
         if let Some(Reference::Runs(other)) = reference {
             other.read(start, end, &mut feed)?;
-            other.fill(&feed)?;
-            other.context.run()?;
+            other.run(&feed)?;
         }
         let labels = question.labels.as_ref().map(|labels| labels.read(start, end)).transpose()?;
         for (index, (spec, total)) in outputs.iter().zip(&mut totals).enumerate() {
@@ -236,7 +135,11 @@ pub(super) fn run(
     for ((spec, total), source) in outputs.into_iter().zip(totals).zip(sources) {
         match source {
             Source::None => {
-                findings.nans.push((spec.name.clone(), total.nans, total.first_nan));
+                findings.nans.push(Nans {
+                    output: spec.name.clone(),
+                    elements: total.nans,
+                    first: total.first_nan,
+                });
                 if reference.is_some() {
                     findings.unreferenced.push(spec.name);
                 }
@@ -334,10 +237,7 @@ struct Rows {
 impl Rows {
     /// The fresh samples and their values; an output whose axis 0 is not the batch is one
     /// "sample", the first fresh one.
-    fn of<'v>(
-        self,
-        values: &'v Values,
-    ) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<'v> {
+    fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
         let per_batch = values.shape.0.first() == Some(&self.count);
         let len = values.values.len();
         let (from, to, width) = if per_batch && self.count > 0 {

@@ -5,7 +5,7 @@ use crate::source::Span;
 use crate::stage::StageError;
 use crate::tensor::DType;
 
-use super::runner::setting;
+use super::runnable::setting;
 use super::settings::AccuracyMetric;
 
 /// A count of right answers.
@@ -61,7 +61,7 @@ pub(super) fn is_right(metric: AccuracyMetric, scores: &[f64], label: usize) -> 
     let before = scores
         .iter()
         .enumerate()
-        .filter(|&(class, &score)| score > own || (score == own && class < label))
+        .filter(|&(class, &score)| score > own || (score >= own && class < label))
         .count();
     before
         < match metric {

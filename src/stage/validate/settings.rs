@@ -216,12 +216,15 @@ impl AccuracyMetric {
 pub struct Latency {
     /// Samples per measured run.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = one()))]
     pub batch: Spanned<usize>,
     /// Runs before the measurement starts.
     #[serde(default = "default_warmup", skip_serializing_if = "is_default_warmup")]
+    #[schemars(extend("default" = default_warmup()))]
     pub warmup: Spanned<usize>,
     /// Measured runs.
     #[serde(default = "default_runs", skip_serializing_if = "is_default_runs")]
+    #[schemars(extend("default" = default_runs()))]
     pub runs: Spanned<usize>,
     /// Half of the runs take at most this many milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,6 +240,7 @@ pub struct Latency {
     pub min_throughput: Option<Spanned<f64>>,
     /// What to do where the measured times spread too much to be trusted.
     #[serde(default, skip_serializing_if = "Spanned::is_default")]
+    #[schemars(extend("default" = OnNoise::default()))]
     pub on_noise: Spanned<OnNoise>,
 }
 

@@ -1,10 +1,12 @@
+#![expect(clippy::float_cmp, reason = "these values are exact in binary")]
+
 use std::fs;
 use std::path::Path;
 
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use super::runner::Findings;
+use super::runner::{Findings, Nans};
 use super::settings::default_batch;
 use super::*;
 use crate::artifact::Digest;
@@ -87,8 +89,8 @@ impl ExecutionContext for DoublerContext {
 }
 
 fn write_npy(path: &Path, descr: &str, shape: &[usize], bytes: &[u8]) {
-    let mut dims: String = shape.iter().map(|extent| format!("{extent},")).collect();
-    dims = format!("({dims})");
+    let extents: Vec<String> = shape.iter().map(|extent| format!("{extent},")).collect();
+    let dims = format!("({})", extents.concat());
     let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {dims}}}");
     let len = u16::try_from(dict.len()).unwrap().to_le_bytes();
     let parts = [b"\x93NUMPY\x01\0".as_slice(), &len, dict.as_bytes(), bytes];
@@ -103,7 +105,7 @@ fn write_f32(path: &Path, shape: &[usize], values: &[f32]) {
 /// Five samples of two values: 0, 1 | 2, 3 | .. | 8, 9.
 fn five_samples() -> (TempDir, Dataset) {
     let folder = TempDir::new().unwrap();
-    let values: Vec<f32> = (0..10).map(|value| value as f32).collect();
+    let values: Vec<f32> = (0..10_u8).map(f32::from).collect();
     write_f32(&folder.path().join("x.npy"), &[5, 2], &values);
     let data = Dataset::open(folder.path(), &IndexMap::new()).unwrap();
     (folder, data)
@@ -174,7 +176,7 @@ fn batches_that_nothing_takes_are_refused_with_the_sizes() {
 fn nan_counts_with_and_without_a_reference() {
     let spoiled = |to| Doubler { spoiled: Some((3.0, to)), ..dynamic() };
     let alone = compare(spoiled(f32::NAN), None).unwrap();
-    assert_eq!(alone.nans, [("y".to_owned(), 1, Some((1, 1)))]);
+    assert_eq!(alone.nans, [Nans { output: "y".into(), elements: 1, first: Some((1, 1)) }]);
     let against = compare(spoiled(f32::NAN), Some(dynamic())).unwrap();
     assert_eq!(against.differences[0].1.nonfinite(), 1);
     let both = compare(spoiled(f32::INFINITY), Some(spoiled(f32::INFINITY))).unwrap();
@@ -221,7 +223,7 @@ impl Cnn {
             .chunks(4)
             .flat_map(|row| {
                 let best = (0..4).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
-                (best as i64).to_le_bytes()
+                i64::try_from(best).unwrap().to_le_bytes()
             })
             .collect();
         write_npy(&dir.path().join("data/label.npy"), "<i8", &[3], &labels);
@@ -390,7 +392,7 @@ fn a_broken_limit_names_output_sample_and_amount_and_keeps_the_report() {
 
 #[test]
 fn accuracy_and_latency_fail_with_their_numbers() {
-    let cnn = Cnn::new(|scores| scores.reverse());
+    let cnn = Cnn::new(<[f32]>::reverse);
     let bytes: Vec<u8> = [0_i64, 0, 0].iter().flat_map(|label| label.to_le_bytes()).collect();
     let label = cnn.dir.path().join("data/label.npy");
     let right = fs::read(&label).unwrap();
@@ -460,15 +462,15 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
         outputs: vec![tensor("logits", vec![Dim::Any]), tensor("boxes", vec![Dim::Any])],
     };
     let all = |validate: &Validate| {
-        let problems = validate.check(&CheckContext { model: Some(&model), ..Default::default() });
-        let lines = problems
+        let problems = validate.check(&CheckContext { model: Some(&model) });
+        problems
             .iter()
             .map(|problem| {
                 let help = problem.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
                 format!("{}: {}{help}\n", problem.code, problem.message)
             })
-            .collect::<String>();
-        lines
+            .collect::<Vec<_>>()
+            .concat()
     };
     let wrong = Validate {
         reference: None,

@@ -1,0 +1,94 @@
+//! What tract accepts and computes wrongly without a word. Each entry was found by comparing it
+//! with ONNX's own tests, or by searching its source for attributes that it never reads.
+//!
+//! Not refused, because it depends on the data: `ReduceMax` of nothing but -inf gives the lowest
+//! finite number, and `Attention` gives rows whose mask is all false the mean of the values.
+
+use crate::onnx::Model;
+use crate::onnx::proto::tensor_proto::DataType;
+use crate::onnx::proto::{NodeProto, TensorProto};
+
+use super::guard::{attribute, integer, text};
+use super::weights;
+
+/// Why a node would be computed wrongly, where it would.
+pub(super) fn reason(node: &NodeProto, model: &Model) -> Option<String> {
+    let set = |name| attribute(node, name).is_some();
+    let on = |name| integer(node, name).is_some_and(|value| value != 0);
+    let reason = match node.op_type() {
+        "LSTM" | "GRU" | "RNN" => return recurrent(node),
+        "BitShift" => return bit_shift(node, model),
+        "Attention" if on("is_causal") && has_input(node, 4) => {
+            "causal attention with a past is masked wrongly"
+        }
+        "Attention" if window(node, "left_window_size") || window(node, "right_window_size") => {
+            "attention windows are ignored"
+        }
+        "BatchNormalization" if on("training_mode") => "`training_mode` is ignored",
+        "Celu" | "Swish" if !is_one(node, "alpha") => "`alpha` other than 1 is computed wrongly",
+        "Constant" if set("sparse_value") => "sparse constants are ignored",
+        "SpaceToDepth" if text(node, "mode") == Some("CRD") => "mode `CRD` is computed as `DCR`",
+        "Pad" if text(node, "mode") == Some("wrap") => "mode `wrap` is not implemented",
+        "Scan" if set("directions") => "`directions` is ignored",
+        _ => return None,
+    };
+    Some(reason.to_owned())
+}
+
+fn recurrent(node: &NodeProto) -> Option<String> {
+    if text(node, "direction") == Some("reverse") {
+        return Some("direction `reverse` is computed as `forward`".to_owned());
+    }
+    let ignored = ["clip", "input_forget", "activation_alpha", "activation_beta"];
+    let present = ignored.into_iter().find(|name| {
+        attribute(node, name).is_some()
+            && !(*name == "input_forget" && integer(node, name) == Some(0))
+    });
+    if let Some(name) = present {
+        return Some(format!("`{name}` is ignored"));
+    }
+    let usual: &[&[u8]] = match node.op_type() {
+        "LSTM" => &[b"sigmoid", b"tanh", b"tanh"],
+        "GRU" => &[b"sigmoid", b"tanh"],
+        _ => &[b"tanh"],
+    };
+    let chosen = &attribute(node, "activations")?.strings;
+    let others = chosen.iter().zip(usual.iter().cycle()).any(|(a, b)| !a.eq_ignore_ascii_case(b));
+    others.then(|| "activations other than the usual ones are ignored".to_owned())
+}
+
+/// tract shifts by the amount modulo the width, and ONNX does not.
+fn bit_shift(node: &NodeProto, model: &Model) -> Option<String> {
+    let amounts = node.input.get(1)?;
+    let Some(tensor) = model.graph.initializer.iter().find(|t| t.name() == amounts) else {
+        return Some("shifts by amounts that are not constant are not supported".to_owned());
+    };
+    let width = f64::from(width(tensor));
+    match weights::values(model, tensor) {
+        Ok(amounts) if amounts.iter().all(|amount| (0.0..width).contains(amount)) => None,
+        _ => Some("a shift by a negative amount or by more than the width is wrong".to_owned()),
+    }
+}
+
+fn width(tensor: &TensorProto) -> u8 {
+    match DataType::try_from(tensor.data_type()) {
+        Ok(DataType::Uint64 | DataType::Int64) => 64,
+        Ok(DataType::Uint32 | DataType::Int32) => 32,
+        Ok(DataType::Uint16 | DataType::Int16) => 16,
+        _ => 8,
+    }
+}
+
+fn window(node: &NodeProto, name: &str) -> bool {
+    integer(node, name).is_some_and(|size| size >= 0)
+}
+
+/// Whether a float attribute is at its default of exactly 1.
+fn is_one(node: &NodeProto, name: &str) -> bool {
+    let value = attribute(node, name).and_then(|attribute| attribute.f);
+    value.is_none_or(|value| value.to_bits() == 1f32.to_bits())
+}
+
+fn has_input(node: &NodeProto, index: usize) -> bool {
+    node.input.get(index).is_some_and(|name| !name.is_empty())
+}
