@@ -46,6 +46,14 @@ pub enum StoreError {
         /// The link.
         path: PathBuf,
     },
+    /// An input folder with the store inside: it changes while stages run.
+    #[error("the folder `{}` contains the cache `{}`", path.display(), root.display())]
+    ContainsStore {
+        /// The input.
+        path: PathBuf,
+        /// The store's folder.
+        root: PathBuf,
+    },
     /// A name that cannot be written in a result.
     #[error("the name of `{}` is not UTF-8", path.display())]
     NotUtf8 {
@@ -109,6 +117,10 @@ impl StoreError {
                 | (io::ErrorKind::PermissionDenied, "write" | "create" | "lock" | "remove") => {
                     "put the cache where you may write, with `--cache-dir` or TRT_PIPELINE_CACHE"
                 }
+                (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, "create") => {
+                    "something that is no folder is in the way: move it away, or put the cache \
+                     elsewhere with `--cache-dir`"
+                }
                 (io::ErrorKind::PermissionDenied, _) => "check the permissions of the path",
                 _ => return None,
             },
@@ -118,6 +130,9 @@ impl StoreError {
                  link points to, and leave out sockets, pipes and devices"
             }
             Self::LinkLoop { .. } => "remove the link",
+            Self::ContainsStore { .. } => {
+                "name the folder in it that is needed, or put the cache elsewhere with `--cache-dir`"
+            }
             Self::NotUtf8 { .. } => "rename the file",
             Self::Damaged { .. } => {
                 "run the pipeline again: the stage that made the file is rebuilt"

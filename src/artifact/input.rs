@@ -60,6 +60,10 @@ impl Store {
                 files: vec![(String::new(), stamp)],
             });
         }
+        if self.is_inside(path) {
+            let root = self.root().to_owned();
+            return Err(StoreError::ContainsStore { path: path.to_owned(), root });
+        }
         let found = list_following_links(path, &metadata)?;
         let hash = |file: Found| {
             let stamp = self.stamp(&file.path, &file.metadata, OFlags::empty())?;
@@ -88,6 +92,16 @@ impl Store {
             is_folder: true,
             files,
         })
+    }
+
+    /// Whether the store is, or would be made, in a folder.
+    fn is_inside(&self, folder: &Path) -> bool {
+        let Ok(folder) = fs::canonicalize(folder) else { return false };
+        let root = self.root().ancestors().find_map(|above| {
+            let real = fs::canonicalize(above).ok()?;
+            Some(real.join(self.root().strip_prefix(above).ok()?))
+        });
+        root.is_some_and(|root| root.starts_with(folder))
     }
 
     /// Whether a file or folder is still what it was. A changed stat counts as a change even if

@@ -105,7 +105,7 @@ fn ls(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    console.line(&table.trim_fmt());
+    console.text(&format!("{}\n", table.trim_fmt()));
     console.line(&format!(
         "\n{} results, {} artifacts, {}",
         inventory.results.len(),

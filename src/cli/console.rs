@@ -7,6 +7,7 @@ use crate::execute::RunEvent;
 use crate::execute::event::{DiagnosticEvent, EventLine, Severity};
 
 use super::ExitStatus;
+use super::printable::printable;
 
 /// Where output goes and how it looks.
 #[derive(Debug)]
@@ -66,6 +67,13 @@ impl Console {
         }
     }
 
+    /// Writes what may contain words of files or programs, for people.
+    pub(super) fn text(&self, text: &str) {
+        if !self.json {
+            self.print(&printable(text));
+        }
+    }
+
     /// Writes one event as a JSON line; nothing where output is for people.
     pub(super) fn event(&self, event: &RunEvent) {
         if self.json
@@ -101,9 +109,9 @@ impl Console {
             return;
         }
         let paint = anstyle(io::stderr().is_terminal());
-        let mut text = format!("{}error{}: {message}\n", paint.0, paint.1);
+        let mut text = format!("{}error{}: {}\n", paint.0, paint.1, printable(message));
         if let Some(help) = help {
-            text += &format!("  help: {help}\n");
+            text += &format!("  help: {}\n", printable(help));
         }
         self.print_error(&text);
     }

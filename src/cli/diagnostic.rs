@@ -1,5 +1,6 @@
 //! Errors with their place: rendered for people by miette, as events for programs.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;
@@ -16,6 +17,7 @@ use crate::spec::{InvalidSpec, SpecError};
 use crate::stage::StageError;
 
 use super::console::{Console, wants_colour};
+use super::printable::{printable, same_length};
 
 /// Something wrong, ready to be shown.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Shown {
             help: error.help.clone(),
             stage: None,
             labels,
-            named: Some(NamedSource::new(&file.name, Arc::clone(&file.text))),
+            named: Some(named(file)),
             file: Some(Arc::clone(file)),
         }
     }
@@ -66,7 +68,7 @@ impl Shown {
             help: error.help(),
             stage: Some(stage.to_owned()),
             labels: vec![(span, label.to_owned())],
-            named: Some(NamedSource::new(&file.name, Arc::clone(&file.text))),
+            named: Some(named(file)),
             file: Some(Arc::clone(file)),
         }
     }
@@ -116,7 +118,7 @@ impl Shown {
             lines(&mut before.iter().rev()) + lines(&mut after.iter()) > 2 * READABLE
         });
         let (line, column) = file.line_column(self.labels.first()?.0.start as usize);
-        long.then(|| format!("{}:{line}:{column}", file.name))
+        long.then(|| format!("{}:{line}:{column}", printable(&file.name)))
     }
 
     fn text(&self) -> String {
@@ -129,9 +131,9 @@ impl Shown {
             return format!(
                 "{}\n\n  error at {place}: {}\n{}\n",
                 self.code,
-                self.message,
+                printable(&self.message),
                 match &self.help {
-                    Some(help) => format!("  help: {help}\n"),
+                    Some(help) => format!("  help: {}\n", printable(help)),
                     None => String::new(),
                 }
             );
@@ -139,16 +141,25 @@ impl Shown {
         let mut text = String::new();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
         if handler.render_report(&mut text, self).is_err() {
-            text = format!("error: {}\n", self.message);
+            text = format!("error: {}\n", printable(&self.message));
         }
         text.push('\n');
         text
     }
 }
 
+/// The spec as excerpts show it.
+fn named(file: &SourceFile) -> NamedSource<Arc<str>> {
+    let text = match same_length(&file.text) {
+        Cow::Borrowed(_) => Arc::clone(&file.text),
+        Cow::Owned(clean) => clean.into(),
+    };
+    NamedSource::new(printable(&file.name), text)
+}
+
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&printable(&self.message))
     }
 }
 
@@ -159,7 +170,7 @@ impl Diagnostic for Shown {
         Some(Box::new(&self.code))
     }
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help.as_ref().map(|help| Box::new(printable(help)) as Box<dyn fmt::Display>)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
         self.named.as_ref().map(|named| named as &dyn SourceCode)
@@ -169,7 +180,7 @@ impl Diagnostic for Shown {
             return None;
         }
         Some(Box::new(self.labels.iter().map(|(span, label)| {
-            let label = (!label.is_empty()).then(|| label.clone());
+            let label = (!label.is_empty()).then(|| printable(label).into_owned());
             LabeledSpan::new(label, span.start as usize, span.len as usize)
         })))
     }
@@ -195,6 +206,7 @@ pub(super) fn show_invalid(invalid: &InvalidSpec, console: &Console) {
         Shown::spec(error, &invalid.file).show(console);
     }
     if !console.is_json() && invalid.errors.len() > 1 {
-        console.print_error(&format!("{} errors in {}\n", invalid.errors.len(), invalid.file.name));
+        let name = printable(&invalid.file.name);
+        console.print_error(&format!("{} errors in {name}\n", invalid.errors.len()));
     }
 }

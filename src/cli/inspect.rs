@@ -32,7 +32,7 @@ pub(super) fn inspect(args: &InspectArgs, console: &Console) -> ExitStatus {
             if console.is_json() {
                 console.print(&format!("{value}\n"));
             } else {
-                console.print(&text);
+                console.text(&text);
             }
             ExitStatus::OK
         }

@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod logging;
 mod plan;
+mod printable;
 mod project;
 mod reporter;
 mod run;

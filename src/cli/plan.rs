@@ -40,7 +40,7 @@ pub(super) fn plan(args: &PlanArgs, console: &Console) -> ExitStatus {
         console.event(&executor.plan_event(line));
     }
     if !console.is_json() {
-        console.print(&table(&plan, &told, args.explain));
+        console.text(&table(&plan, &told, args.explain));
     }
     // What was hashed now need not be hashed by the run that follows.
     if let Err(error) = store.flush() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::artifact::Store;
 use crate::plan::Plan;
@@ -29,7 +30,7 @@ pub(super) struct SpecArgs {
 #[derive(Debug, Args)]
 pub(super) struct CacheDir {
     /// The cache's folder [default: .trt-pipeline beside .git, else beside the spec]
-    #[arg(long, value_name = "DIR", env = "TRT_PIPELINE_CACHE")]
+    #[arg(long, value_name = "DIR", env = "TRT_PIPELINE_CACHE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(super) cache_dir: Option<PathBuf>,
 }
 
@@ -54,6 +55,11 @@ fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStat
         console.error("spec::file", &message, help);
         ExitStatus::USAGE
     };
+    // What a spec names, and its lock file, stand beside it; a pipe has no such place.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let message = format!("the spec `{name}` is not a regular file");
+        return Err(fail(message, Some("save it as a file: the paths in it start at its folder")));
+    }
     let read = || -> std::io::Result<Vec<u8>> {
         let file = std::fs::File::open(path)?;
         let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -92,7 +98,8 @@ pub(super) fn root_of(folder: &Path) -> PathBuf {
 
 /// The store of a project.
 pub(super) fn store_of(root: &Path, args: &CacheDir) -> Store {
-    match &args.cache_dir {
+    // An empty variable is one that is not set.
+    match args.cache_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
         Some(dir) => Store::open(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
         None => Store::open(root.join(".trt-pipeline")),
     }

@@ -224,7 +224,9 @@ impl DataError {
                 let present = present.iter().map(String::as_str);
                 did_you_mean(array, present, "arrays that are there")
             }
-            Self::NoSamples { .. } => "axis 0 of every array counts the samples".into(),
+            Self::NoSamples { .. } | Self::SampleCounts { .. } => {
+                "axis 0 of every array counts the samples".into()
+            }
             Self::WrongDType {
                 expected: DType::BFloat16 | DType::Float8E4M3 | DType::Float8E5M2,
                 ..

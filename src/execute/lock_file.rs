@@ -111,10 +111,15 @@ impl LockFile {
 
 /// The text of a lock file, if there is one.
 pub fn read(path: &Path) -> Result<Option<String>, LockFileError> {
+    let failed = |source| LockFileError::Io { doing: "read", path: path.to_owned(), source };
+    // A pipe would be waited for.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(LockFileError::Io { doing: "read", path: path.to_owned(), source }),
+        Err(source) => Err(failed(source)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::artifact::{Artifact, Digest, Lookup, StageHit, StageResult, Store};
+use crate::artifact::{Artifact, Digest, Lookup, StageHit, StageResult, Store, StoreError};
 use crate::plan::{Plan, StageIndex};
 use crate::stage::{CancelToken, FailureClass, Progress, StageContext, StageError};
 
@@ -256,7 +256,7 @@ impl<'a> Executor<'a> {
             }
         }
         if let Err(error) = self.store.flush() {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", with_cause(&error));
         }
         let lock_error = if self.options.locked { None } else { self.update_lock(&outcomes).err() };
         let report = RunReport { outcomes, took: began.elapsed(), interrupted, lock_error };
@@ -298,7 +298,7 @@ impl<'a> Executor<'a> {
     /// A missing link is an inconvenience, not a failure.
     fn link(&self, at: StageIndex, artifact: &Artifact) {
         if let Err(error) = self.store.link(&self.options.links, self.name(at), &artifact.digest) {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", with_cause(&error));
         }
     }
 
@@ -479,6 +479,14 @@ impl Progress for Reporter<'_> {
         let event = RunEvent::StageProgress { stage, phase, done, total };
         // Nobody listens any more: the run is ending.
         let _ = self.sender.send(Message::Event(event));
+    }
+}
+
+/// A warning is one line: the error and the system's answer.
+fn with_cause(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

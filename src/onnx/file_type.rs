@@ -57,7 +57,7 @@ impl FileType {
                 "export the model to ONNX with the framework that made it"
             }
             Self::OrtFormat => "use the .onnx file that the .ort file was made from",
-            Self::Text => return None,
+            Self::Text => "name the model's .onnx file itself",
         })
     }
 }

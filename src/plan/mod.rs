@@ -297,7 +297,8 @@ impl Resolver<'_> {
                             with_article(kind),
                         ),
                         format!("declared to be {}", with_article(kind)),
-                    ));
+                    )
+                    .with_help(kind_help(input.accepts, kind)));
                 }
                 InputSource::File { path: self.root_file(path)?, kind: *kind }
             }
@@ -314,6 +315,7 @@ impl Resolver<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => "no such file".to_owned(),
             Err(error) => error.to_string(),
         };
+        let is_special = full.exists();
         let mut error = SpecError::new(
             "plan::missing_file",
             path.span,
@@ -331,7 +333,10 @@ impl Resolver<'_> {
                  `{{ from: {}, path: .. }}`",
                 path.value
             ),
-            (Some(near), _) => format!("did you mean `{near}` in the same folder?"),
+            (Some(near), _) if !is_special => {
+                format!("did you mean `{near}` in the same folder?")
+            }
+            _ if is_special => "a regular file or a folder is wanted here".to_owned(),
             _ => format!("paths start at the spec's folder, `{}`", self.spec.folder().display()),
         });
         Err(error)
@@ -398,7 +403,8 @@ fn with_article(kind: ArtifactKind) -> String {
 
 fn kind_help(accepts: Accepts, made: ArtifactKind) -> &'static str {
     match (accepts, made) {
-        (Accepts::Engine, ArtifactKind::Model) => "put a `build` stage between the two",
+        (Accepts::Engine, ArtifactKind::Model) => "put a `build` stage in between",
+        (Accepts::PassedReport, _) => "name a `validate` stage",
         (_, ArtifactKind::Files) => "name one of its files: `{ from: stage, path: file }`",
         (Accepts::Model, ArtifactKind::Engine) => "an engine cannot be turned back into a model",
         _ => "refer to a stage of a fitting kind",

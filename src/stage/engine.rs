@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::{self, BackendError, Engine, EngineManifest};
+use crate::onnx::Model;
 
 use super::{ResolvedInput, StageError};
 
@@ -20,8 +21,11 @@ pub(super) fn manifest(input: &ResolvedInput) -> Result<(PathBuf, EngineManifest
         reason,
     };
     if !input.path.is_dir() {
+        let is_model = Model::load(&input.path).is_ok();
+        let found = if is_model { "an ONNX model (a `build` stage compiles it)" } else { "a file" };
         let reason = format!(
-            "an engine is a folder with `{MANIFEST}` in it, such as build/<pipeline>/<stage>"
+            "it is {found}; an engine is a folder with `{MANIFEST}` in it, such as \
+             build/<pipeline>/<stage>"
         );
         return Err(damaged(&input.path, reason).into());
     }

@@ -3,11 +3,13 @@
 #![expect(unreachable_pub, reason = "a test crate has no public interface")]
 
 mod architecture;
+mod bad_data;
 mod bad_input;
 mod cache;
 mod cli;
 mod events;
 mod examples;
+mod hostile;
 mod lock;
 mod robustness;
 mod schema;

@@ -218,6 +218,8 @@ impl Build {
     fn check_against(&self, path: &Path) -> Result<(std::path::PathBuf, Option<i64>), StageError> {
         let path = onnx::locate(path)?;
         let model = Model::load(&path)?;
+        // A file that no stage made was not checked before.
+        model.check()?;
         let signature = model.signature()?;
         match check::problems(&self.profiles, Some(&signature)).into_iter().next() {
             Some(problem) => Err(StageError::Setting {

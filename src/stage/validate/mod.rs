@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, Engine};
-use crate::data::Dataset;
+use crate::data::{Array, Dataset};
+use crate::onnx;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
@@ -83,7 +84,11 @@ impl Validate {
 
     fn model(&self, input: &ResolvedInput) -> Result<Loaded, StageError> {
         let name = self.reference_backend.name();
-        let engine = backend::by_name(name)?.reference(&input.model_file(), &[])?;
+        let file = onnx::locate(&input.path)?;
+        // A file that no stage made was not checked before, and backends say less clearly what is
+        // wrong with it.
+        onnx::Model::load(&file)?.check()?;
+        let engine = backend::by_name(name)?.reference(&file, &[])?;
         Ok((
             Subject { kind: "model", backend: Some(name.to_owned()), digest: input.digest },
             engine,
@@ -104,6 +109,27 @@ impl Validate {
         }
     }
 
+    /// Fails where outputs were recorded of another number of samples than there are now.
+    fn check_recorded(
+        &self,
+        recorded: &Dataset,
+        data: &Dataset,
+        inputs: &[&Array],
+        outputs: &[TensorSpec],
+    ) -> Result<(), StageError> {
+        let samples = data.common_samples(inputs)?;
+        let mut arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
+        let Some(array) = arrays.find(|array| array.samples() != samples) else { return Ok(()) };
+        let message = format!(
+            "`{}` was recorded for {} samples, `{}` has {samples}",
+            array.name(),
+            array.samples(),
+            data.path().display(),
+        );
+        let span = self.reference.as_ref().map_or(self.from.span, |place| place.span);
+        Err(setting(message, span, Some("record the reference on the same samples".into())))
+    }
+
     /// Fails where a limit cannot be judged, because the recording lacks the output.
     fn check_referenced(&self, findings: &Findings) -> Result<(), StageError> {
         let limited = self.compare.iter().flat_map(|compare| &compare.outputs);
@@ -111,12 +137,14 @@ impl Validate {
         if let Some((name, limits)) = absent.next() {
             let span = limits.set().next().map_or(self.from.span, |(_, limit)| limit.span);
             let message = format!("the recorded reference has no output `{name}` to compare with");
-            return Err(setting(message, span, None));
+            let help = "record it too, or remove the limit for it".to_owned();
+            return Err(setting(message, span, Some(help)));
         }
         match self.accuracy.as_ref().and_then(|accuracy| accuracy.max_drop.as_ref()) {
             Some(drop) if findings.reference_score.is_none() => {
                 let message = "the recorded reference lacks the output with the scores";
-                Err(setting(message.into(), drop.span, None))
+                let help = "record it too, or remove `max_drop`".to_owned();
+                Err(setting(message.into(), drop.span, Some(help)))
             }
             _ => Ok(()),
         }
@@ -154,12 +182,14 @@ fn measure(
     let batch = latency.batch.value;
     let sizes = BatchSizes::of_engine(tested.engine.as_ref());
     if !sizes.takes(batch) {
-        let message = format!("`latency.batch` is {batch}, the engine takes {sizes}");
-        return Err(setting(message, latency.batch.span, None));
+        let message = format!("`latency.batch` is {batch}, the engine takes batches of {sizes}");
+        let help = "name a size that it takes, or build it with other profiles".to_owned();
+        return Err(setting(message, latency.batch.span, Some(help)));
     }
     if batch > samples {
         let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
-        return Err(setting(message, latency.batch.span, None));
+        let help = "lower it, or give more samples".to_owned();
+        return Err(setting(message, latency.batch.span, Some(help)));
     }
     let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
     Ok(Times::new(&times))
@@ -270,8 +300,7 @@ impl Stage for Validate {
                 recorded = self.dataset(cx, "reference")?;
                 reference_subject =
                     Some(Subject { kind: "recorded outputs", backend: None, digest: input.digest });
-                let arrays = outputs.iter().filter_map(|output| recorded.array(&output.name).ok());
-                used.extend(arrays);
+                self.check_recorded(&recorded, &data, tested.arrays(), &outputs)?;
                 reference = Some(Reference::Recorded(&recorded));
             }
         }
@@ -282,6 +311,7 @@ impl Stage for Validate {
                     .array(&accuracy.labels)
                     .map_err(|error| setting(error.to_string(), span, error.help()))?;
                 used.push(array);
+                score::check_labels(array, span)?;
                 let output = scores(accuracy, &outputs)?;
                 let metric = accuracy.metric.value;
                 Some(Labels { array, metric, output, span })

@@ -116,7 +116,8 @@ pub(super) fn run(
                     "output `{}` has shape {} and its reference {}",
                     spec.name, actual.shape, expected.shape
                 );
-                return Err(setting(message, question.reference_span, None));
+                let help = "compare with what the same model gives for the same samples";
+                return Err(setting(message, question.reference_span, Some(help.into())));
             }
             let rows = Rows { first: start, fresh, count: end - start };
             total.add(rows, &actual, expected.as_ref());
@@ -315,7 +316,8 @@ impl Labels<'_> {
                     self.output,
                     classes.saturating_sub(1)
                 );
-                return Err(setting(message, self.span, None));
+                let help = "labels are the numbers of the classes, from 0".to_owned();
+                return Err(setting(message, self.span, Some(help)));
             };
             score.add(sample, is_right(self.metric, &scores.values[range], class));
         }

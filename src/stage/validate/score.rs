@@ -1,5 +1,11 @@
 //! [`Score`]: how many samples a classifier gets right.
 
+use crate::data::Array;
+use crate::source::Span;
+use crate::stage::StageError;
+use crate::tensor::DType;
+
+use super::runnable::setting;
 use super::settings::AccuracyMetric;
 
 /// A count of right answers.
@@ -26,6 +32,26 @@ impl Score {
     pub(super) fn accuracy(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { self.right as f64 / self.samples as f64 }
     }
+}
+
+/// Fails where an array cannot hold one class number per sample.
+pub(super) fn check_labels(array: &Array, span: Span) -> Result<(), StageError> {
+    let dtype = array.dtype();
+    if dtype.is_float() || dtype == DType::Bool {
+        let message = format!("labels are integers, the array `{}` is {dtype}", array.name());
+        let help = format!("convert it when saving: `{}.astype(\"int64\")`", array.name());
+        return Err(setting(message, span, Some(help)));
+    }
+    let shape = array.shape();
+    if shape.0.iter().skip(1).any(|extent| *extent != 1) {
+        let message = format!(
+            "labels are one class number per sample, the array `{}` has shape {shape}",
+            array.name()
+        );
+        let help = "save the number of the right class, such as `one_hot.argmax(1)`".to_owned();
+        return Err(setting(message, span, Some(help)));
+    }
+    Ok(())
 }
 
 /// Whether the label's score is among the highest. Of equal scores the lower class goes first; a
