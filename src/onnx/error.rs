@@ -1,4 +1,4 @@
-//! [`OnnxError`]: why a file is not a model; [`Defect`](super::Defect) says what is wrong inside.
+//! [`OnnxError`]: why a file is not a model; [`Defect`] says what is wrong inside.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Stage kinds: what each takes, makes and does.
 //!
-//! One file here plus one line in [`stage_types!`] is a stage kind: its settings (which are the
+//! One file here plus one line in `stage_types!` is a stage kind: its settings (which are the
 //! schema and the documentation), its inputs and its work. A stage knows nothing of graphs,
 //! caches or terminals: it reads resolved inputs and fills an empty folder.
 
