@@ -62,15 +62,7 @@ impl RunArgs {
             )
         };
         Ok(RunOptions {
-<<<<<<< HEAD
             jobs: self.jobs,
-=======
-            jobs: self
-                .jobs
-                .or_else(|| std::thread::available_parallelism().ok())
-                .map_or(1, NonZeroUsize::get)
-                .min(jobs_with_open_files()),
->>>>>>> inputs
             fail_fast: self.fail_fast,
             force,
             locked: self.locked,
@@ -78,17 +70,6 @@ impl RunArgs {
             links,
         })
     }
-}
-
-/// How many stages can run at once with the files this process may open: more would fail.
-fn jobs_with_open_files() -> usize {
-    /// Standard streams, logs, the stat database and what opens files only for a moment.
-    const SHARED: u64 = 20;
-    /// A child's pipes and process descriptor, the key's lock and the folders being stored.
-    const EACH: u64 = 12;
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let jobs = most.map_or(u64::MAX, |most| (most.saturating_sub(SHARED) / EACH).max(1));
-    usize::try_from(jobs).unwrap_or(usize::MAX)
 }
 
 fn find_all(

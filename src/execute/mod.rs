@@ -278,7 +278,8 @@ impl<'a> Executor<'a> {
 
     fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        *self.jobs.get_or_init(|| self.options.jobs.map_or_else(cores, NonZeroUsize::get))
+        let wanted = || self.options.jobs.map_or_else(cores, NonZeroUsize::get);
+        *self.jobs.get_or_init(|| wanted().min(jobs_with_open_files()))
     }
 
     fn is_forced(&self, at: StageIndex) -> bool {
@@ -466,6 +467,17 @@ impl<'a> Executor<'a> {
         self.store.record(&result)?;
         Ok(result)
     }
+}
+
+/// How many stages can run at once with the files this process may open: more would fail.
+fn jobs_with_open_files() -> usize {
+    /// Standard streams, logs, the stat database and what opens files only for a moment.
+    const SHARED: u64 = 20;
+    /// A child's pipes and process descriptor, the key's lock and the folders being stored.
+    const EACH: u64 = 12;
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let jobs = most.map_or(u64::MAX, |most| (most.saturating_sub(SHARED) / EACH).max(1));
+    usize::try_from(jobs).unwrap_or(usize::MAX)
 }
 
 struct Reporter<'a> {
