@@ -400,11 +400,12 @@ impl Tensor {
     }
 
     /// The rows `start..end` of axis 0 as a tensor of their own; clamped to what there is.
+    #[must_use]
     pub fn rows(&self, start: usize, end: usize) -> Self {
         let total = self.shape.0.first().copied().unwrap_or(1);
         let end = end.min(total);
         let start = start.min(end);
-        let row = if total == 0 { 0 } else { self.bytes.len / total };
+        let row = self.bytes.len.checked_div(total).unwrap_or(0);
         let mut shape = self.shape.clone();
         if let Some(first) = shape.0.first_mut() {
             *first = end - start;
@@ -476,6 +477,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "these values are exact")]
     fn tensors_are_aligned_and_check_their_length() {
         let tensor = Tensor::from_f32(vec![2, 3].into(), &[0., 1., 2., 3., 4., 5.]).unwrap();
         assert_eq!(tensor.bytes().as_ptr().align_offset(ALIGNMENT), 0);
@@ -486,6 +488,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "these values are exact")]
     fn float8_decodes_its_published_corner_values() {
         assert_eq!(float8_e4m3(0x7e), 448.0);
         assert_eq!(float8_e4m3(0x01), 2f64.powi(-9));

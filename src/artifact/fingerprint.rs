@@ -54,7 +54,7 @@ impl Fingerprint {
 /// Canonical JSON (RFC 8785) of a value whose maps are sorted by bytes; `settings` is the only
 /// part of it that may hold numbers with a fraction.
 ///
-/// serde_json writes the same bytes, several times faster, unless there are such numbers (which
+/// `serde_json` writes the same bytes, several times faster, unless there are such numbers (which
 /// it prints in another way) or characters beyond ASCII (which sort in another way).
 pub(crate) fn canonical_json(value: &impl Serialize, settings: &Value) -> Vec<u8> {
     // Serialising a tree of strings, numbers and maps into memory cannot fail; an empty text

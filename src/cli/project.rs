@@ -81,7 +81,7 @@ fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStat
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(&error.as_bytes()[..at]).matches('\n').count() + 1;
         let message = format!("the spec `{name}` is not UTF-8 text (line {line}, byte {at})");
         fail(message, Some("save the file as UTF-8"))
     })?;

@@ -141,22 +141,19 @@ impl Executor<'_> {
             let name = &planned.name.value;
             let done = succeeded(at)
                 .and_then(|outcome| Some((outcome, outcome.key?, outcome.artifact.as_ref()?)));
-            match (done, self.requests[at]) {
-                (Some((outcome, key, artifact)), Some(request)) => {
-                    let fixed = planned.stage.deterministic().then_some(artifact.digest);
-                    new.stages.insert(name.clone(), LockedStage { request, artifact: fixed });
-                    let tools = outcome.tools.clone();
-                    let result = TargetStage { key, artifact: artifact.digest, tools };
-                    target.stages.insert(name.clone(), result);
-                }
-                _ => {
-                    if let Some(kept) = old.stages.get(name) {
-                        new.stages.insert(name.clone(), kept.clone());
-                    }
-                    if let Some(kept) = before.and_then(|target| target.stages.get(name)) {
-                        target.stages.insert(name.clone(), kept.clone());
-                    }
-                }
+            if let (Some((outcome, key, artifact)), Some(request)) = (done, self.requests[at]) {
+                let fixed = planned.stage.deterministic().then_some(artifact.digest);
+                new.stages.insert(name.clone(), LockedStage { request, artifact: fixed });
+                let tools = outcome.tools.clone();
+                let result = TargetStage { key, artifact: artifact.digest, tools };
+                target.stages.insert(name.clone(), result);
+                continue;
+            }
+            if let Some(kept) = old.stages.get(name) {
+                new.stages.insert(name.clone(), kept.clone());
+            }
+            if let Some(kept) = before.and_then(|target| target.stages.get(name)) {
+                target.stages.insert(name.clone(), kept.clone());
             }
         }
         if !target.stages.is_empty() {

@@ -232,7 +232,7 @@ impl<'a> Executor<'a> {
                         let doing = "start a thread for";
                         let error = StageError::Io { doing, path: self.name(at).into(), source };
                         let outcome = StageOutcome::failed(error, None, Duration::ZERO);
-                        self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
+                        self.settle(at, outcome, &mut scheduler, &mut outcomes, done, on_event);
                     }
                 }
                 if scheduler.running() == 0 {
@@ -449,9 +449,8 @@ impl<'a> Executor<'a> {
                 }
                 return Err(failure.into());
             }
-            Err(_) if self.cancel.is_cancelled() => return Err(StageError::Cancelled),
+            _ if self.cancel.is_cancelled() => return Err(StageError::Cancelled),
             Err(error) => return Err(error),
-            Ok(()) if self.cancel.is_cancelled() => return Err(StageError::Cancelled),
             Ok(()) => {}
         }
         self.resolver.recheck(at)?;

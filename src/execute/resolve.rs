@@ -32,13 +32,16 @@ struct RootInput {
     stamps: Vec<InputStamp>,
 }
 
+/// A root input, or why it could not be read.
+type ReadRoot = Result<RootInput, Arc<StoreError>>;
+
 /// Resolves the stages of one plan against one store.
 pub struct Resolver<'a> {
     plan: &'a Plan,
     store: &'a Store,
     spec_dir: PathBuf,
     /// By stage and input; `None` where the input is not a root file.
-    roots: Vec<Vec<Option<Result<RootInput, Arc<StoreError>>>>>,
+    roots: Vec<Vec<Option<ReadRoot>>>,
 }
 
 /// Answers what stages ask about tools, through the stat database.
@@ -256,7 +259,7 @@ fn implied_kind(input: &PlannedInput) -> Option<ArtifactKind> {
     }
 }
 
-fn read_root(store: &Store, input: &PlannedInput) -> Option<Result<RootInput, Arc<StoreError>>> {
+fn read_root(store: &Store, input: &PlannedInput) -> Option<ReadRoot> {
     let InputSource::File { path, kind } = &input.from else { return None };
     let is_model = kind.or(implied_kind(input)) == Some(ArtifactKind::Model);
     let read = || -> Result<RootInput, StoreError> {

@@ -217,10 +217,11 @@ impl Plan {
                 planned.inputs.iter().find(|input| input.role == role)?
             };
             match &role.from {
-                InputSource::File { kind: Some(ArtifactKind::Engine), .. } => return None,
-                InputSource::File { path, .. } => return Some((path, role.span)),
                 InputSource::Stage(next) => at = *next,
-                InputSource::StageFile { .. } => return None,
+                InputSource::File { path, kind } if *kind != Some(ArtifactKind::Engine) => {
+                    return Some((path, role.span));
+                }
+                InputSource::File { .. } | InputSource::StageFile { .. } => return None,
             }
         }
         None

@@ -116,10 +116,10 @@ impl Scope<'_> {
             later == Later::CommandFiles
                 && (name.starts_with("inputs.") || name.starts_with("outputs."))
         };
-        if let [Piece::Placeholder(name)] = pieces[..] {
-            if !is_later(name) {
-                return Ok(self.value(name, span)?.placed_at(span));
-            }
+        if let [Piece::Placeholder(name)] = pieces[..]
+            && !is_later(name)
+        {
+            return Ok(self.value(name, span)?.placed_at(span));
         }
         let mut result = String::with_capacity(text.len());
         for piece in pieces {

@@ -48,7 +48,10 @@ fn set_overrides_a_variable_with_a_yaml_scalar() {
 
 #[test]
 fn a_whole_list_may_come_from_a_variable() {
-    let text = SPEC.replace("run: [echo, \"${word}\", \"x-${number}-${flag}\", \"$${HOME}\", \"${inputs.i}\"]", "run: \"${many}\"");
+    let text = SPEC.replace(
+        "run: [echo, \"${word}\", \"x-${number}-${flag}\", \"$${HOME}\", \"${inputs.i}\"]",
+        "run: \"${many}\"",
+    );
     assert_eq!(settings(&text, &[])["run"], serde_json::json!(["a", "b"]));
     let inside = SPEC.replace("x-${number}", "x-${many}");
     assert_eq!(codes(&inside), ["spec::placeholder_type"]);

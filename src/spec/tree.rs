@@ -534,7 +534,7 @@ mod tests {
         for level in 1..8 {
             let previous = level - 1;
             let aliases = vec![format!("*a{previous}"); 10].join(",");
-            text += &format!("a{level}: &a{level} [{aliases}]\n");
+            text.extend([format!("a{level}: &a{level} [{aliases}]\n")]);
         }
         assert_eq!(parse(&text).unwrap_err().code, "spec::too_many_values");
     }

@@ -1,5 +1,7 @@
 //! End-to-end tests of the `trt-pipeline` program.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+#![expect(clippy::format_push_string, reason = "specs are short, clarity is worth more")]
 #![expect(unreachable_pub, reason = "a test crate has no public interface")]
 
 mod architecture;
