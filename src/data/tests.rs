@@ -268,7 +268,8 @@ fn an_array_must_be_there_and_fit_the_tensor_it_stands_for() {
     let (a, b) = (data.array("a").unwrap(), data.array("b").unwrap());
     assert_eq!(
         uneven.refusal(&data.common_samples(&[a, b]).unwrap_err()),
-        "arrays of `d` differ in their number of samples: `a` has 2, `b` has 3"
+        "arrays of `d` differ in their number of samples: `a` has 2, `b` has 3 (axis 0 of every \
+         array counts the samples)"
     );
 }
 

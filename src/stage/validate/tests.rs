@@ -361,7 +361,7 @@ fn a_compiled_engine_is_compared_with_the_model_it_came_from() {
     };
     assert_eq!(
         cnn.run(&wide).unwrap_err().to_string(),
-        "`latency.batch` is 3, the engine takes 1 to 2"
+        "`latency.batch` is 3, the engine takes batches of 1 to 2"
     );
 }
 
