@@ -200,13 +200,21 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Shows everything that is wrong with a spec.
+/// More errors than this are only counted: nobody reads them, and each has to find its place.
+const MOST_SHOWN: usize = 200;
+
+/// Shows what is wrong with a spec.
 pub(super) fn show_invalid(invalid: &InvalidSpec, console: &Console) {
-    for error in &invalid.errors {
+    let most = if console.is_json() { usize::MAX } else { MOST_SHOWN };
+    for error in invalid.errors.iter().take(most) {
         Shown::spec(error, &invalid.file).show(console);
     }
     if !console.is_json() && invalid.errors.len() > 1 {
         let name = printable(&invalid.file.name);
-        console.print_error(&format!("{} errors in {name}\n", invalid.errors.len()));
+        let hidden = match invalid.errors.len().saturating_sub(most) {
+            0 => String::new(),
+            hidden => format!(", of which {hidden} are not shown"),
+        };
+        console.print_error(&format!("{} errors in {name}{hidden}\n", invalid.errors.len()));
     }
 }

@@ -1,13 +1,16 @@
-//! Ctrl-C and SIGTERM: the first asks the run to stop, the second ends the process.
+//! Ctrl-C, SIGTERM and a closed terminal: the first asks the run to stop, the second ends the
+//! process.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::stage::CancelToken;
 
 /// From now on, signals cancel `token`.
 pub(super) fn cancel_on_signal(token: CancelToken) {
-    let signals = match Signals::new([SIGINT, SIGTERM]) {
+    let ignored = ignored();
+    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(signal));
+    let signals = match Signals::new(heeded) {
         Ok(signals) => signals,
         Err(error) => {
             tracing::warn!("signals end the process at once: {error}");
@@ -27,4 +30,12 @@ pub(super) fn cancel_on_signal(token: CancelToken) {
     if let Err(error) = std::thread::Builder::new().name("signals".to_owned()).spawn(watch) {
         tracing::warn!("failed to watch for signals: {error}");
     }
+}
+
+/// The signals that whoever started this process had it ignore, as `nohup` does for SIGHUP.
+fn ignored() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    (1..64).filter(|signal| mask & (1 << (signal - 1)) != 0).collect()
 }

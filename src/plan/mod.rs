@@ -4,6 +4,7 @@
 //! in it points at a stage or at a root file that is there, and kinds fit. Knows nothing of what
 //! is inside files, of caches or of how stages run.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,7 +98,7 @@ impl Plan {
         let mut errors = Vec::new();
         let index: HashMap<&str, StageIndex> =
             spec.stages.iter().enumerate().map(|(at, stage)| (stage.name.as_str(), at)).collect();
-        let resolver = Resolver { spec: &spec, index: &index };
+        let resolver = Resolver { spec: &spec, index: &index, suggestions: Cell::new(0) };
         let mut stages = Vec::with_capacity(spec.stages.len());
         let mut references: HashMap<(StageIndex, StageIndex), Span> = HashMap::new();
         for (at, named) in spec.stages.iter().enumerate() {
@@ -238,22 +239,31 @@ fn takes_model(accepts: Accepts) -> bool {
     matches!(accepts, Accepts::Model | Accepts::ModelOrEngine | Accepts::Engine)
 }
 
+/// Unknown stages beyond this many are told without a suggestion.
+const MOST_SUGGESTIONS: usize = 100;
+
 struct Resolver<'a> {
     spec: &'a PipelineSpec,
     index: &'a HashMap<&'a str, StageIndex>,
+    suggestions: Cell<usize>,
 }
 
 impl Resolver<'_> {
     fn stage(&self, name: &Spanned<String>) -> Result<StageIndex, SpecError> {
         self.index.get(name.as_str()).copied().ok_or_else(|| {
-            let names: Vec<&str> = self.spec.stage_names().collect();
-            SpecError::new(
+            let error = SpecError::new(
                 "plan::unknown_stage",
                 name.span,
                 format!("unknown stage `{}`", name.value),
                 "no stage of this name",
-            )
-            .suggesting(name, names.iter().copied(), "stages")
+            );
+            // Each compares the name with those of all stages.
+            self.suggestions.set(self.suggestions.get() + 1);
+            if self.suggestions.get() > MOST_SUGGESTIONS {
+                return error;
+            }
+            let names: Vec<&str> = self.spec.stage_names().collect();
+            error.suggesting(name, names.iter().copied(), "stages")
         })
     }
 
@@ -454,6 +464,9 @@ fn order(
     (graph, order)
 }
 
+/// Stages that are drawn at each end of a long cycle.
+const DRAWN_ENDS: usize = 8;
+
 /// Walks inside a strongly connected component until a stage comes up again.
 fn cycle_error(
     stages: &[PlannedStage],
@@ -475,6 +488,9 @@ fn cycle_error(
     let name = |at: StageIndex| stages[at].name.as_str();
     let mut drawn: Vec<&str> = path.iter().map(|at| name(*at)).collect();
     drawn.push(name(path[0]));
+    if drawn.len() > 2 * DRAWN_ENDS + 1 {
+        drawn.splice(DRAWN_ENDS..drawn.len() - DRAWN_ENDS, [".."]);
+    }
     let mut uses = path.iter().zip(path.iter().skip(1).chain(&path[..1])).map(|(at, next)| {
         let span = references.get(&(*at, *next)).copied().unwrap_or(stages[*at].name.span);
         (span, format!("`{}` uses `{}`", name(*at), name(*next)))
@@ -487,7 +503,7 @@ fn cycle_error(
         first.1,
     )
     .with_help("remove one of these references");
-    for (span, label) in uses {
+    for (span, label) in uses.take(2 * DRAWN_ENDS) {
         error = error.and_at(span, label);
     }
     error

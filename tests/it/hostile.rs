@@ -58,6 +58,28 @@ fn an_endless_name_does_not_fill_the_screen() {
 }
 
 #[test]
+fn thousands_of_errors_and_endless_cycles_are_cut_short() {
+    let stages = |line: &dyn Fn(usize) -> String| {
+        let lines: String = (0..2000).map(line).collect();
+        Project::with_spec(&format!("version: 1\nstages:\n{lines}"))
+    };
+    let unknown = stages(&|at| format!("  s{at}: {{ build: {{ from: nope{at} }} }}\n"));
+    let ran = unknown.trt(&["check", "p.yaml"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.ends_with("2000 errors in p.yaml, of which 1800 are not shown\n"));
+    let all = unknown.trt(&["check", "p.yaml", "--format", "json"]);
+    assert_eq!(all.events().len(), 2000, "programs get all of them");
+
+    let cycle = stages(&|at| {
+        format!("  s{at}: {{ command: {{ run: [x] }}, needs: [s{}] }}\n", (at + 1) % 2000)
+    });
+    let ran = cycle.trt(&["check", "p.yaml"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("s7 -> .. -> s1993"), "{ran:#?}");
+    assert!(ran.stderr.len() < 10_000, "{} bytes", ran.stderr.len());
+}
+
+#[test]
 fn a_spec_from_a_pipe_is_refused_for_it_has_no_folder() {
     let project = Project::empty();
     let output = project.command(&["run", "/dev/stdin"]).stdin(Stdio::piped()).output().unwrap();

@@ -115,7 +115,13 @@ fn is_running(needle: &str) -> bool {
 
 #[test]
 fn a_signal_stops_the_run_and_its_children_and_exits_with_130() {
-    let marker = format!("{}.5", 86_400 + std::process::id());
+    stopped_by(Signal::TERM, "5");
+    // The terminal was closed: children are in groups of their own, so nobody else ends them.
+    stopped_by(Signal::HUP, "6");
+}
+
+fn stopped_by(signal: Signal, fraction: &str) {
+    let marker = format!("{}.{fraction}", 86_400 + std::process::id());
     let project = Project::with_spec(&format!(
         "version: 1\nstages:\n  wait: {{ command: {{ run: [sh, -c, 'sleep {marker} & sleep {marker}'] }} }}\n  \
          then: {{ command: {{ run: [sh] }}, needs: [wait] }}\n"
@@ -132,7 +138,7 @@ fn a_signal_stops_the_run_and_its_children_and_exits_with_130() {
         std::thread::yield_now();
     }
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill_process(pid, signal).unwrap();
     let ran = Ran::of(&child.wait_with_output().unwrap(), project.path());
     assert_eq!(ran.status, 130, "{ran:#?}");
     assert!(ran.stdout.contains("2 cancelled"), "{ran:#?}");
