@@ -9,6 +9,7 @@ mod cli;
 mod events;
 mod examples;
 mod lock;
+mod readme;
 mod robustness;
 mod schema;
 mod support;
