@@ -1,8 +1,68 @@
-//! From a trained model to a live, gated TensorRT endpoint, out of one YAML file.
+//! From a trained model to a deployment that passed its gates, out of one YAML file.
+//!
+//! This page is the map of the code; what the program does is in the README.
+//!
+//! # Data flow
 //!
 //! ```text
-//! YAML -spec-> PipelineSpec -plan-> Plan -execute-> Artifacts ... serve stage -> Deployment
+//! YAML --spec--> PipelineSpec --plan--> Plan --execute--> Artifacts (the store), lock file, build/ links
+//!
+//! per stage:  inputs by content + settings + tools = Fingerprint --digest--> key
+//!             the store knows the key: hit;  else Stage::run fills a folder, which becomes an Artifact
+//!
+//! a serve stage's Artifact holds a Deployment: what a server would load
 //! ```
+//!
+//! Each arrow is one type that the next step takes whole. A [`spec::PipelineSpec`] is typed and has
+//! its variables filled in; a [`plan::Plan`] is acyclic and every reference in it is there; an
+//! [`artifact::Artifact`] is named by its content. Errors of the first two steps carry their places
+//! in the text and come all at once.
+//!
+//! # Modules
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`source`] | places in the user's file: `SourceFile`, `Span`, `Spanned` | YAML |
+//! | [`suggest`] | the word somebody may have meant | |
+//! | [`tensor`] | element types, shapes, tensors in memory | ONNX, files, devices |
+//! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
+//! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
+//! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
+//! | [`deployment`] | the format of `deployment.json` | stages, servers |
+//! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
+//! | [`stage`] | stage kinds: settings, inputs, work; a file or folder per kind | graphs, the cache, terminals |
+//! | [`spec`] | the spec language, version 1, and its schema | what root files hold, GPUs |
+//! | [`plan`] | stages as a graph, references resolved | what is inside files, the cache |
+//! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
+//! | [`cli`] | arguments, output, exit status; the only module that prints | |
+//!
+//! # Who may use whom
+//!
+//! ```text
+//! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
+//! spec -> stage           stage -> backend
+//! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment
+//! the shared words -> each other only
+//! ```
+//!
+//! `tests/it/architecture.rs` keeps this. `unsafe` is denied everywhere.
+//!
+//! # Where to add things
+//!
+//! - **A stage kind**: a file in `src/stage` with a settings struct (its doc comments are the
+//!   schema's descriptions) that implements [`stage::Stage`]; a line in `stage_types!`.
+//! - **A backend**: a folder in `src/backend` with [`backend::Backend`], [`backend::Engine`] and
+//!   [`backend::ExecutionContext`]; a line in [`backend::BACKENDS`]; its tests start with
+//!   `conformance_tests!`, which every backend must pass.
+//! - **A rewrite of models**: a file in `src/onnx/passes` that implements [`onnx::passes::Pass`]; a
+//!   line in [`onnx::passes::PASSES`]. Bump the version of `optimize`.
+//! - **A setting**: a field of the stage's settings, and of its `settings()` unless it cannot change
+//!   the result. Left out at its default, it changes no key.
+//! - **A command**: a file in `src/cli` and a variant of its `Command`.
+//! - **An event**: a variant of [`execute::RunEvent`].
+//!
+//! Schemas are regenerated with `UPDATE_SCHEMAS=1 cargo test schema`; a test fails where they drift,
+//! and where the README's tables do.
 
 pub mod artifact;
 pub mod backend;

@@ -228,7 +228,7 @@ impl<'a, I: serde_yaml::granit_parser::BorrowedInput<'a>> Builder<'a, I> {
     }
 
     fn syntax(&self, error: &ScanError) -> SpecError {
-        let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
+        let at = self.text.floor_char_boundary(error.marker().byte_offset().unwrap_or(0));
         let tab = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let indent = self.text[tab..].bytes().take_while(|byte| matches!(byte, b' ' | b'\t'));
         let help = if indent.into_iter().any(|byte| byte == b'\t') {
@@ -238,7 +238,7 @@ impl<'a, I: serde_yaml::granit_parser::BorrowedInput<'a>> Builder<'a, I> {
         };
         SpecError::new(
             "spec::syntax",
-            Span::new(at, usize::from(at < self.text.len())),
+            Span::new(at, self.text[at..].chars().next().map_or(0, char::len_utf8)),
             "this is not valid YAML",
             error.info().to_lowercase(),
         )
@@ -516,6 +516,14 @@ mod tests {
         let inner = entries[1].value.entries().unwrap();
         assert_eq!(at(inner[0].key.span), "ü");
         assert_eq!(inner[0].value.entries().unwrap()[0].key.value, "c");
+    }
+
+    #[test]
+    fn a_syntax_error_marks_a_whole_character() {
+        let text = "a: 1\nü b\nc: 2\n";
+        let error = parse(text).unwrap_err();
+        let (start, len) = (error.span.start as usize, error.span.len as usize);
+        assert_eq!(text.get(start..start + len), Some("ü"), "{error:?}");
     }
 
     #[test]

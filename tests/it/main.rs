@@ -13,6 +13,7 @@ mod events;
 mod examples;
 mod hostile;
 mod lock;
+mod readme;
 mod robustness;
 mod schema;
 mod support;
