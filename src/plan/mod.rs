@@ -18,6 +18,8 @@ use crate::spec::{InvalidSpec, Overrides, PipelineSpec, SpecError};
 use crate::stage::{Accepts, CheckContext, Input, ModelSignature, Reference, Stage};
 
 mod render;
+#[cfg(test)]
+mod tests;
 
 pub use render::GraphFormat;
 
