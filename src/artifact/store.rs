@@ -119,6 +119,15 @@ impl Store {
         }
     }
 
+    /// How long the stage of a stored result took, whether or not its files are still there.
+    pub fn seconds(&self, key: &Digest) -> Option<f64> {
+        let text = fs::read(self.result_path(key)).ok()?;
+        match Decoded::<StageHit>::of(&text, key) {
+            Decoded::Result(result) => Some(result.seconds),
+            _ => None,
+        }
+    }
+
     /// What a stored result stood on, whether or not its files are still there.
     pub fn fingerprint(&self, key: &Digest) -> Option<Fingerprint> {
         let text = fs::read(self.result_path(key)).ok()?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::execute::{OutcomeKind, RunEvent};
 use crate::plan::Plan;
@@ -27,14 +27,37 @@ pub(super) struct Reporter<'a> {
 
 struct Bars {
     all: MultiProgress,
-    running: HashMap<String, ProgressBar>,
-    style: ProgressStyle,
+    earlier: HashMap<String, f64>,
+    running: HashMap<String, Running>,
+    plain: ProgressStyle,
+    counted: ProgressStyle,
+}
+
+struct Running {
+    bar: ProgressBar,
+    /// For a phase whose end is not known.
+    plain: ProgressStyle,
+    /// For a phase that counts.
     counted: ProgressStyle,
 }
 
 impl<'a> Reporter<'a> {
-    /// `busy` tells whether anything will run; without, nothing is drawn.
-    pub(super) fn new(plan: &'a Plan, console: &'a Console, busy: bool) -> Self {
+    /// For a run in which everything is cached: nothing is drawn.
+    pub(super) fn idle(plan: &'a Plan, console: &'a Console) -> Self {
+        Self::new(plan, console, false)
+    }
+
+    /// For a run in which stages run; `earlier` tells how many seconds each took last time.
+    pub(super) fn busy(
+        plan: &'a Plan,
+        console: &'a Console,
+        earlier: impl FnOnce() -> HashMap<String, f64>,
+    ) -> Self {
+        let bars = console.is_interactive().then(|| Bars::new(earlier()));
+        Self { bars, ..Self::new(plan, console, true) }
+    }
+
+    fn new(plan: &'a Plan, console: &'a Console, busy: bool) -> Self {
         let stages = plan.stages();
         let kinds = if busy || stages.len() <= LIST_CACHED_UP_TO {
             stages.iter().map(|stage| (stage.name.as_str(), stage.stage.kind())).collect()
@@ -47,7 +70,7 @@ impl<'a> Reporter<'a> {
             width: stages.iter().map(|stage| stage.name.len()).max().unwrap_or(0).min(40),
             list_cached: stages.len() <= LIST_CACHED_UP_TO,
             colour: wants_colour(std::io::stdout().is_terminal()),
-            bars: (busy && console.is_interactive()).then(Bars::new),
+            bars: None,
         }
     }
 
@@ -70,7 +93,8 @@ impl<'a> Reporter<'a> {
                 }
             }
             RunEvent::StageFinished { stage, outcome, seconds, reason, .. } => {
-                if let Some(bar) = self.bars.as_mut().and_then(|bars| bars.running.remove(stage)) {
+                let ended = self.bars.as_mut().and_then(|bars| bars.running.remove(stage));
+                if let Some(Running { bar, .. }) = ended {
                     bar.finish_and_clear();
                 }
                 if *outcome != OutcomeKind::Cached || self.list_cached {
@@ -150,7 +174,7 @@ impl<'a> Reporter<'a> {
 }
 
 impl Bars {
-    fn new() -> Self {
+    fn new(earlier: HashMap<String, f64>) -> Self {
         let style = |template: &str| {
             ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_spinner())
@@ -158,27 +182,38 @@ impl Bars {
         };
         Self {
             all: MultiProgress::new(),
+            earlier,
             running: HashMap::new(),
-            style: style("{spinner} {prefix}  {elapsed:>4}  {wide_msg}"),
-            counted: style("{spinner} {prefix}  {elapsed:>4}  {bar:24} {pos}/{len}  {wide_msg}"),
+            plain: style("{spinner} {prefix}  {wide_msg}"),
+            counted: style("{spinner} {prefix}  {bar:24} {pos}/{len}  {wide_msg}"),
         }
     }
 
     fn start(&mut self, stage: &str, width: usize) {
-        let bar = self.all.add(ProgressBar::new_spinner().with_style(self.style.clone()));
-        bar.set_prefix(format!("{stage:width$}"));
+        // An estimate is called one: it is what the stage took the last time it ran.
+        let estimate = match self.earlier.get(stage) {
+            Some(seconds) if *seconds >= 1.0 => format!(" of ~{} (last time)", shown(*seconds)),
+            _ => String::new(),
+        };
+        let name = format!("{stage:width$}");
+        let clock = move |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = write!(text, "{name}  {:>4}s{estimate}", state.elapsed().as_secs());
+        };
+        let plain = self.plain.clone().with_key("prefix", clock.clone());
+        let counted = self.counted.clone().with_key("prefix", clock);
+        let bar = self.all.add(ProgressBar::new_spinner().with_style(plain.clone()));
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.running.insert(stage.to_owned(), bar);
+        self.running.insert(stage.to_owned(), Running { bar, plain, counted });
     }
 
     fn progress(&self, stage: &str, phase: &str, done: u64, total: Option<u64>) {
-        let Some(bar) = self.running.get(stage) else { return };
+        let Some(Running { bar, plain, counted }) = self.running.get(stage) else { return };
         if let Some(total) = total {
-            bar.set_style(self.counted.clone());
+            bar.set_style(counted.clone());
             bar.set_length(total);
             bar.set_position(done);
         } else {
-            bar.set_style(self.style.clone());
+            bar.set_style(plain.clone());
         }
         bar.set_message(phase.to_owned());
     }

@@ -122,7 +122,11 @@ fn try_run(args: &RunArgs, console: &Console) -> Result<ExitStatus, ExitStatus> 
         })?;
         signals::cancel_on_signal(cancel);
     }
-    let mut reporter = Reporter::new(&plan, console, !to_run.is_empty());
+    let mut reporter = if to_run.is_empty() {
+        Reporter::idle(&plan, console)
+    } else {
+        Reporter::busy(&plan, console, || executor.earlier_seconds())
+    };
     let report = executor.run(expected, &mut |event| reporter.event(event));
     reporter.finish();
     show_failures(&plan, &report, console);

@@ -1,6 +1,6 @@
 //! What a run would do, without doing it: hits, misses, and why a miss is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::artifact::{Artifact, Digest, FieldChange, StageHit};
 use crate::plan::StageIndex;
@@ -90,7 +90,7 @@ impl Executor<'_> {
         &self,
         at: StageIndex,
         expected: &Expected,
-        earlier: &std::collections::HashMap<String, Digest>,
+        earlier: &HashMap<String, Digest>,
     ) -> Expectation {
         let plain =
             |will, key, reason| Expectation { stage: at, will, key, because: Vec::new(), reason };
@@ -119,13 +119,13 @@ impl Executor<'_> {
     }
 
     /// Keys of the last results of this pipeline that the lock file knows, on any target.
-    fn earlier_keys(&self) -> std::collections::HashMap<String, Digest> {
+    fn earlier_keys(&self) -> HashMap<String, Digest> {
         let path = lock_file::path_for(&self.plan.spec().path);
         let lock = lock_file::read(&path)
             .ok()
             .flatten()
             .and_then(|text| lock_file::LockFile::parse(&path, &text).ok());
-        let mut keys = std::collections::HashMap::new();
+        let mut keys = HashMap::new();
         for (name, stage) in
             lock.into_iter().flat_map(|lock| lock.targets).flat_map(|(_, target)| target.stages)
         {
@@ -134,6 +134,12 @@ impl Executor<'_> {
             }
         }
         keys
+    }
+
+    /// How long stages took when they last ran, as far as this machine knows; by stage name.
+    pub fn earlier_seconds(&self) -> HashMap<String, f64> {
+        let keys = self.earlier_keys().into_iter();
+        keys.filter_map(|(name, key)| Some((name, self.store.seconds(&key)?))).collect()
     }
 
     /// The event for one line of `plan`.
