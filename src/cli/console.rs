@@ -111,7 +111,8 @@ impl Console {
         let paint = anstyle(io::stderr().is_terminal());
         let mut text = format!("{}error{}: {}\n", paint.0, paint.1, printable(message));
         if let Some(help) = help {
-            text += &format!("  help: {}\n", printable(help));
+            let help = printable(help);
+            text.extend(["  help: ", &help, "\n"]);
         }
         self.print_error(&text);
     }
