@@ -54,6 +54,12 @@ pub enum StoreError {
         /// The store's folder.
         root: PathBuf,
     },
+    /// The store's folder holds other things.
+    #[error("`{}` is not empty and is no cache", root.display())]
+    NotAStore {
+        /// The folder.
+        root: PathBuf,
+    },
     /// A name that cannot be written in a result.
     #[error("the name of `{}` is not UTF-8", path.display())]
     NotUtf8 {
@@ -133,6 +139,7 @@ impl StoreError {
             Self::ContainsStore { .. } => {
                 "name the folder in it that is needed, or put the cache elsewhere with `--cache-dir`"
             }
+            Self::NotAStore { .. } => "name a folder that is new, empty or a cache already",
             Self::NotUtf8 { .. } => "rename the file",
             Self::Damaged { .. } => {
                 "run the pipeline again: the stage that made the file is rebuilt"

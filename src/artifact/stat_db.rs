@@ -221,7 +221,9 @@ struct Table(Vec<u8>);
 impl Table {
     /// A file that is absent, unreadable or damaged is an empty table.
     fn load(path: &Path) -> Self {
-        let bytes = fs::read(path).unwrap_or_default();
+        // Something else at that place, such as a pipe, is not waited for.
+        let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+        let bytes = if is_file { fs::read(path).unwrap_or_default() } else { Vec::new() };
         let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
             return Self(Vec::new());
         };

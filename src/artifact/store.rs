@@ -310,11 +310,28 @@ impl Store {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(path);
     }
 
+    /// A folder full of other things is not made a store: `gc` clears `tmp` in it.
+    fn refuse_foreign_folder(&self) -> Result<(), StoreError> {
+        const OURS: [&str; 7] =
+            ["objects", "results", "locks", "tmp", "memo", "stat.db", ".gitignore"];
+        if self.folder("objects").is_dir() && self.folder("results").is_dir() {
+            return Ok(());
+        }
+        // What cannot be listed is told by making the folders in it.
+        let Ok(entries) = fs::read_dir(&self.root) else { return Ok(()) };
+        let is_ours = |name: &std::ffi::OsStr| OURS.iter().any(|ours| name == *ours);
+        match entries.flatten().find(|entry| !is_ours(&entry.file_name())) {
+            None => Ok(()),
+            Some(_) => Err(StoreError::NotAStore { root: self.root.clone() }),
+        }
+    }
+
     /// Makes the folders, once, and keeps others from removing anything from here on.
     pub(super) fn prepare_to_write(&self) -> Result<(), StoreError> {
         if self.laid_out.get().is_some() {
             return Ok(());
         }
+        self.refuse_foreign_folder()?;
         for folder in ["", "objects", "results", "locks", "tmp"] {
             let folder = self.root.join(folder);
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;

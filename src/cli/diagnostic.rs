@@ -201,7 +201,7 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
 }
 
 /// More errors than this are only counted: nobody reads them, and each has to find its place.
-const MOST_SHOWN: usize = 200;
+const MOST_SHOWN: usize = 100;
 
 /// Shows what is wrong with a spec.
 pub(super) fn show_invalid(invalid: &InvalidSpec, console: &Console) {

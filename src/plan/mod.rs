@@ -242,7 +242,7 @@ fn takes_model(accepts: Accepts) -> bool {
 }
 
 /// Unknown stages beyond this many are told without a suggestion.
-const MOST_SUGGESTIONS: usize = 100;
+const MOST_SUGGESTIONS: usize = 20;
 
 struct Resolver<'a> {
     spec: &'a PipelineSpec,

@@ -66,7 +66,7 @@ fn thousands_of_errors_and_endless_cycles_are_cut_short() {
     let unknown = stages(&|at| format!("  s{at}: {{ build: {{ from: nope{at} }} }}\n"));
     let ran = unknown.trt(&["check", "p.yaml"]);
     assert_eq!(ran.status, 2);
-    assert!(ran.stderr.ends_with("2000 errors in p.yaml, of which 1800 are not shown\n"));
+    assert!(ran.stderr.ends_with("2000 errors in p.yaml, of which 1900 are not shown\n"));
     let all = unknown.trt(&["check", "p.yaml", "--format", "json"]);
     assert_eq!(all.events().len(), 2000, "programs get all of them");
 
@@ -133,15 +133,32 @@ fn a_file_where_the_cache_belongs_is_named_with_the_next_step() {
 }
 
 #[test]
+fn a_folder_of_other_things_is_not_taken_for_a_cache_and_cleared() {
+    let project = Project::with_spec("version: 1\nstages:\n  a: { command: { run: [sh] } }\n");
+    project.write("home/tmp/precious", "mine\n").write("home/notes", "mine\n");
+    for args in [
+        &["cache", "--cache-dir", "home", "gc"][..],
+        &["run", "p.yaml", "--cache-dir", "home"],
+        &["cache", "--cache-dir", "home", "verify"],
+    ] {
+        let ran = project.trt(args);
+        assert!(ran.status == 1 || args[3] == "verify", "{ran:#?}");
+        assert!(ran.status == 0 || ran.stderr.contains("is no cache"), "{ran:#?}");
+    }
+    assert_eq!(project.read("home/tmp/precious"), "mine\n");
+    assert_eq!(std::fs::read_dir(project.file("home")).unwrap().count(), 2);
+}
+
+#[test]
 fn few_open_files_make_a_run_narrow_instead_of_failing() {
-    let mut spec = "version: 1\nname: many\nstages:\n".to_owned();
-    for at in 0..60 {
-        spec += &format!(
+    let stage = |at: usize| {
+        format!(
             "  s{at}: {{ command: {{ run: [sh, -c, 'echo {at} > \"$1\"', sh, \"${{outputs.x}}\"], \
              outputs: {{ x: x }} }} }}\n"
-        );
-    }
-    let project = Project::with_spec(&spec);
+        )
+    };
+    let stages: String = (0..60).map(stage).collect();
+    let project = Project::with_spec(&format!("version: 1\nname: many\nstages:\n{stages}"));
     let program = env!("CARGO_BIN_EXE_trt-pipeline");
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 40 && exec \"$0\" run p.yaml -j 64", program])

@@ -30,7 +30,8 @@ pub fn fixture(name: &str) -> PathBuf {
 
 impl Project {
     pub fn empty() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("trt-").tempdir().unwrap() }
+        // Not $TMPDIR: where messages wrap depends on the length of the paths in them.
+        Self { dir: tempfile::Builder::new().prefix("trt-").tempdir_in("/tmp").unwrap() }
     }
 
     /// A project whose `p.yaml` has this text.
