@@ -21,7 +21,7 @@ pub(super) struct CacheArgs {
     #[command(flatten)]
     cache: CacheDir,
     /// A folder of the project whose cache is meant
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
     project: PathBuf,
 }
 

@@ -6,10 +6,10 @@ use super::ExitStatus;
 use super::console::Console;
 use super::project::{self, SpecArgs};
 
-pub(super) fn graph(args: &SpecArgs, drawing: GraphFormat, console: &Console) -> ExitStatus {
+pub(super) fn graph(args: &SpecArgs, format: GraphFormat, console: &Console) -> ExitStatus {
     match project::load(args, console) {
         Ok(plan) => {
-            console.print(&plan.render(drawing));
+            console.print(&plan.render(format));
             ExitStatus::OK
         }
         Err(status) => status,

@@ -57,15 +57,22 @@ struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
-    /// How to print: for people, or one JSON object a line for programs
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human, help_heading = "Global options")]
-    format: Format,
     /// Which log messages to show on standard error
     #[arg(long, global = true, value_enum, default_value_t = logging::Level::Warn, help_heading = "Global options")]
     log_level: logging::Level,
     /// Write log messages to this file as well, at level debug or the given one if that is finer
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     log_file: Option<PathBuf>,
+}
+
+/// A command whose output is for people or for programs.
+#[derive(Debug, Args)]
+struct Formatted<T: Args> {
+    #[command(flatten)]
+    args: T,
+    /// How to print: for people, or one JSON object a line for programs
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// How to print.
@@ -80,18 +87,18 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a pipeline; stages whose result is in the cache are not run again
-    Run(run::RunArgs),
+    Run(Formatted<run::RunArgs>),
     /// Show what `run` would do
-    Plan(plan::PlanArgs),
+    Plan(Formatted<plan::PlanArgs>),
     /// Validate a spec without running anything
-    Check(project::SpecArgs),
+    Check(Formatted<project::SpecArgs>),
     /// Draw the stages and what they use
     Graph {
         #[command(flatten)]
         spec: project::SpecArgs,
-        /// How to draw (text, dot, mermaid)
-        #[arg(long = "as", value_enum, default_value_t = GraphFormat::Text)]
-        drawing: GraphFormat,
+        /// How to draw
+        #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+        format: GraphFormat,
     },
     /// Print a JSON Schema
     Schema {
@@ -100,9 +107,9 @@ enum Command {
         kind: SchemaKind,
     },
     /// Show what is in a model, an engine, an artifact or a stored result
-    Inspect(inspect::InspectArgs),
+    Inspect(Formatted<inspect::InspectArgs>),
     /// List, clean or verify the cache
-    Cache(cache::CacheArgs),
+    Cache(Formatted<cache::CacheArgs>),
     /// Write a small pipeline to start from
     Init(init::InitArgs),
     /// Print a completion script for a shell
@@ -110,6 +117,21 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    fn format(&self) -> Format {
+        match self {
+            Self::Run(Formatted { format, .. })
+            | Self::Plan(Formatted { format, .. })
+            | Self::Check(Formatted { format, .. })
+            | Self::Inspect(Formatted { format, .. })
+            | Self::Cache(Formatted { format, .. }) => *format,
+            Self::Graph { .. } | Self::Schema { .. } | Self::Init(_) | Self::Completions { .. } => {
+                Format::Human
+            }
+        }
+    }
 }
 
 /// Which schema to print.
@@ -136,16 +158,16 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
             return if error.use_stderr() { ExitStatus::USAGE } else { ExitStatus::OK };
         }
     };
-    let console = Console::new(cli.global.format == Format::Json);
+    let console = Console::new(cli.command.format() == Format::Json);
     if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref()) {
         console.error("log_file", &error.to_string(), None);
         return ExitStatus::USAGE;
     }
     let status = match cli.command {
-        Command::Run(args) => run::run(&args, &console),
-        Command::Plan(args) => plan::plan(&args, &console),
-        Command::Check(args) => check::check(&args, &console),
-        Command::Graph { spec, drawing } => graph::graph(&spec, drawing, &console),
+        Command::Run(Formatted { args, .. }) => run::run(&args, &console),
+        Command::Plan(Formatted { args, .. }) => plan::plan(&args, &console),
+        Command::Check(Formatted { args, .. }) => check::check(&args, &console),
+        Command::Graph { spec, format } => graph::graph(&spec, format, &console),
         Command::Schema { kind } => {
             console.print(&match kind {
                 SchemaKind::Pipeline => crate::spec::schema::pipeline_schema_text(),
@@ -153,8 +175,8 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
             });
             ExitStatus::OK
         }
-        Command::Inspect(args) => inspect::inspect(&args, &console),
-        Command::Cache(args) => cache::cache(&args, &console),
+        Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
+        Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
         Command::Init(args) => init::init(&args, &console),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -94,8 +94,9 @@ fn table(plan: &Plan, told: &[Expectation], explain: bool) -> String {
     }
     let count = |will| told.iter().filter(|line| line.will == will).count();
     text + &format!(
-        "\n{} stages: {} hit, {} to build, {} unknown before others ran\n",
+        "\n{} {}: {} hit, {} to build, {} unknown before others ran\n",
         told.len(),
+        if told.len() == 1 { "stage" } else { "stages" },
         count(Will::Hit),
         count(Will::Build),
         count(Will::Unknown)

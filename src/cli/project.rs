@@ -30,7 +30,7 @@ pub(super) struct SpecArgs {
 #[derive(Debug, Args)]
 pub(super) struct CacheDir {
     /// The cache's folder [default: .trt-pipeline beside .git, else beside the spec]
-    #[arg(long, value_name = "DIR", env = "TRT_PIPELINE_CACHE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, global = true, value_name = "DIR", env = "TRT_PIPELINE_CACHE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(super) cache_dir: Option<PathBuf>,
 }
 

@@ -106,7 +106,8 @@ impl<'a> Reporter<'a> {
                 cached, built, failed, skipped, cancelled, seconds, ..
             } => {
                 let total = cached + built + failed + skipped + cancelled;
-                let mut text = format!("{total} stages: {cached} cached, {built} built");
+                let noun = if total == 1 { "stage" } else { "stages" };
+                let mut text = format!("{total} {noun}: {cached} cached, {built} built");
                 for (count, word) in
                     [(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled")]
                 {

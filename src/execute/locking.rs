@@ -65,6 +65,15 @@ impl Executor<'_> {
                 request.short()
             ));
         }
+        if let (Some(Expected::Hit(hit, _)), Some(made)) = (expected, locked.artifact)
+            && hit.artifact.digest != made
+        {
+            return told(format!(
+                "`{name}` has made {} here, the lock file says {}",
+                hit.artifact.digest.short(),
+                made.short()
+            ));
+        }
         let tools = match expected? {
             Expected::Hit(_, tools) => tools,
             Expected::Miss(resolved) => &resolved.fingerprint.tools,
@@ -87,11 +96,12 @@ impl Executor<'_> {
         if !self.options.locked || !self.plan.stages()[at].stage.deterministic() {
             return Ok(());
         }
-        let path = lock_file::path_for(&self.plan.spec().path);
-        let text = lock_file::read(&path).ok().flatten().unwrap_or_default();
-        let lock = LockFile::parse(&path, &text).ok();
-        let locked = lock.and_then(|lock| lock.stages.get(self.name(at))?.artifact);
-        match locked {
+        // `lock_mismatches` has refused a lock file that cannot be read.
+        let lock = self.lock.get_or_init(|| {
+            let path = lock_file::path_for(&self.plan.spec().path);
+            LockFile::parse(&path, &lock_file::read(&path).ok()??).ok()
+        });
+        match lock.as_ref().and_then(|lock| lock.stages.get(self.name(at))?.artifact) {
             Some(expected) if expected != artifact.digest => {
                 Err(StageError::Locked { expected, found: artifact.digest })
             }

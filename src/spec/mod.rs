@@ -12,6 +12,7 @@ use crate::stage::{self, Stage, StageSpec};
 
 pub mod error;
 mod interpolate;
+mod scalar;
 pub mod schema;
 pub mod tree;
 mod typed;

@@ -15,7 +15,7 @@ stages:
 fn the_graph_is_drawn_three_ways() {
     let project = Project::with_spec(DIAMOND);
     for format in ["text", "dot", "mermaid"] {
-        let ran = project.trt(&["graph", "p.yaml", "--as", format]);
+        let ran = project.trt(&["graph", "p.yaml", "--format", format]);
         with_filters(|| insta::assert_snapshot!(format!("graph_{format}"), ran.seen()));
     }
 }

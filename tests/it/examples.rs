@@ -53,6 +53,14 @@ fn every_example_runs_twice_the_second_time_from_the_cache() {
 }
 
 #[test]
+fn the_committed_lock_file_of_the_digits_holds_on_this_machine_too() {
+    let project = Project::empty();
+    copy_tree(&repository().join("pipelines"), project.path());
+    let ran = project.trt(&["run", "digits/pipeline.yaml", "--locked"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+}
+
+#[test]
 fn the_starter_project_runs_as_it_is_and_is_never_overwritten() {
     let project = Project::empty();
     let ran = project.trt(&["init", "mine"]);

@@ -45,6 +45,9 @@ fn a_deterministic_stage_that_makes_something_else_fails_a_locked_run() {
     let ran = project.trt(&["run", "p.yaml", "--locked", "--force"]);
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(ran.stderr.contains("the lock file says"), "{ran:#?}");
+    let cached = project.trt(&["run", "p.yaml", "--locked"]);
+    assert_eq!(cached.status, 2, "{cached:#?}");
+    assert!(cached.stderr.contains("the lock file says"), "{cached:#?}");
 }
 
 #[test]
