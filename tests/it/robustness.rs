@@ -51,7 +51,8 @@ fn a_crash_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
     let rounds = rounds("TRT_PIPELINE_SOAK_KILLS", 4);
     for round in 0..rounds {
         let project = Project::with_spec(&busy_spec());
-        for _ in 0..2 {
+        // The first kill comes early enough to find the run at work.
+        for within in [whole / 4, whole] {
             let mut child = project
                 .command(&["run", "p.yaml"])
                 .stdout(Stdio::null())
@@ -59,7 +60,7 @@ fn a_crash_at_any_point_leaves_a_store_that_the_next_run_trusts_rightly() {
                 .spawn()
                 .unwrap();
             let wait =
-                Duration::from_nanos(next(&mut seed) % u64::try_from(whole.as_nanos()).unwrap());
+                Duration::from_nanos(next(&mut seed) % u64::try_from(within.as_nanos()).unwrap());
             std::thread::sleep(wait);
             let _ = child.kill();
             killed += usize::from(child.wait().unwrap().signal() == Some(9));
