@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{Digest, StoreError};
@@ -15,11 +15,42 @@ use super::{Digest, StoreError};
 pub struct KeyLock {
     file: File,
     path: PathBuf,
+    /// Where to note that the file may go; without, it goes on drop.
+    released: Option<Released>,
+}
+
+/// Lock files that nobody here needs any more. They go at the end of a run, all together: file
+/// systems such as ext4 are slow to make files while others are being removed.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Released(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Released {
+    fn note(&self, path: PathBuf) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// Removes those that no other process has taken meanwhile.
+    pub(crate) fn remove_all(&self) {
+        let paths = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for path in paths {
+            // What fails here is cleaned up by gc.
+            if let Ok(file) = File::open(&path)
+                && file.try_lock().is_ok()
+                && names(&path, &file)
+            {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
 }
 
 impl KeyLock {
     /// Waits for the lock, asking `cancelled` at least every 50 ms.
-    pub(crate) fn acquire(path: PathBuf, cancelled: &dyn Fn() -> bool) -> Result<Self, StoreError> {
+    pub(crate) fn acquire(
+        path: PathBuf,
+        released: &Released,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
         let mut pause = Duration::from_millis(1);
         loop {
             if cancelled() {
@@ -28,7 +59,9 @@ impl KeyLock {
             let file = open_lock(&path)?;
             match file.try_lock() {
                 // Its last owner may have removed the file between our open and our lock.
-                Ok(()) if names(&path, &file) => return Ok(Self { file, path }),
+                Ok(()) if names(&path, &file) => {
+                    return Ok(Self { file, path, released: Some(released.clone()) });
+                }
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     std::thread::sleep(pause);
@@ -44,9 +77,12 @@ impl KeyLock {
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        // Removed while still held, so that nobody locks a file that others no longer see; what
-        // fails here is released by closing and cleaned up by gc.
-        let _ = fs::remove_file(&self.path);
+        match &self.released {
+            Some(released) => released.note(std::mem::take(&mut self.path)),
+            // Removed while still held, so that nobody locks a file that others no longer see;
+            // what fails here is released by closing and cleaned up by gc.
+            None => drop(fs::remove_file(&self.path)),
+        }
         let _ = self.file.unlock();
     }
 }
@@ -129,7 +165,7 @@ impl Lease {
         let write = |doing| StoreError::io(doing, &path);
         file.lock().map_err(write("lock"))?;
         file.write_all(text.as_bytes()).map_err(write("write"))?;
-        Ok(Self { _lock: KeyLock { file, path } })
+        Ok(Self { _lock: KeyLock { file, path, released: None } })
     }
 
     /// The text of every lease that is held. Leases of ended processes are removed if `clean`.

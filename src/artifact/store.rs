@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::OFlags;
 
-use super::lock::UseLock;
+use super::lock::{Released, UseLock};
 use super::result::Decoded;
 use super::stat::is_executable;
 use super::stat_db::{StatDb, Sync, replace_file};
@@ -39,6 +39,7 @@ pub struct Store {
     /// Results and artifacts that may not have reached the disk yet.
     unsynced: Mutex<Vec<PathBuf>>,
     pub(super) links: super::link::LinkTargets,
+    released: Released,
 }
 
 impl std::fmt::Debug for Store {
@@ -70,6 +71,7 @@ impl Store {
             laid_out: OnceLock::new(),
             unsynced: Mutex::default(),
             links: super::link::LinkTargets::default(),
+            released: Released::default(),
             root,
         }
     }
@@ -246,7 +248,8 @@ impl Store {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<KeyLock, StoreError> {
         self.prepare_to_write()?;
-        KeyLock::acquire(self.folder("locks").join(key.to_string()), cancelled)
+        let path = self.folder("locks").join(key.to_string());
+        KeyLock::acquire(path, &self.released, cancelled)
     }
 
     /// Keeps artifacts from being removed while a server uses them, also after the store is
@@ -267,6 +270,7 @@ impl Store {
     /// # Errors
     /// The store cannot be written to; what was learned is lost, nothing else.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.released.remove_all();
         let unsynced =
             std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
         // Before the stat records, so that none of them outlives the bytes it vouches for.

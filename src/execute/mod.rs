@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::artifact::{Artifact, Digest, StageHit, Store};
+use crate::artifact::{Artifact, Digest, Scratch, StageHit, Store};
 use crate::plan::{Plan, StageIndex};
 use crate::stage::{CancelToken, StageError};
 
@@ -74,6 +74,8 @@ pub struct Executor<'a> {
     jobs: OnceLock<usize>,
     /// The lock file, where results are held to it.
     lock: OnceLock<Option<lock_file::LockFile>>,
+    /// Scratch folders to be removed at the end.
+    spent: Mutex<Vec<Scratch>>,
 }
 
 impl<'a> Executor<'a> {
@@ -87,7 +89,8 @@ impl<'a> Executor<'a> {
         let resolver = Resolver::new(plan, store, &wanted);
         let requests = resolver.requests();
         let (jobs, lock) = (OnceLock::new(), OnceLock::new());
-        Self { plan, store, options, cancel, wanted, resolver, requests, jobs, lock }
+        let spent = Mutex::default();
+        Self { plan, store, options, cancel, wanted, resolver, requests, jobs, lock, spent }
     }
 
     /// The stages that take part, in running order.
@@ -160,6 +163,7 @@ impl<'a> Executor<'a> {
                 outcomes[at] = Some(outcome);
             }
         }
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Err(error) = self.store.flush() {
             tracing::warn!("{}", with_cause(&error));
         }

@@ -1,10 +1,10 @@
 //! One stage on its own thread: key, lookup, work, commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{OnceLock, PoisonError, mpsc};
 use std::time::Instant;
 
-use crate::artifact::{Artifact, Digest, Lookup, StageHit, StageResult, StoreError};
+use crate::artifact::{Artifact, Digest, Lookup, Scratch, StageHit, StageResult, StoreError};
 use crate::plan::StageIndex;
 use crate::stage::{Progress, StageContext, StageError};
 
@@ -93,9 +93,29 @@ impl Executor<'_> {
         resolved: ResolvedStage,
         sender: &mpsc::Sender<Message>,
     ) -> Result<StageResult, StageError> {
+        let scratch = self.store.scratch()?;
+        let made = self.make_in(&scratch, at, resolved, sender);
+        // Empty folders go at the end, all together: file systems such as ext4 are slow to make
+        // files while others are being removed.
+        let is_empty = |name| {
+            std::fs::read_dir(scratch.path().join(name))
+                .map_or(true, |mut inside| inside.next().is_none())
+        };
+        if is_empty("out") && is_empty("work") {
+            self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        }
+        made
+    }
+
+    fn make_in(
+        &self,
+        scratch: &Scratch,
+        at: StageIndex,
+        resolved: ResolvedStage,
+        sender: &mpsc::Sender<Message>,
+    ) -> Result<StageResult, StageError> {
         let began = Instant::now();
         let planned = &self.plan.stages()[at];
-        let scratch = self.store.scratch()?;
         let (out, work) = (scratch.path().join("out"), scratch.path().join("work"));
         for folder in [&out, &work] {
             std::fs::create_dir(folder).map_err(StageError::io("create", folder))?;

@@ -183,19 +183,26 @@ def cold(binary, base, rounds, count=1000):
     (folder / "names").write_text("".join(f"{i}\n" for i in range(count)))
     time.sleep(SETTLED_SECONDS)
 
+    # Everything is made anew in every round; what was made before is put aside, not removed:
+    # ext4 makes files several times slower for seconds after many were removed.
+    aside = iter(range(1_000_000))
+
     def forget():
-        for name in ("store", "build", ".trt-pipeline"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / "spec.lock").unlink(missing_ok=True)
+        to = folder / f"aside{next(aside)}"
+        to.mkdir()
+        for name in ("store", "build", "out", "spec.lock"):
+            if (folder / name).exists():
+                (folder / name).rename(to / name)
+        (folder / "out").mkdir()
 
     def ours(name, *options):
         return Command(name, [binary, "run", "--cache-dir", "store", *options, "spec.yaml"], folder, forget)
 
     cores = os.cpu_count()
-    serial = Command(f"{count} bare `cp`, one after the other", ["sh", "bare.sh"], folder)
+    serial = Command(f"{count} bare `cp`, one after the other", ["sh", "bare.sh"], folder, forget)
     one = ours("run --jobs 1", "--jobs", "1")
     parallel = Command(f"{count} bare `cp`, {cores} at a time",
-                       ["xargs", "-a", "names", "-P", str(cores), "-I{}", "cp", "src/{}.txt", "out/{}"], folder)
+                       ["xargs", "-a", "names", "-P", str(cores), "-I{}", "cp", "src/{}.txt", "out/{}"], folder, forget)
     many = ours(f"run --jobs {cores}", "--jobs", str(cores))
     interleave([serial, one, parallel, many], rounds)
     table(f"cold, {count} stages of one `cp`")
