@@ -16,7 +16,7 @@ use blake3::hazmat::{
 /// Bytes read at a time, per thread. A power of two, so that a block is a subtree; it fits the L2
 /// cache and keeps 128 threads within 32 MiB. A file of one block is hashed on the
 /// calling thread: waking the pool would cost more.
-const BLOCK: usize = 256 * 1024;
+const BLOCK: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
