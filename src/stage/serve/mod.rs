@@ -26,7 +26,7 @@ use super::{
 #[cfg(test)]
 mod tests;
 
-/// Describes a deployment of one model: what `trt-pipeline serve` loads and how it runs it.
+/// Describes a deployment of one model: what to serve and how, once its gates have passed.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serve {
