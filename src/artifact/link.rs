@@ -45,12 +45,37 @@ impl Store {
         Ok(())
     }
 
+    /// Removes what [`Self::link`] made, if it is there: the stage has no current artifact.
+    ///
+    /// # Errors
+    /// The link cannot be removed.
+    pub fn unlink(&self, build_dir: &Path, stage: &str) -> Result<(), StoreError> {
+        let path = build_dir.join(stage);
+        let is_ours = fs::read_link(&path).is_ok_and(|target| {
+            target.parent().and_then(Path::file_name).is_some_and(|name| name == "objects")
+        });
+        if !is_ours {
+            return Ok(());
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn way_to_objects(&self, build_dir: &Path) -> Result<PathBuf, StoreError> {
         let mut targets = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(target) = targets.get(build_dir) {
             return Ok(target.clone());
         }
-        fs::create_dir_all(build_dir).map_err(StoreError::io("create", build_dir))?;
+        if !build_dir.is_dir() {
+            fs::create_dir_all(build_dir).map_err(StoreError::io("create", build_dir))?;
+            // Links into a cache that is not committed are not committed either.
+            let ignore = build_dir.join(".gitignore");
+            fs::write(&ignore, "*\n").map_err(StoreError::io("write", &ignore))?;
+        }
         let real = |path: &Path| path.canonicalize().map_err(StoreError::io("read", path));
         let from = real(build_dir)?;
         let to = real(self.root())?.join("objects");

@@ -39,7 +39,10 @@ pub(super) fn init(args: &InitArgs, console: &Console) -> ExitStatus {
                 io::ErrorKind::AlreadyExists => Some("choose another folder, or move the file"),
                 _ => None,
             };
-            let message = format!("failed to write `{}`: {error}", path.display());
+            let message = match error.kind() {
+                io::ErrorKind::AlreadyExists => format!("`{}` exists already", path.display()),
+                _ => format!("failed to write `{}`: {error}", path.display()),
+            };
             console.error("init", &message, help);
             ExitStatus::USAGE
         }

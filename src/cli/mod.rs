@@ -103,7 +103,7 @@ enum Command {
     /// Print a JSON Schema
     Schema {
         /// Which: specs, or the events of `--format json`
-        #[arg(value_enum, default_value_t = SchemaKind::Pipeline)]
+        #[arg(value_enum, value_name = "WHICH", default_value_t = SchemaKind::Pipeline)]
         kind: SchemaKind,
     },
     /// Show what is in a model, an engine, an artifact or a stored result
@@ -181,7 +181,9 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "trt-pipeline", &mut script);
-            console.print(&String::from_utf8_lossy(&script));
+            // clap_complete spells a name with a hyphen in two ways, and so finds no subcommand.
+            let script = String::from_utf8_lossy(&script);
+            console.print(&script.replace("trt__subcmd__pipeline", "trt__pipeline"));
             ExitStatus::OK
         }
     };

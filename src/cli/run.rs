@@ -116,6 +116,10 @@ fn try_run(args: &RunArgs, console: &Console) -> Result<ExitStatus, ExitStatus> 
         .filter(|at| !matches!(expected[*at], Some(Expected::Hit(..))))
         .collect();
     if !to_run.is_empty() {
+        executor.check_lock().map_err(|error| {
+            console.error("run::lock_file", &with_causes(&error), error.help().as_deref());
+            ExitStatus::USAGE
+        })?;
         check_models(&plan, &to_run, false).map_err(|invalid| {
             show_invalid(&invalid, console);
             ExitStatus::USAGE
@@ -181,6 +185,6 @@ fn show_failures(plan: &Plan, report: &RunReport, console: &Console) {
         Shown::stage(error, name, name.span, &plan.spec().source).show(console);
     }
     if let Some(error) = &report.lock_error {
-        console.error("run::lock_file", &with_causes(error), None);
+        console.error("run::lock_file", &with_causes(error), error.help().as_deref());
     }
 }

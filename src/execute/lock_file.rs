@@ -51,8 +51,9 @@ pub struct LockedTarget {
 pub struct TargetStage {
     /// The cache key.
     pub key: Digest,
-    /// The artifact.
-    pub artifact: Digest,
+    /// The artifact, where it is an engine. Reports hold timings and differ every time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
     /// The tools that entered the key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, String>,
@@ -79,6 +80,20 @@ pub enum LockFileError {
         /// The parser's words.
         reason: String,
     },
+}
+
+impl LockFileError {
+    /// What the user can do next.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Damaged { .. } => Some(
+                "resolve the conflict if it has one, or delete the file: the next run writes it \
+                 anew"
+                    .to_owned(),
+            ),
+            Self::Io { .. } => None,
+        }
+    }
 }
 
 const HEADER: &str = "\
@@ -161,7 +176,7 @@ mod tests {
         lock.stages.insert("b".into(), LockedStage { request: digest, artifact: None });
         lock.stages.insert("a".into(), LockedStage { request: digest, artifact: Some(digest) });
         let tools = BTreeMap::from([("cpu".to_owned(), "avx2: yes".to_owned())]);
-        let stage = TargetStage { key: digest, artifact: digest, tools };
+        let stage = TargetStage { key: digest, artifact: Some(digest), tools };
         lock.targets.entry("x".into()).or_default().stages.insert("b".into(), stage);
         let text = lock.to_text().unwrap();
         assert_eq!(LockFile::parse(Path::new("x.lock"), &text).unwrap(), lock);

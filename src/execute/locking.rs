@@ -1,6 +1,6 @@
 //! Holding a run to the lock file, and updating it afterwards.
 
-use crate::artifact::{Artifact, Digest, Hasher};
+use crate::artifact::{Artifact, ArtifactKind, Digest, Hasher};
 use crate::backend;
 use crate::plan::StageIndex;
 use crate::stage::StageError;
@@ -87,6 +87,15 @@ impl Executor<'_> {
         })
     }
 
+    /// Fails if there is a lock file that cannot be read: the run could not update it.
+    pub fn check_lock(&self) -> Result<(), LockFileError> {
+        let path = lock_file::path_for(&self.plan.spec().path);
+        match lock_file::read(&path)? {
+            Some(text) => LockFile::parse(&path, &text).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Under `--locked`, a deterministic stage must make what the lock file says.
     pub(super) fn hold_to_lock(
         &self,
@@ -155,7 +164,8 @@ impl Executor<'_> {
                 let fixed = planned.stage.deterministic().then_some(artifact.digest);
                 new.stages.insert(name.clone(), LockedStage { request, artifact: fixed });
                 let tools = outcome.tools.clone();
-                let result = TargetStage { key, artifact: artifact.digest, tools };
+                let engine = (artifact.kind == ArtifactKind::Engine).then_some(artifact.digest);
+                let result = TargetStage { key, artifact: engine, tools };
                 target.stages.insert(name.clone(), result);
                 continue;
             }

@@ -212,6 +212,19 @@ impl<'a> Executor<'a> {
         }
     }
 
+    /// A stage that failed or was skipped has no artifact that fits the others any more: nobody
+    /// shall take an older one for it. The report of a broken gate stays.
+    fn unlink_if_stale(&self, at: StageIndex, outcome: &StageOutcome) {
+        let is_stale = match outcome.kind {
+            OutcomeKind::Failed => !matches!(outcome.error, Some(StageError::Gate(_))),
+            OutcomeKind::Skipped => true,
+            OutcomeKind::Cached | OutcomeKind::Built | OutcomeKind::Cancelled => false,
+        };
+        if is_stale && let Err(error) = self.store.unlink(&self.options.links, self.name(at)) {
+            tracing::warn!("{}", with_cause(&error));
+        }
+    }
+
     /// Takes note of how a stage ended.
     fn settle(
         &self,
@@ -227,6 +240,7 @@ impl<'a> Executor<'a> {
             let _ = done[at].set(artifact);
         }
         let ended = if outcome.is_ok() { Ended::Ok } else { Ended::Failed };
+        self.unlink_if_stale(at, &outcome);
         outcomes[at] = Some(outcome);
         for skip in scheduler.finish(at, ended) {
             let mut outcome = StageOutcome::ended(if self.cancel.is_cancelled() {
@@ -235,6 +249,7 @@ impl<'a> Executor<'a> {
                 OutcomeKind::Skipped
             });
             outcome.because = Some(skip.because);
+            self.unlink_if_stale(skip.stage, &outcome);
             self.tell(skip.stage, &outcome, on_event);
             outcomes[skip.stage] = Some(outcome);
         }

@@ -66,6 +66,7 @@ impl Resolver<'_> {
             Reference::StageFile { stage, path, kind } => {
                 let stage = self.stage(stage)?;
                 refuse_escape(path)?;
+                self.refuse_undeclared(stage, path)?;
                 InputSource::StageFile { stage, path: path.value.clone(), kind: *kind }
             }
             Reference::File { path, kind } => {
@@ -88,6 +89,24 @@ impl Resolver<'_> {
         };
         let span = input.reference.span();
         Ok(PlannedInput { role: input.role.clone(), accepts: input.accepts, from, span })
+    }
+
+    /// A file of a command must be one that it declares.
+    fn refuse_undeclared(
+        &self,
+        stage: StageIndex,
+        path: &Spanned<String>,
+    ) -> Result<(), SpecError> {
+        let named = &self.spec.stages[stage];
+        let Some(files) = named.stage.declared_files() else { return Ok(()) };
+        if files.iter().any(|declared| covers(declared, path)) {
+            return Ok(());
+        }
+        let name = named.name.as_str();
+        let message = format!("the stage `{name}` declares no output `{}`", path.value);
+        let label = format!("not an output of `{name}`");
+        Err(SpecError::new("plan::artifact_file", path.span, message, label)
+            .suggesting(path, files, "outputs"))
     }
 
     fn root_file(&self, path: &Spanned<String>) -> Result<PathBuf, SpecError> {
@@ -124,6 +143,12 @@ impl Resolver<'_> {
         });
         Err(error)
     }
+}
+
+/// Whether a declared output is the file, is a folder it is in, or is in the folder it names.
+fn covers(declared: &str, path: &str) -> bool {
+    let (declared, path) = (Path::new(declared), Path::new(path));
+    path.starts_with(declared) || declared.starts_with(path)
 }
 
 /// File names beside a path, for suggestions; none where the folder cannot be read.

@@ -174,7 +174,10 @@ impl<'de> NodeDeserializer<'de> {
             }
             Some(scalar) if scalar.plain() != Plain::Null => {
                 self.wrong(&visitor).map_err(|mut error: TypeError| {
-                    error.0.help = Some(format!("quote it to make it text: \"{}\"", scalar.text));
+                    error.0.help = Some(format!(
+                        "quote it to make it text: \"{}\" (in `vars`, if it comes from there)",
+                        scalar.text
+                    ));
                     error
                 })
             }

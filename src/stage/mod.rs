@@ -261,6 +261,11 @@ pub trait Stage: fmt::Debug + Send + Sync {
     /// Whether the artifact's bytes are the same on every machine.
     fn deterministic(&self) -> bool;
 
+    /// The files and folders its artifact will have, where the settings tell them all.
+    fn declared_files(&self) -> Option<Vec<&str>> {
+        None
+    }
+
     /// The role whose model keeps its inputs and outputs in what this stage makes.
     fn keeps_signature_of(&self) -> Option<&'static str> {
         None

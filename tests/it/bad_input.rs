@@ -91,9 +91,20 @@ fn unknown_references_and_cycles_are_refused() {
     spec_refused(
         "three_cycle",
         &stages(
-            "  a: { command: { run: [sh], inputs: { x: { from: c, path: f } } } }\n  \
-             b: { command: { run: [sh], inputs: { x: { from: a, path: f } } } }\n  \
-             c: { command: { run: [sh], inputs: { x: { from: b, path: f } } } }\n",
+            "  a: { command: { run: [sh], inputs: { x: { from: c, path: f } }, outputs: { f: f } } }\n  \
+             b: { command: { run: [sh], inputs: { x: { from: a, path: f } }, outputs: { f: f } } }\n  \
+             c: { command: { run: [sh], inputs: { x: { from: b, path: f } }, outputs: { f: f } } }\n",
+        ),
+    );
+}
+
+#[test]
+fn a_file_that_a_command_does_not_declare_is_refused() {
+    spec_refused(
+        "undeclared_output",
+        &stages(
+            "  a: { command: { run: [sh], outputs: { x: data.npz } } }\n  \
+             b: { command: { run: [sh], inputs: { x: { from: a, path: dta.npz } } } }\n",
         ),
     );
 }

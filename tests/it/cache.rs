@@ -183,6 +183,23 @@ fn damage_in_the_store_is_a_miss_with_a_warning_and_never_a_wrong_result() {
 }
 
 #[test]
+fn a_stage_that_failed_or_was_skipped_shows_no_older_artifact() {
+    let project = chain();
+    outcomes(&project, &[]);
+    assert!(project.file("build/chain/a").exists() && project.file("build/chain/b").exists());
+    assert_eq!(project.read("build/chain/.gitignore"), "*\n");
+    project.write("p.yaml", CHAIN.replace("run: [cp,", "run: [\"false\","));
+    assert_eq!(project.trt(&["run", "p.yaml"]).status, 1);
+    for stage in ["a", "b"] {
+        let link = project.file(&format!("build/chain/{stage}"));
+        assert!(link.symlink_metadata().is_err(), "{stage}");
+    }
+    project.write("p.yaml", CHAIN);
+    assert_eq!(outcomes(&project, &[]), "a cached, b cached");
+    assert!(project.file("build/chain/b/count.txt").exists());
+}
+
+#[test]
 fn force_runs_what_it_names() {
     let project = chain();
     outcomes(&project, &[]);

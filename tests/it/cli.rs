@@ -93,6 +93,21 @@ fn help_version_and_completions_are_printed() {
 }
 
 #[test]
+fn bash_completes_the_options_of_a_subcommand() {
+    let project = Project::empty();
+    project.write("c.bash", project.trt(&["completions", "bash"]).stdout);
+    let script = "source ./c.bash; COMP_WORDS=(trt-pipeline run --fo); COMP_CWORD=2; \
+                  _trt__pipeline trt-pipeline --fo run; echo \"${COMPREPLY[@]}\"";
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .current_dir(project.path())
+        .output()
+        .unwrap();
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(found.contains("--force") && found.contains("--format"), "{output:?}");
+}
+
+#[test]
 fn a_closed_pipe_ends_the_output_quietly() {
     let project = Project::with_spec(DIAMOND);
     let (reader, writer) = std::io::pipe().unwrap();

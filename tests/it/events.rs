@@ -8,7 +8,7 @@ const SPEC: &str = "version: 1
 name: events
 stages:
   ok: { command: { run: [touch, \"${outputs.x}\"], outputs: { x: x } } }
-  bad: { command: { run: [sh, -c, 'echo oh no >&2; exit 7'] } }
+  bad: { command: { run: [sh, -c, 'echo oh no >&2; exit 7'], outputs: { x: x } } }
   after: { command: { run: [cat, \"${inputs.x}\"], inputs: { x: { from: bad, path: x } } } }
 ";
 

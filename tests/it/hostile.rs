@@ -118,7 +118,7 @@ fn a_lock_file_that_is_a_pipe_is_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(project.file("p.lock")).status().unwrap();
     assert!(made.success());
     let ran = project.trt(&["run", "p.yaml"]);
-    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert_eq!(ran.status, 2, "{ran:#?}");
     assert!(ran.stderr.contains("is not a regular file"), "{ran:#?}");
 }
 

@@ -51,12 +51,24 @@ fn a_deterministic_stage_that_makes_something_else_fails_a_locked_run() {
 }
 
 #[test]
+fn running_everything_again_leaves_the_lock_file_as_it_is() {
+    let project = Project::empty();
+    assert_eq!(project.trt(&["init", "."]).status, 0);
+    assert_eq!(project.trt(&["run", "pipeline.yaml"]).status, 0);
+    let lock = project.read("pipeline.lock");
+    assert_eq!(project.trt(&["run", "pipeline.yaml", "--force"]).status, 0);
+    assert_eq!(project.read("pipeline.lock"), lock, "timings are not in it");
+}
+
+#[test]
 fn a_damaged_lock_file_is_an_error_and_is_left_alone() {
     let project = Project::with_spec(SPEC);
     project.write("p.lock", "<<<<<<< ours\n");
     let ran = project.trt(&["run", "p.yaml"]);
-    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert_eq!(ran.status, 2, "nothing runs: {ran:#?}");
+    assert_eq!(project.stored(), [""; 0]);
     assert!(ran.stderr.contains("p.lock") && ran.stderr.contains("damaged"), "{ran:#?}");
+    assert!(ran.stderr.contains("delete the file"), "{ran:#?}");
     assert_eq!(project.read("p.lock"), "<<<<<<< ours\n");
 }
 

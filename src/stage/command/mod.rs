@@ -272,6 +272,10 @@ impl Stage for Command {
         Ok(BTreeMap::from([("program".to_owned(), digest.to_string())]))
     }
 
+    fn declared_files(&self) -> Option<Vec<&str>> {
+        Some(self.outputs.values().map(|path| path.value.as_str()).collect())
+    }
+
     fn deterministic(&self) -> bool {
         self.deterministic.value
     }
