@@ -54,6 +54,10 @@ pub(super) fn cache(args: &CacheArgs, console: &Console) -> ExitStatus {
             gc(&store, root, &options, console)
         }
         Action::Verify => verify(&store, console),
+        Action::Path if console.is_json() => {
+            console.record("cache_path", json!({ "path": store.root().display().to_string() }));
+            Ok(ExitStatus::OK)
+        }
         Action::Path => {
             console.print(&format!("{}\n", store.root().display()));
             Ok(ExitStatus::OK)
@@ -70,13 +74,12 @@ fn ls(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
     if console.is_json() {
         for result in &inventory.results {
             let bytes: u64 = result.artifact.files.iter().map(|file| file.size).sum();
-            let line = json!({
-                "v": 1, "event": "cache_entry", "key": result.key, "pipeline": result.pipeline,
+            let fields = json!({ "key": result.key, "pipeline": result.pipeline,
                 "stage": result.stage, "kind": result.fingerprint.kind,
                 "artifact": result.artifact.digest, "bytes": bytes,
                 "seconds": result.seconds, "created": result.created,
             });
-            console.print(&format!("{line}\n"));
+            console.record("cache_entry", fields);
         }
         return Ok(ExitStatus::OK);
     }
@@ -123,12 +126,11 @@ fn gc(
 ) -> Result<ExitStatus, StoreError> {
     let report = store.gc(&[root], options)?;
     if console.is_json() {
-        let line = json!({
-            "v": 1, "event": "cache_gc", "dry_run": options.dry_run, "results": report.results,
+        let fields = json!({ "dry_run": options.dry_run, "results": report.results,
             "objects": report.objects, "leftovers": report.leftovers, "bytes": report.bytes,
             "kept_objects": report.kept_objects,
         });
-        console.print(&format!("{line}\n"));
+        console.record("cache_gc", fields);
     } else {
         let verb = if options.dry_run { "would remove" } else { "removed" };
         console.line(&format!(
@@ -150,11 +152,10 @@ fn verify(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
         console.error("cache::damaged", &message, Some("run the pipeline again to rebuild it"));
     }
     if console.is_json() {
-        let line = json!({
-            "v": 1, "event": "cache_verified", "results": report.results,
+        let fields = json!({ "results": report.results,
             "objects": report.objects, "bytes": report.bytes, "damaged": report.damaged.len(),
         });
-        console.print(&format!("{line}\n"));
+        console.record("cache_verified", fields);
     } else {
         console.line(&format!(
             "{} results, {} artifacts, {}: {}",

@@ -85,6 +85,19 @@ impl Console {
         }
     }
 
+    /// Writes what a command found as a JSON line: an event that is not one of a run.
+    pub(super) fn record(&self, event: &str, fields: serde_json::Value) {
+        let mut line = serde_json::json!({
+            "v": 1,
+            "t": humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+            "event": event,
+        });
+        if let (Some(line), serde_json::Value::Object(fields)) = (line.as_object_mut(), fields) {
+            line.extend(fields);
+        }
+        self.print(&format!("{line}\n"));
+    }
+
     /// Writes to standard error.
     pub(super) fn print_error(&self, text: &str) {
         self.flush();

@@ -28,9 +28,9 @@ pub(super) struct InspectArgs {
 
 pub(super) fn inspect(args: &InspectArgs, console: &Console) -> ExitStatus {
     match look(args) {
-        Ok((value, text)) => {
+        Ok((event, value, text)) => {
             if console.is_json() {
-                console.print(&format!("{value}\n"));
+                console.record(event, value);
             } else {
                 console.text(&text);
             }
@@ -43,9 +43,13 @@ pub(super) fn inspect(args: &InspectArgs, console: &Console) -> ExitStatus {
     }
 }
 
+/// The name of the JSON line, its fields, and the same for people.
+type Found = (&'static str, Value, String);
+
+/// A message and what to do.
 type Failure = (String, Option<String>);
 
-fn look(args: &InspectArgs) -> Result<(Value, String), Failure> {
+fn look(args: &InspectArgs) -> Result<Found, Failure> {
     let path = &args.what;
     if path.is_file() {
         return model(path);
@@ -61,7 +65,7 @@ fn look(args: &InspectArgs) -> Result<(Value, String), Failure> {
     Err((message, Some("name a file, a folder, or at least 4 digits of a key".to_owned())))
 }
 
-fn model(path: &Path) -> Result<(Value, String), Failure> {
+fn model(path: &Path) -> Result<Found, Failure> {
     let read = || {
         let model = Model::load(path)?;
         let summary = model.summary()?;
@@ -76,10 +80,10 @@ fn model(path: &Path) -> Result<(Value, String), Failure> {
         let _ = writeln!(text, "\nnot valid: {problem}");
     }
     let value = json!({
-        "v": 1, "event": "model", "path": path.display().to_string(), "bytes": bytes,
+        "path": path.display().to_string(), "bytes": bytes,
         "summary": summary, "problem": problem,
     });
-    Ok((value, text))
+    Ok(("model", value, text))
 }
 
 fn describe(summary: &Summary, bytes: u64) -> String {
@@ -136,7 +140,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// An artifact: every JSON description in it, and its files.
-fn folder(path: &Path) -> Result<(Value, String), Failure> {
+fn folder(path: &Path) -> Result<Found, Failure> {
     let failed =
         |error: std::io::Error| (format!("failed to read `{}`: {error}", path.display()), None);
     let mut names: Vec<PathBuf> = Vec::new();
@@ -163,7 +167,7 @@ fn folder(path: &Path) -> Result<(Value, String), Failure> {
     let onnx = path.join("model.onnx");
     let mut summary = Value::Null;
     if onnx.is_file() {
-        let (value, described) = model(&onnx)?;
+        let (_, value, described) = model(&onnx)?;
         summary = value;
         let _ = write!(text, "\n{described}");
     }
@@ -172,14 +176,14 @@ fn folder(path: &Path) -> Result<(Value, String), Failure> {
         let _ = write!(text, "\n{name}\n{pretty}\n");
     }
     let value = json!({
-        "v": 1, "event": "artifact", "path": path.display().to_string(), "files": files,
+        "path": path.display().to_string(), "files": files,
         "model": summary, "descriptions": descriptions,
     });
-    Ok((value, text))
+    Ok(("artifact", value, text))
 }
 
 /// A stored result, by the start of its key or of its artifact's digest.
-fn stored(prefix: &str, args: &InspectArgs) -> Result<(Value, String), Failure> {
+fn stored(prefix: &str, args: &InspectArgs) -> Result<Found, Failure> {
     let store = project::store_of(&project::root_of(Path::new(".")), &args.cache);
     let inventory = store.ls().map_err(|error| (with_causes(&error), error.help()))?;
     let starts = |digest: &Digest| digest.to_string().starts_with(prefix);
@@ -198,12 +202,12 @@ fn stored(prefix: &str, args: &InspectArgs) -> Result<(Value, String), Failure> 
             Some("give more digits".into()),
         ));
     }
-    let (inside, described) = folder(&store.object_path(&result.artifact.digest))?;
-    let value = json!({ "v": 1, "event": "result", "result": result, "content": inside });
+    let (_, inside, described) = folder(&store.object_path(&result.artifact.digest))?;
+    let value = json!({ "result": result, "content": inside });
     let fingerprint = serde_json::to_string_pretty(&result.fingerprint).unwrap_or_default();
     let text = format!(
         "key       {}\nartifact  {}\nmade for  {} / {}, {}\n\nkey fields\n{fingerprint}\n\n{described}",
         result.key, result.artifact.digest, result.pipeline, result.stage, result.created
     );
-    Ok((value, text))
+    Ok(("result", value, text))
 }

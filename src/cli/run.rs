@@ -132,8 +132,15 @@ fn try_run(args: &RunArgs, console: &Console) -> Result<ExitStatus, ExitStatus> 
         Reporter::busy(&plan, console, || executor.earlier_seconds())
     };
     let report = executor.run(expected, &mut |event| reporter.event(event));
-    reporter.finish();
-    show_failures(&plan, &report, console);
+    if console.is_json() {
+        // For programs, the end of the run is the last line.
+        show_failures(&plan, &report, console);
+        reporter.event(&report.finished());
+    } else {
+        reporter.event(&report.finished());
+        reporter.finish();
+        show_failures(&plan, &report, console);
+    }
     let status = ExitStatus(report.exit());
     // The process ends here; taking thousands of small values apart first is time lost.
     std::mem::forget((executor, report));

@@ -98,7 +98,8 @@ impl<'a> Executor<'a> {
         self.plan.order().iter().copied().filter(|stage| self.wanted[*stage]).collect()
     }
 
-    /// Runs; `expected` is what [`Self::expect`] found before.
+    /// Runs; `expected` is what [`Self::expect`] found before. The last event, which is
+    /// [`RunReport::finished`], is left to the caller.
     pub fn run(
         &self,
         expected: Vec<Option<Expected>>,
@@ -168,17 +169,7 @@ impl<'a> Executor<'a> {
             tracing::warn!("{}", with_cause(&error));
         }
         let lock_error = if self.options.locked { None } else { self.update_lock(&outcomes).err() };
-        let report = RunReport { outcomes, took: began.elapsed(), interrupted, lock_error };
-        on_event(&RunEvent::RunFinished {
-            cached: report.count(OutcomeKind::Cached),
-            built: report.count(OutcomeKind::Built),
-            failed: report.count(OutcomeKind::Failed),
-            skipped: report.count(OutcomeKind::Skipped),
-            cancelled: report.count(OutcomeKind::Cancelled),
-            seconds: report.took.as_secs_f64(),
-            exit: report.exit(),
-        });
-        report
+        RunReport { outcomes, took: began.elapsed(), interrupted, lock_error }
     }
 
     fn name(&self, at: StageIndex) -> &str {

@@ -7,8 +7,8 @@ use crate::artifact::{Artifact, Digest, StageHit};
 use crate::plan::StageIndex;
 use crate::stage::{FailureClass, StageError};
 
-use super::OutcomeKind;
 use super::lock_file::LockFileError;
+use super::{OutcomeKind, RunEvent};
 
 /// How a stage ended.
 #[derive(Debug)]
@@ -80,6 +80,19 @@ impl RunReport {
     /// How many stages ended this way.
     pub fn count(&self, kind: OutcomeKind) -> usize {
         self.outcomes.iter().flatten().filter(|outcome| outcome.kind == kind).count()
+    }
+
+    /// The event that ends the run.
+    pub fn finished(&self) -> RunEvent {
+        RunEvent::RunFinished {
+            cached: self.count(OutcomeKind::Cached),
+            built: self.count(OutcomeKind::Built),
+            failed: self.count(OutcomeKind::Failed),
+            skipped: self.count(OutcomeKind::Skipped),
+            cancelled: self.count(OutcomeKind::Cancelled),
+            seconds: self.took.as_secs_f64(),
+            exit: self.exit(),
+        }
     }
 
     /// The process's exit status: 130 interrupted, 1 a stage failed, 3 something is not

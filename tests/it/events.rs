@@ -24,7 +24,9 @@ fn every_line_is_an_event_of_the_schema_and_the_last_has_the_counts() {
     }
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names.first(), Some(&"run_started"));
-    let finished = events.iter().find(|event| event["event"] == "run_finished").unwrap();
+    assert_eq!(names.last(), Some(&"run_finished"), "also after what failed is explained");
+    assert!(names.contains(&"diagnostic"));
+    let finished = &events[events.len() - 1];
     assert_eq!(
         (&finished["built"], &finished["failed"], &finished["skipped"], &finished["exit"]),
         (&Value::from(1), &Value::from(1), &Value::from(1), &Value::from(1))
@@ -50,4 +52,26 @@ fn diagnostics_of_check_carry_file_line_and_column() {
     assert_eq!((&events[0]["line"], &events[0]["column"]), (&Value::from(3), &Value::from(23)));
     assert_eq!(events[0]["code"], "plan::unknown_stage");
     assert_eq!(events[0]["file"], "p.yaml");
+}
+
+#[test]
+fn every_command_that_takes_the_format_prints_lines_with_version_time_and_event() {
+    let project = Project::with_spec(SPEC);
+    project.trt(&["run", "p.yaml"]);
+    for args in [
+        &["plan", "p.yaml"][..],
+        &["cache", "ls"],
+        &["cache", "verify"],
+        &["cache", "path"],
+        &["cache", "gc", "--dry-run"],
+        &["inspect", "build/events/ok"],
+    ] {
+        let ran = project.trt(&[args, &["--format", "json"]].concat());
+        let events = ran.events();
+        assert!(!events.is_empty(), "{args:?}: {ran:#?}");
+        for event in events {
+            assert_eq!(event["v"], 1, "{args:?}");
+            assert!(event["t"].is_string() && event["event"].is_string(), "{args:?}: {event}");
+        }
+    }
 }
