@@ -274,7 +274,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, TypeError> {
         if name == SPANNED {
-            return visitor.visit_seq(SpannedParts { of: self, next: 0 });
+            return visitor.visit_seq(SpannedParts::new(self.mark(), self));
         }
         self.deserialize_seq(visitor)
     }
@@ -317,25 +317,30 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
 }
 
 /// The parts of a [`crate::source::Spanned`]: start, length, value.
-struct SpannedParts<'de> {
-    of: NodeDeserializer<'de>,
+struct SpannedParts<D> {
+    span: Span,
+    value: Option<D>,
     next: u8,
 }
 
-impl<'de> SeqAccess<'de> for SpannedParts<'de> {
+impl<D> SpannedParts<D> {
+    fn new(span: Span, value: D) -> Self {
+        Self { span, value: Some(value), next: 0 }
+    }
+}
+
+impl<'de, D: Deserializer<'de, Error = TypeError>> SeqAccess<'de> for SpannedParts<D> {
     type Error = TypeError;
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, TypeError> {
         self.next += 1;
-        let span = self.of.mark();
         let number = |value: u32| -> U32Deserializer<TypeError> { value.into_deserializer() };
         match self.next {
-            1 => seed.deserialize(number(span.start)).map(Some),
-            2 => seed.deserialize(number(span.len)).map(Some),
-            3 => seed.deserialize(self.of).map(Some),
-            _ => Ok(None),
+            1 => seed.deserialize(number(self.span.start)).map(Some),
+            2 => seed.deserialize(number(self.span.len)).map(Some),
+            _ => self.value.take().map(|value| seed.deserialize(value)).transpose(),
         }
     }
 }
@@ -406,34 +411,11 @@ impl<'de> Deserializer<'de> for Key<'de> {
         _len: usize,
         visitor: V,
     ) -> Result<V::Value, TypeError> {
-        visitor.visit_seq(KeyParts { key: self.0, next: 0 })
+        visitor.visit_seq(SpannedParts::new(self.0.key.span, self))
     }
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
         unit unit_struct newtype_struct seq tuple map struct enum identifier ignored_any
-    }
-}
-
-struct KeyParts<'de> {
-    key: &'de Entry,
-    next: u8,
-}
-
-impl<'de> SeqAccess<'de> for KeyParts<'de> {
-    type Error = TypeError;
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, TypeError> {
-        self.next += 1;
-        let span = self.key.key.span;
-        let number = |value: u32| -> U32Deserializer<TypeError> { value.into_deserializer() };
-        match self.next {
-            1 => seed.deserialize(number(span.start)).map(Some),
-            2 => seed.deserialize(number(span.len)).map(Some),
-            3 => seed.deserialize(Key(self.key)).map(Some),
-            _ => Ok(None),
-        }
     }
 }
 
