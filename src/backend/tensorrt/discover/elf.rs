@@ -4,6 +4,7 @@
 //! size. Knows nothing of TensorRT.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
 
@@ -101,7 +102,12 @@ fn contents(
         let Some(mut notes) = segment.notes(endian, data)? else { continue };
         while let Some(note) = notes.next()? {
             if note.name() == ELF_NOTE_GNU && note.n_type(endian) == NT_GNU_BUILD_ID {
-                build_id = Some(note.desc().iter().map(|byte| format!("{byte:02x}")).collect());
+                let mut hexadecimal = String::new();
+                for byte in note.desc() {
+                    // Writing to a string does not fail.
+                    let _ = write!(hexadecimal, "{byte:02x}");
+                }
+                build_id = Some(hexadecimal);
             }
         }
     }

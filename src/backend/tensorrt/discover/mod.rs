@@ -15,6 +15,8 @@ mod loader;
 mod places;
 mod python;
 mod selection;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use error::{DiscoverError, LibraryError};

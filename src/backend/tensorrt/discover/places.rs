@@ -45,8 +45,8 @@ pub(super) struct Places {
     pub(super) option: Option<PathBuf>,
     pub(super) variable: Option<OsString>,
     pub(super) runtimes: Option<PathBuf>,
-    /// Asked when its turn comes.
-    pub(super) python: fn() -> Result<Python, PythonError>,
+    /// `None`: it is asked when its turn comes.
+    pub(super) python: Option<Result<Python, PythonError>>,
     pub(super) loader: Loader,
 }
 
@@ -57,7 +57,7 @@ impl Places {
             option: NAMED.get().cloned(),
             variable: env::var_os("TRT_PIPELINE_TENSORRT"),
             runtimes: runtimes_folder(),
-            python: python::python,
+            python: None,
             loader: Loader::here(),
         }
     }
@@ -75,7 +75,7 @@ impl Places {
     pub(super) fn look(&self, place: Source) -> Looked {
         match place {
             Source::Installed => self.look_at_runtimes(),
-            Source::Python => look_at_python((self.python)()),
+            Source::Python => look_at_python(self.python.clone().unwrap_or_else(python::python)),
             Source::LibraryPath => looked(place, self.loader.in_variable()),
             Source::Spec | Source::Option | Source::Variable | Source::System => {
                 looked(Source::System, self.loader.in_system())
@@ -161,8 +161,8 @@ fn look_at_python(python: Result<Python, PythonError>) -> Looked {
     let mut files = Vec::new();
     for folder in &python.folders {
         for name in sorted_names(folder) {
-            let starts = |package: &&str| name.as_encoded_bytes().starts_with(package.as_bytes());
-            if PACKAGES.iter().any(|package| starts(&package)) {
+            let starts = |package: &str| name.as_encoded_bytes().starts_with(package.as_bytes());
+            if PACKAGES.iter().any(|package| starts(package)) {
                 files.extend(library::in_folder(&folder.join(name)).unwrap_or_default());
             }
         }
