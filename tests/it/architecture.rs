@@ -6,8 +6,17 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 8] =
-    ["source", "tensor", "onnx", "artifact", "deployment", "data", "suggest", "sys"];
+const SHARED: [&str; 9] = [
+    "source",
+    "tensor",
+    "onnx",
+    "artifact",
+    "deployment",
+    "data",
+    "suggest",
+    "process",
+    "progress",
+];
 
 /// Module => modules it may use beside the shared words.
 const ALLOWED: [(&str, &[&str]); 7] = [
