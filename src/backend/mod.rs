@@ -17,6 +17,7 @@ use crate::tensor::{Shape, TensorSpec};
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
+pub mod cuda;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
