@@ -20,6 +20,7 @@ use crate::tensor::{Shape, TensorSpec};
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod tensorrt;
+pub mod cuda;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
