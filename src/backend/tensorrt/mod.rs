@@ -1,7 +1,9 @@
 //! The TensorRT backend: engines for NVIDIA GPUs, through whatever TensorRT is installed.
 
+mod error;
 mod facts;
 pub mod generation;
+mod handle;
 mod options;
 mod sys;
 

@@ -116,7 +116,7 @@ pub(super) use wrappers::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abi {
     pub(super) generation: Generation,
-    pub(super) version: (u16, u16, u16),
+    pub(super) version: (u32, u32, u32),
 }
 
 /// A class, method or enumerator that the library does not have.
