@@ -28,6 +28,8 @@
 //! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
+//! | [`process`] | child processes, cancellation | what they are for |
+//! | [`progress`] | how work tells how far it is | who listens |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
 //! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
 //! | [`stage`] | stage kinds: settings, inputs, work; a file or folder per kind | graphs, the cache, terminals |
@@ -41,11 +43,13 @@
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend
-//! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment
+//! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
+//!                                process, progress
 //! the shared words -> each other only
 //! ```
 //!
-//! `tests/it/architecture.rs` keeps this. `unsafe` is denied everywhere.
+//! `tests/it/architecture.rs` keeps this. `unsafe` is denied outside the few files that it
+//! names.
 //!
 //! # Where to add things
 //!
@@ -72,6 +76,8 @@ pub mod deployment;
 pub mod execute;
 pub mod onnx;
 pub mod plan;
+pub mod process;
+pub mod progress;
 pub mod source;
 pub mod spec;
 pub mod stage;

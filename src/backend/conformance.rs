@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use crate::tensor::{ALIGNMENT, DType, Shape, Tensor};
 
-use super::{Backend, BackendError, CompileRequest, Engine, ExecutionContext};
+use super::{
+    Backend, BackendError, CompileRequest, Engine, EngineManifest, ExecutionContext, Profile,
+    tensorrt,
+};
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
 
 /// One test per check, for a backend that is a constant expression.
 macro_rules! conformance_tests {
@@ -88,17 +93,35 @@ impl Recorded {
     }
 }
 
+/// Compiles a model with default settings, watched by nobody.
+pub(crate) fn compile(
+    backend: &dyn Backend,
+    model: &Path,
+    profiles: &[Profile],
+    out: &Path,
+) -> Result<EngineManifest, BackendError> {
+    let scratch = tempfile::tempdir().unwrap();
+    backend.compile(&CompileRequest {
+        model,
+        profiles,
+        tensorrt: &tensorrt::Options::default(),
+        out,
+        scratch: scratch.path(),
+        progress: &NoProgress,
+        cancel: &CancelToken::default(),
+    })
+}
+
 /// Compiles a model and loads what came of it.
 pub(crate) fn compiled(
     backend: &dyn Backend,
     model: &Path,
 ) -> Result<Arc<dyn Engine>, BackendError> {
     let out = tempfile::tempdir().unwrap();
-    let request = CompileRequest { model, profiles: &[], out: out.path() };
-    let manifest = backend.compile(&request)?;
+    let manifest = compile(backend, model, &[], out.path())?;
     assert!(out.path().join(&manifest.file).is_file(), "the manifest names a file that is there");
     assert_eq!(manifest.backend, backend.name());
-    backend.load(out.path(), &manifest)
+    backend.load(out.path(), &manifest, None)
 }
 
 fn engine(backend: &dyn Backend, name: &str) -> (Recorded, Arc<dyn Engine>) {
@@ -331,16 +354,15 @@ pub(crate) fn an_empty_batch_is_an_error_or_an_empty_result(backend: &dyn Backen
 pub(crate) fn a_loaded_engine_lists_what_its_manifest_lists(backend: &dyn Backend) {
     let out = tempfile::tempdir().unwrap();
     let recorded = Recorded::new("mlp");
-    let request = CompileRequest { model: &recorded.model, profiles: &[], out: out.path() };
-    let manifest = backend.compile(&request).unwrap();
-    let engine = backend.load(out.path(), &manifest).unwrap();
+    let manifest = compile(backend, &recorded.model, &[], out.path()).unwrap();
+    let engine = backend.load(out.path(), &manifest, None).unwrap();
     assert_eq!(engine.inputs(), manifest.inputs);
     assert_eq!(engine.outputs(), manifest.outputs);
     assert_eq!(engine.inputs()[0].to_string(), "x float32 [batch,6]");
     let names: Vec<_> = engine.outputs().iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["y", "logits"]);
     std::fs::remove_file(out.path().join(&manifest.file)).unwrap();
-    assert!(matches!(backend.load(out.path(), &manifest), Err(BackendError::Load { .. })));
+    assert!(matches!(backend.load(out.path(), &manifest, None), Err(BackendError::Load { .. })));
 }
 
 pub(crate) fn a_model_that_is_no_model_is_refused_with_its_path(backend: &dyn Backend) {

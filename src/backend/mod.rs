@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::CancelToken;
+use crate::progress::Progress;
 use crate::tensor::{Shape, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
+pub mod cuda;
 pub mod tensorrt;
 
 /// Every backend of this build.
@@ -36,7 +39,10 @@ pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
 
 /// What tells this machine from others: its `cpu` and `gpu` facts, without software versions.
 pub fn hardware() -> BTreeMap<String, String> {
-    let tools = BACKENDS.iter().filter_map(|backend| backend.tools().ok()).flatten();
+    let tools = BACKENDS
+        .iter()
+        .filter_map(|backend| backend.tools(&tensorrt::Options::default()).ok())
+        .flatten();
     tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
 }
 
@@ -64,15 +70,22 @@ impl ShapeRange {
 /// An optimization profile: a shape range per input.
 pub type Profile = BTreeMap<String, ShapeRange>;
 
-/// What to compile.
-#[derive(Debug)]
+/// What to compile, and into what.
 pub struct CompileRequest<'a> {
     /// The ONNX file.
     pub model: &'a Path,
     /// Optimization profiles, already checked against the model's inputs.
     pub profiles: &'a [Profile],
+    /// Settings that only TensorRT knows.
+    pub tensorrt: &'a tensorrt::Options,
     /// An empty folder that receives the engine's files.
     pub out: &'a Path,
+    /// Another empty folder, deleted afterwards.
+    pub scratch: &'a Path,
+    /// Where to tell progress.
+    pub progress: &'a dyn Progress,
+    /// Tells when to stop early.
+    pub cancel: &'a CancelToken,
 }
 
 /// An engine on disk, as its `engine.json` describes it.
@@ -90,6 +103,33 @@ pub struct EngineManifest {
     pub outputs: Vec<TensorSpec>,
     /// Optimization profiles; empty where any shape the model allows will do.
     pub profiles: Vec<Profile>,
+    /// What made it, for which GPU and how; only engines of TensorRT have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensorrt: Option<tensorrt::EngineFacts>,
+}
+
+/// Memory that an engine and its contexts hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct EngineMemory {
+    /// On the device.
+    pub device: MemoryStats,
+    /// Pinned host memory.
+    pub pinned: MemoryStats,
+}
+
+/// What was allocated of one kind of memory, in bytes and pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryStats {
+    /// Bytes held now.
+    pub current: u64,
+    /// Most bytes ever held at once.
+    pub peak: u64,
+    /// Bytes ever allocated.
+    pub total: u64,
+    /// Allocations ever made.
+    pub allocations: u64,
+    /// Allocations that are not freed yet.
+    pub live: u64,
 }
 
 /// Durations of one [`ExecutionContext::run`].
@@ -160,13 +200,44 @@ pub enum BackendError {
         /// The backend's words.
         reason: String,
     },
+    /// A setting that the library found here does not have, or that does not fit.
+    #[error("`{setting}`: {reason}")]
+    Setting {
+        /// The setting as specs write it, such as `tensorrt.tf32`.
+        setting: String,
+        /// Why it cannot be had.
+        reason: String,
+        /// What to change.
+        help: String,
+    },
+    /// Not enough memory.
+    #[error("out of {kind} memory while {doing}: {requested} bytes asked for, {free} free")]
+    OutOfMemory {
+        /// `device` or `pinned host`.
+        kind: &'static str,
+        /// What was done, such as `loading the engine`.
+        doing: &'static str,
+        /// Bytes asked for.
+        requested: u64,
+        /// Bytes free at that moment.
+        free: u64,
+    },
+    /// The work took longer than it may.
+    #[error("compiling took longer than {seconds} s and was ended")]
+    TimedOut {
+        /// The limit.
+        seconds: f64,
+    },
+    /// The run was told to stop.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 impl BackendError {
     /// What the user can do next, where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Unavailable { help, .. } => Some(help.clone()),
+            Self::Unavailable { help, .. } | Self::Setting { help, .. } => Some(help.clone()),
             Self::Unsupported { backend: "cpu", .. } => {
                 Some("use a backend that has the operator, or export the model without it".into())
             }
@@ -182,7 +253,8 @@ pub trait Backend: Send + Sync {
 
     /// The facts about this machine and this backend that can change a compiled engine. They go
     /// into the cache key as `tools`.
-    fn tools(&self) -> Result<BTreeMap<String, String>, BackendError>;
+    fn tools(&self, tensorrt: &tensorrt::Options)
+    -> Result<BTreeMap<String, String>, BackendError>;
 
     /// Whether its engines run on one of several numbered devices.
     fn has_devices(&self) -> bool {
@@ -193,11 +265,12 @@ pub trait Backend: Send + Sync {
     /// (the caller writes it as `engine.json`).
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;
 
-    /// Loads a compiled engine from its folder.
+    /// Loads a compiled engine from its folder, onto a device where the backend has several.
     fn load(
         &self,
         folder: &Path,
         manifest: &EngineManifest,
+        device: Option<usize>,
     ) -> Result<Arc<dyn Engine>, BackendError>;
 
     /// Loads a model as it is, with every intermediate value computed in the model's own
@@ -215,6 +288,10 @@ pub trait Engine: Send + Sync {
     fn outputs(&self) -> &[TensorSpec];
     /// Optimization profiles; empty where any shape the model allows will do.
     fn profiles(&self) -> &[Profile];
+    /// What the engine and its contexts hold, where the backend counts it.
+    fn memory(&self) -> Option<EngineMemory> {
+        None
+    }
     /// A context of its own for one caller at a time.
     fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError>;
 }

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use crate::execute::event::Will;
 use crate::execute::{Executor, Expectation};
 use crate::plan::Plan;
-use crate::stage::CancelToken;
+use crate::process::CancelToken;
 
 use super::ExitStatus;
 use super::console::Console;

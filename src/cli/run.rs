@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::execute::{Executor, Expected, Force, RunOptions, RunReport};
 use crate::plan::{Plan, StageIndex};
-use crate::stage::CancelToken;
+use crate::process::CancelToken;
 use crate::suggest::did_you_mean;
 
 use super::ExitStatus;

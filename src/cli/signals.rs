@@ -4,7 +4,7 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::stage::CancelToken;
+use crate::process::CancelToken;
 
 /// From now on, signals cancel `token`.
 pub(super) fn cancel_on_signal(token: CancelToken) {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::{Artifact, Digest, Scratch, StageHit, Store};
 use crate::plan::{Plan, StageIndex};
-use crate::stage::{CancelToken, StageError};
+use crate::process::CancelToken;
+use crate::stage::StageError;
 
 pub mod event;
 mod expect;

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::artifact::{Artifact, Digest, Lookup, Scratch, StageHit, StageResult, StoreError};
 use crate::plan::StageIndex;
-use crate::stage::{Progress, StageContext, StageError};
+use crate::progress::Progress;
+use crate::stage::{StageContext, StageError};
 
 use super::outcome::StageOutcome;
 use super::{Executor, OutcomeKind, ResolvedStage, RunEvent};

@@ -127,7 +127,9 @@ mod tests {
 
     use super::*;
     use crate::artifact::Digest;
-    use crate::stage::{CancelToken, NoProgress, ResolvedInput};
+    use crate::process::CancelToken;
+    use crate::progress::NoProgress;
+    use crate::stage::ResolvedInput;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)

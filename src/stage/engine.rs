@@ -43,6 +43,6 @@ pub(super) fn manifest(input: &ResolvedInput) -> Result<(PathBuf, EngineManifest
 /// Loads an engine with the backend that made it.
 pub(super) fn load(input: &ResolvedInput) -> Result<(EngineManifest, Arc<dyn Engine>), StageError> {
     let (folder, manifest) = manifest(input)?;
-    let engine = backend::by_name(&manifest.backend)?.load(&folder, &manifest)?;
+    let engine = backend::by_name(&manifest.backend)?.load(&folder, &manifest, None)?;
     Ok((manifest, engine))
 }

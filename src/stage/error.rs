@@ -139,7 +139,9 @@ impl StageError {
             Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
             Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
             Self::Gate(_) => FailureClass::Gate,
-            Self::Cancelled | Self::Store(StoreError::Cancelled) => FailureClass::Cancelled,
+            Self::Cancelled
+            | Self::Store(StoreError::Cancelled)
+            | Self::Backend(BackendError::Cancelled) => FailureClass::Cancelled,
             _ => FailureClass::Failed,
         }
     }

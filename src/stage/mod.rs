@@ -14,10 +14,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::artifact::{ArtifactKind, Digest};
+use crate::process::CancelToken;
+use crate::progress::Progress;
 use crate::source::{Span, Spanned};
 
 pub mod build;
-mod cancel;
 pub mod command;
 pub mod convert;
 mod engine;
@@ -28,7 +29,6 @@ pub mod serve;
 pub mod validate;
 
 pub use crate::onnx::ModelSignature;
-pub use cancel::{CancelGuard, CancelToken};
 pub use error::{FailureClass, StageError};
 pub use reference::{FileKind, FileRef, FromRef, Reference};
 
@@ -166,20 +166,6 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
-}
-
-/// Receives what a running stage has to tell.
-pub trait Progress: Sync {
-    /// The stage is in `phase` and has done `done` of `total` (if that is known) of it.
-    fn report(&self, phase: &str, done: u64, total: Option<u64>);
-}
-
-/// Progress that nobody watches.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoProgress;
-
-impl Progress for NoProgress {
-    fn report(&self, _phase: &str, _done: u64, _total: Option<u64>) {}
 }
 
 /// What [`Stage::tools`] may ask about this machine.

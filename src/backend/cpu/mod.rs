@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::onnx::{self, Model};
 
-use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest, tensorrt};
 
 use engine::CpuEngine;
 use fault::Fault;
@@ -62,7 +62,10 @@ impl Backend for CpuBackend {
         NAME
     }
 
-    fn tools(&self) -> Result<BTreeMap<String, String>, BackendError> {
+    fn tools(
+        &self,
+        _tensorrt: &tensorrt::Options,
+    ) -> Result<BTreeMap<String, String>, BackendError> {
         Ok(BTreeMap::from([
             ("tract".to_owned(), TRACT_VERSION.to_owned()),
             ("cpu".to_owned(), cpu_features()),
@@ -81,6 +84,7 @@ impl Backend for CpuBackend {
             inputs: program.signature.inputs,
             outputs: program.signature.outputs,
             profiles: request.profiles.to_vec(),
+            tensorrt: None,
         })
     }
 
@@ -88,6 +92,7 @@ impl Backend for CpuBackend {
         &self,
         folder: &Path,
         manifest: &EngineManifest,
+        _device: Option<usize>,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
         let loading = |reason: String| Fault::Model(reason).loading(&path);

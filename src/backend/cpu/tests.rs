@@ -1,7 +1,7 @@
 //! The guard rails, one by one.
 
 use crate::backend::conformance::{Recorded, assert_close, compiled, conformance_tests, run};
-use crate::backend::{Backend as _, BackendError};
+use crate::backend::{Backend as _, BackendError, tensorrt};
 use crate::tensor::{DType, Dim, Tensor};
 
 use super::{CpuBackend, TRACT_VERSION};
@@ -167,7 +167,7 @@ fn the_tools_name_the_version_of_tract_that_is_linked() {
     let lock = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
     let entry = format!("name = \"tract-onnx\"\nversion = \"{TRACT_VERSION}\"");
     assert!(lock.contains(&entry), "Cargo.lock has another tract than {TRACT_VERSION}");
-    let tools = CpuBackend.tools().unwrap();
+    let tools = CpuBackend.tools(&tensorrt::Options::default()).unwrap();
     assert_eq!(tools["tract"], TRACT_VERSION);
     assert!(tools["cpu"].split(',').is_sorted());
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::artifact::{ArtifactKind, Digest};
 use crate::backend::{
-    self, BACKENDS, Backend, CompileRequest, EngineManifest, Profile, ShapeRange,
+    self, BACKENDS, Backend, CompileRequest, EngineManifest, Profile, ShapeRange, tensorrt,
 };
 use crate::onnx::{self, Model};
 use crate::source::Spanned;
@@ -183,7 +183,7 @@ impl Stage for Build {
     }
 
     fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        Ok(backend::by_name(self.backend.as_str())?.tools()?)
+        Ok(backend::by_name(self.backend.as_str())?.tools(&tensorrt::Options::default())?)
     }
 
     fn deterministic(&self) -> bool {
@@ -206,7 +206,15 @@ impl Stage for Build {
         }
         cx.progress.report("compiling", 0, None);
         let profiles = self.shape_profiles();
-        let request = CompileRequest { model: &path, profiles: &profiles, out: cx.out };
+        let request = CompileRequest {
+            model: &path,
+            profiles: &profiles,
+            tensorrt: &tensorrt::Options::default(),
+            out: cx.out,
+            scratch: cx.scratch,
+            progress: cx.progress,
+            cancel: cx.cancel,
+        };
         let manifest = backend::by_name(self.backend.as_str())?.compile(&request)?;
         let model = CompiledFrom { digest: source.digest, opset };
         write_json(&cx.out.join("engine.json"), &EngineFile { manifest: &manifest, model })

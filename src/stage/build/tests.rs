@@ -3,8 +3,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::artifact::ArtifactKind;
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
 use crate::source::Span;
-use crate::stage::{CancelToken, NoProgress, ResolvedInput};
+use crate::stage::ResolvedInput;
 use crate::tensor::{DType, Dim, TensorSpec};
 
 use super::*;
@@ -181,7 +183,7 @@ fn a_run_writes_an_engine_that_its_manifest_describes_and_that_loads() {
     assert_eq!(json["backend"], "cpu");
     assert_eq!(json["model"], json!({ "digest": Digest::of(b"model"), "opset": 17 }));
     let manifest: EngineManifest = serde_json::from_slice(&text).unwrap();
-    let engine = backend::cpu::CpuBackend.load(out.path(), &manifest).unwrap();
+    let engine = backend::cpu::CpuBackend.load(out.path(), &manifest, None).unwrap();
     assert_eq!(engine.profiles().len(), 1);
     let mut context = engine.new_context().unwrap();
     assert!(context.input_mut(0, &vec![4, 6].into()).is_ok());

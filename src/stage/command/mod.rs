@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::artifact::ArtifactKind;
+use crate::process::{self, Ending, Job, JobError, Outcome};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
@@ -21,18 +22,15 @@ use super::{
     Accepts, CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
 };
 
-mod capture;
 mod error;
 mod outputs;
 mod placeholder;
-mod process;
 #[cfg(test)]
 mod tests;
 
 pub use error::{CommandError, Searched};
 
 use placeholder::{Place, fill, places};
-use process::{Ending, Job, JobError, Outcome};
 
 /// Runs a program on declared inputs; the files it declares are its artifact.
 ///
@@ -86,7 +84,7 @@ impl Command {
     }
 
     /// The child's environment.
-    fn environment(&self, cx: &StageContext<'_>) -> Vec<(String, OsString)> {
+    fn environment(&self, cx: &StageContext<'_>) -> Vec<(OsString, OsString)> {
         let mut env: IndexMap<String, OsString> = IndexMap::from([
             ("HOME".to_owned(), cx.scratch.as_os_str().to_owned()),
             ("TMPDIR".to_owned(), cx.scratch.as_os_str().to_owned()),
@@ -98,7 +96,7 @@ impl Command {
         for (name, value) in &self.env {
             env.insert(name.clone(), self.fill(value, cx));
         }
-        env.into_iter().collect()
+        env.into_iter().map(|(name, value)| (name.into(), value)).collect()
     }
 
     fn fill(&self, word: &str, cx: &StageContext<'_>) -> OsString {
@@ -341,12 +339,13 @@ impl Stage for Command {
             cancel: cx.cancel,
         };
         let name = program.value.clone();
-        let Outcome { ending, output } = process::run(&job).map_err(|error| match error {
-            JobError::Start(source) => start_error(&name, &file, source),
-            JobError::Watch(source) => {
-                CommandError::System { doing: "watch", program: name.clone(), source }
-            }
-        })?;
+        let Outcome { ending, output } =
+            process::run(&job, &mut |_| ()).map_err(|error| match error {
+                JobError::Start(source) => start_error(&name, &file, source),
+                JobError::Watch(source) => {
+                    CommandError::System { doing: "watch", program: name.clone(), source }
+                }
+            })?;
         match ending {
             Ending::Cancelled => return Err(StageError::Cancelled),
             Ending::TimedOut => {

@@ -7,7 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::artifact::Digest;
-use crate::stage::{CancelToken, FailureClass, NoProgress, Progress, ResolvedInput};
+use crate::process::CancelToken;
+use crate::progress::{NoProgress, Progress};
+use crate::stage::{FailureClass, ResolvedInput};
 
 /// Folders for one run of a command.
 struct Place {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::cpu;
 use crate::onnx::Model;
 use crate::onnx::passes::{Evaluator, TensorFacts};
-use crate::stage::CancelToken;
+use crate::process::CancelToken;
 use crate::tensor::Tensor;
 
 /// Computes constants and shapes with the embedded CPU backend, until told to stop.

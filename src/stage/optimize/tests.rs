@@ -7,8 +7,10 @@ use super::*;
 use crate::artifact::Digest;
 use crate::backend;
 use crate::onnx::Summary;
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
 use crate::source::Spanned;
-use crate::stage::{CancelToken, NoProgress, ResolvedInput};
+use crate::stage::ResolvedInput;
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
 
 fn fixture(name: &str) -> PathBuf {

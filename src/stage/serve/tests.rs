@@ -7,7 +7,8 @@ use super::*;
 use crate::artifact::Digest;
 use crate::backend::Profile;
 use crate::onnx::ModelSignature;
-use crate::stage::{CancelToken, NoProgress};
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
 use crate::tensor::{DType, Shape};
 
 fn tensor(name: &str, first: Dim) -> TensorSpec {
@@ -32,6 +33,7 @@ fn manifest(input: Dim, output: Dim, max: Option<usize>) -> EngineManifest {
             .map(|max| Profile::from([("x".to_owned(), range(max))]))
             .into_iter()
             .collect(),
+        tensorrt: None,
     }
 }
 

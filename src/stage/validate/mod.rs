@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
-use crate::backend::{self, Engine};
+use crate::backend::{self, Engine, tensorrt};
 use crate::data::{Array, Dataset};
 use crate::onnx;
 use crate::suggest::did_you_mean;
@@ -258,7 +258,8 @@ impl Stage for Validate {
     }
 
     fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        let mut tools = backend::by_name(self.reference_backend.name())?.tools()?;
+        let mut tools =
+            backend::by_name(self.reference_backend.name())?.tools(&tensorrt::Options::default())?;
         if self.latency.is_some() {
             tools.insert("machine.cpu".into(), cpu_model());
         }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{BackendError, Engine, ExecutionContext};
 use crate::data::{Array, Dataset};
+use crate::process::CancelToken;
+use crate::progress::Progress;
 use crate::source::Span;
-use crate::stage::{CancelToken, Progress, StageError};
+use crate::stage::StageError;
 use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
 
 /// An error about a setting.

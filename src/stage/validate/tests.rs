@@ -10,11 +10,11 @@ use super::runner::{Findings, Nans};
 use super::settings::default_batch;
 use super::*;
 use crate::artifact::Digest;
-use crate::backend::{
-    BackendError, CompileRequest, ExecutionContext, Profile, RunTimes, ShapeRange,
-};
+use crate::backend::{BackendError, ExecutionContext, Profile, RunTimes, ShapeRange, conformance};
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
 use crate::source::{Span, Spanned};
-use crate::stage::{CancelToken, FailureClass, ModelSignature, NoProgress};
+use crate::stage::{FailureClass, ModelSignature};
 use crate::tensor::{DType, Dim, Shape};
 
 /// y = 2 x, but for the samples it is told to spoil.
@@ -345,8 +345,8 @@ fn a_compiled_engine_is_compared_with_the_model_it_came_from() {
     let range = ShapeRange { min: shape(1), opt: shape(2), max: shape(2) };
     let profiles = [Profile::from([("x".to_owned(), range)])];
     let model = fixture("cnn.onnx");
-    let request = CompileRequest { model: &model, profiles: &profiles, out: &folder };
-    let manifest = backend::by_name("cpu").unwrap().compile(&request).unwrap();
+    let cpu = backend::by_name("cpu").unwrap();
+    let manifest = conformance::compile(cpu, &model, &profiles, &folder).unwrap();
     fs::write(folder.join("engine.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
     cnn.inputs.insert("from".into(), resolved(folder, Some(ArtifactKind::Engine)));
     cnn.inputs.insert("reference".into(), resolved(model, None));

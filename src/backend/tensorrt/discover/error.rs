@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::BackendError;
+use crate::backend::tensorrt::Flavor;
+use crate::backend::tensorrt::generation::{LibraryVersion, UnknownGeneration};
 
-use super::version::{Flavor, LibraryVersion, known_versions};
+use super::library::known_versions;
 use super::{Found, Looked, Source};
 
 /// Why a file is not a TensorRT library that can be used here.
@@ -81,25 +83,17 @@ pub enum LibraryError {
         /// Which part, with its article.
         part: &'static str,
     },
-    /// A major version with an interface of its own.
-    #[error("`{}` is {} {version}, a major version that this trt-pipeline does not know", path.display(), flavor.product())]
-    UnknownMajor {
+    /// A version whose interface is not known.
+    #[error("`{}` is {} {version}: {source}", path.display(), flavor.product())]
+    Unknown {
         /// The file.
         path: PathBuf,
         /// The product.
         flavor: Flavor,
         /// The version.
         version: LibraryVersion,
-    },
-    /// A version from before the oldest known.
-    #[error("`{}` is {} {version}, which is too old", path.display(), flavor.product())]
-    TooOld {
-        /// The file.
-        path: PathBuf,
-        /// The product.
-        flavor: Flavor,
-        /// The version.
-        version: LibraryVersion,
+        /// Why it is not known.
+        source: UnknownGeneration,
     },
     /// The ONNX parser is a library of its own and not there.
     #[error("the ONNX parser `{name}` is not beside `{}`", runtime.display())]
@@ -144,7 +138,7 @@ impl LibraryError {
                  other parts are found beside it"
                     .into()
             }
-            Self::UnknownMajor { .. } | Self::TooOld { .. } => format!(
+            Self::Unknown { .. } => format!(
                 "known are {}; name one of those, or use another version of trt-pipeline",
                 known_versions()
             ),

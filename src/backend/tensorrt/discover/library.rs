@@ -5,9 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::backend::tensorrt::Flavor;
+use crate::backend::tensorrt::generation::{Generation, LibraryVersion};
+
 use super::elf::{self, SharedLibrary};
 use super::error::LibraryError;
-use super::version::{Flavor, LibraryVersion, Standing, known_versions, numbers, standing};
+
 use super::{Found, Source};
 
 /// The start of the name of each part of a product, before `.so`.
@@ -101,23 +104,17 @@ pub(super) fn examine(path: &Path, source: Source) -> Result<Found, LibraryError
     };
     let flavor = if name.starts_with(RTX.runtime) { Flavor::Rtx } else { Flavor::Standard };
     let path = path.to_owned();
-    let (generation, warning) = match standing(flavor, version) {
-        Standing::Known(generation) => (generation, None),
-        Standing::Newer { generation, newest_minor } => {
-            let text = format!(
-                "{} {version} is newer than {}.{newest_minor}, the last that this trt-pipeline \
-                 knows of it; known are {}",
-                flavor.product(),
-                version.major,
-                known_versions()
-            );
-            (generation, Some(text))
-        }
-        Standing::TooOld => return Err(LibraryError::TooOld { path, flavor, version }),
-        Standing::UnknownMajor => {
-            return Err(LibraryError::UnknownMajor { path, flavor, version });
-        }
+    let generation = match Generation::of(flavor, version) {
+        Ok(generation) => generation,
+        Err(source) => return Err(LibraryError::Unknown { path, flavor, version, source }),
     };
+    let warning = generation.is_newer_than_known(version).then(|| {
+        let product = flavor.product();
+        format!(
+            "{product} {version} is newer than any that this trt-pipeline knows; known are {}",
+            known_versions()
+        )
+    });
     let beside = |name: &str| beside(&path, name, version);
     let names = names(flavor);
     Ok(Found {
@@ -135,9 +132,27 @@ pub(super) fn examine(path: &Path, source: Source) -> Result<Found, LibraryError
     })
 }
 
+/// The versions whose interface is known, for people.
+pub(super) fn known_versions() -> String {
+    let each = Generation::ALL.map(|generation| {
+        let product = generation.flavor().product();
+        match generation.known() {
+            (major, oldest, newest) if oldest == newest => format!("{product} {major}.{oldest}"),
+            (major, oldest, newest) => format!("{product} {major}.{oldest} to {major}.{newest}"),
+        }
+    });
+    each.join(", ")
+}
+
 /// The name under which the parser of a library is looked for.
 pub(super) fn parser_name(flavor: Flavor, version: LibraryVersion) -> String {
     format!("{}.so.{}", names(flavor).parser, version.major)
+}
+
+/// Plain decimal numbers with a separator between them.
+pub(super) fn numbers(text: &str, separator: char) -> Option<Vec<u32>> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.split(separator).map(|part| is_number(part).then(|| part.parse().ok())?).collect()
 }
 
 /// `tensorrt_version_8_6_0_12`, as every TensorRT library has it.

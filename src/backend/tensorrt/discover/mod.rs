@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Flavor;
+use super::generation::{Generation, LibraryVersion};
+
 mod elf;
 mod error;
 mod facts;
@@ -17,14 +20,12 @@ mod python;
 mod selection;
 #[cfg(test)]
 mod tests;
-mod version;
 
 pub use error::{DiscoverError, LibraryError};
 pub use facts::tool_facts;
 pub use places::{name_library, runtimes_folder};
 pub use python::{Python, PythonError, python};
 pub use selection::{InvalidRequirement, TensorRtSelection, VersionRequirement};
-pub use version::{Flavor, Generation, InvalidVersion, LibraryVersion};
 
 use places::Places;
 

@@ -7,7 +7,10 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::version::{Flavor, LibraryVersion, numbers};
+use crate::backend::tensorrt::Flavor;
+use crate::backend::tensorrt::generation::LibraryVersion;
+
+use super::library::numbers;
 
 /// Which TensorRT to use, where a machine has several. Without it, the one TensorRT that is
 /// installed; where both products are, naming the `flavor` is required.
@@ -30,7 +33,7 @@ impl TensorRtSelection {
     /// Why a library is not one of those asked for; `None` if it is.
     pub(super) fn objection(&self, flavor: Flavor, version: LibraryVersion) -> Option<String> {
         if let Some(wanted) = self.flavor.filter(|wanted| *wanted != flavor) {
-            return Some(format!("the spec asks for flavor `{wanted}`"));
+            return Some(format!("the spec asks for flavor `{}`", wanted.name()));
         }
         let wanted = self.version.as_ref().filter(|wanted| !wanted.allows(version))?;
         Some(format!("the spec asks for version `{wanted}`"))
@@ -75,7 +78,8 @@ impl VersionRequirement {
     /// Whether a version is within all limits.
     pub fn allows(&self, version: LibraryVersion) -> bool {
         self.limits.iter().all(|limit| {
-            let order = version.parts()[..limit.parts.len()].cmp(&limit.parts[..]);
+            let LibraryVersion { major, minor, patch, build } = version;
+            let order = [major, minor, patch, build][..limit.parts.len()].cmp(&limit.parts[..]);
             match limit.relation {
                 Relation::Less => order.is_lt(),
                 Relation::AtMost => order.is_le(),

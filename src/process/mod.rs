@@ -1,4 +1,4 @@
-//! One child process with its group: started, watched, ended.
+//! One child process with its group: started, watched, ended. And [`CancelToken`], which ends it.
 //!
 //! Owns signals, pipes and time limits. Knows nothing of specs. Everything happens on the
 //! calling thread, in one `poll`.
@@ -16,9 +16,12 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
-use crate::stage::{CancelGuard, CancelToken};
+use capture::Capture;
 
-use super::capture::Capture;
+mod cancel;
+mod capture;
+
+pub use cancel::{CancelGuard, CancelToken};
 
 /// How long a group may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -30,34 +33,47 @@ const READS_PER_WAKE: usize = 32;
 
 /// What to run.
 #[derive(Debug)]
-pub(super) struct Job<'a> {
-    pub(super) program: &'a Path,
-    pub(super) args: &'a [OsString],
-    pub(super) env: &'a [(String, OsString)],
-    pub(super) folder: &'a Path,
-    pub(super) timeout: Option<Duration>,
-    pub(super) cancel: &'a CancelToken,
+pub struct Job<'a> {
+    /// The program's file.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub args: &'a [OsString],
+    /// All of its environment.
+    pub env: &'a [(OsString, OsString)],
+    /// The folder it runs in.
+    pub folder: &'a Path,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// Ends it early.
+    pub cancel: &'a CancelToken,
 }
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub enum Ending {
+    /// By itself.
     Exited(ExitStatus),
+    /// Its time was over.
     TimedOut,
+    /// It was told to.
     Cancelled,
 }
 
 /// How it ended and the last it wrote.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) ending: Ending,
-    pub(super) output: String,
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The end of standard error, or of standard output where that was silent.
+    pub output: String,
 }
 
 /// A job that did not get as far as an ending.
 #[derive(Debug)]
-pub(super) enum JobError {
+pub enum JobError {
+    /// It could not be started.
     Start(io::Error),
+    /// It could not be watched.
     Watch(io::Error),
 }
 
@@ -104,8 +120,8 @@ fn signal(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
-/// Runs a job to its end.
-pub(super) fn run(job: &Job<'_>) -> Result<Outcome, JobError> {
+/// Runs a job to its end; `on_line` gets each line of its standard output as it comes.
+pub fn run(job: &Job<'_>, on_line: &mut dyn FnMut(&str)) -> Result<Outcome, JobError> {
     let mut child = start(job).map_err(JobError::Start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let id = Pid::from_child(&child);
@@ -116,7 +132,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, JobError> {
         // One byte into an empty pipe; the watcher then sees to those that do not obey.
         let _ = io::Write::write(&mut &wake_writer, &[1]);
     }));
-    let mut streams = Streams::new(stdout, stderr).map_err(JobError::Watch)?;
+    let mut streams = Streams::new(stdout, stderr, on_line).map_err(JobError::Watch)?;
     let stopped =
         watch(&group, &wake_reader.into(), job.timeout, &mut streams).map_err(JobError::Watch)?;
     let status = group.end().map_err(JobError::Watch)?;
@@ -159,7 +175,7 @@ fn watch(
     group: &Group,
     wake: &OwnedFd,
     timeout: Option<Duration>,
-    streams: &mut Streams,
+    streams: &mut Streams<'_>,
 ) -> io::Result<Option<Ending>> {
     let pidfd = pidfd_open(group.id, PidfdFlags::empty()).ok();
     let deadline = timeout.and_then(|limit| Instant::now().checked_add(limit));
@@ -219,22 +235,26 @@ fn watch(
 }
 
 /// Both output streams while they are open, and what was kept of them.
-struct Streams {
+struct Streams<'a> {
     stdout: Option<PipeReader>,
     stderr: Option<PipeReader>,
-    out: Capture,
-    err: Capture,
+    out: Capture<'a>,
+    err: Capture<'a>,
     buffer: Vec<u8>,
 }
 
-impl Streams {
-    fn new(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> io::Result<Self> {
+impl<'a> Streams<'a> {
+    fn new(
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+        on_line: &'a mut dyn FnMut(&str),
+    ) -> io::Result<Self> {
         let stdout = stdout.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         let stderr = stderr.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         for pipe in [&stdout, &stderr].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let (out, err) = (Capture::new("stdout"), Capture::new("stderr"));
+        let (out, err) = (Capture::new("stdout", Some(on_line)), Capture::new("stderr", None));
         Ok(Self { stdout, stderr, out, err, buffer: vec![0; 16 * 1024] })
     }
 
@@ -266,7 +286,7 @@ impl Streams {
 
 impl Outcome {
     /// `exited with status 3`, `was killed by signal 9`.
-    pub(super) fn describe(status: ExitStatus) -> String {
+    pub fn describe(status: ExitStatus) -> String {
         match (status.code(), status.signal()) {
             (Some(code), _) => format!("exited with status {code}"),
             (None, Some(signal)) => format!("was killed by signal {signal}"),

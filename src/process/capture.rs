@@ -6,22 +6,22 @@ use std::io::{self, Read};
 const TAIL_BYTES: usize = 8 * 1024;
 /// Lines of a stream that are shown.
 const TAIL_LINES: usize = 40;
-/// A line longer than this is logged in pieces.
-const LONGEST_LOGGED_LINE: usize = 4 * 1024;
+/// A line longer than this comes in pieces.
+const LONGEST_LINE: usize = 64 * 1024;
 
-/// The last part of one output stream, and its lines for the log.
-#[derive(Debug)]
-pub(super) struct Capture {
+/// The last part of one output stream, and its lines for the log and for `on_line`.
+pub(super) struct Capture<'a> {
     stream: &'static str,
     kept: Vec<u8>,
     line: Vec<u8>,
     logged: bool,
+    on_line: Option<&'a mut dyn FnMut(&str)>,
 }
 
-impl Capture {
-    pub(super) fn new(stream: &'static str) -> Self {
+impl<'a> Capture<'a> {
+    pub(super) fn new(stream: &'static str, on_line: Option<&'a mut dyn FnMut(&str)>) -> Self {
         let logged = tracing::enabled!(tracing::Level::DEBUG);
-        Self { stream, kept: Vec::new(), line: Vec::new(), logged }
+        Self { stream, kept: Vec::new(), line: Vec::new(), logged, on_line }
     }
 
     /// Reads what is there now, at most `reads` buffers full. `false` at the end of the stream.
@@ -44,8 +44,8 @@ impl Capture {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.logged {
-            self.log(bytes);
+        if self.logged || self.on_line.is_some() {
+            self.split(bytes);
         }
         let bytes = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
         self.kept.extend_from_slice(bytes);
@@ -55,25 +55,30 @@ impl Capture {
         }
     }
 
-    fn log(&mut self, bytes: &[u8]) {
+    fn split(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.line.len() > LONGEST_LOGGED_LINE {
-                self.log_line();
+            if piece.ends_with(b"\n") || self.line.len() > LONGEST_LINE {
+                self.end_line();
             }
         }
     }
 
-    fn log_line(&mut self) {
+    fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        tracing::debug!(stream = self.stream, "{}", line.trim_end());
+        if self.logged {
+            tracing::debug!(stream = self.stream, "{}", line.trim_end());
+        }
+        if let Some(on_line) = &mut self.on_line {
+            on_line(line.trim_end_matches(['\r', '\n']));
+        }
         self.line.clear();
     }
 
     /// The last lines, as printable text.
     pub(super) fn finish(mut self) -> String {
         if !self.line.is_empty() {
-            self.log_line();
+            self.end_line();
         }
         let cut = self.kept.len().saturating_sub(TAIL_BYTES);
         let text = String::from_utf8_lossy(&self.kept[cut..]);
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn only_the_last_lines_and_bytes_are_kept() {
-        let mut capture = Capture::new("stderr");
+        let mut capture = Capture::new("stderr", None);
         for number in 0..100_000 {
             capture.push(format!("line {number}\n").as_bytes());
         }
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_message() {
-        let mut capture = Capture::new("stderr");
+        let mut capture = Capture::new("stderr", None);
         capture.push(b"10 %\r20 %\r\n\x1b[31mred\x07 \xff\n\n");
         assert_eq!(capture.finish(), "10 %\n20 %\n[31mred \u{fffd}");
     }
