@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Times two programs that run the same engine, in turns, and compares their medians.
 
-    compare.py --yardstick 'out/yardstick engine.plan --shape image=16x1x8x8 {loop}' \\
-               --ours 'trt-pipeline bench engine.plan --shape image=16x1x8x8 {loop}' --out result
+    compare.py --yardstick 'yardstick E --warmup {warmup} --iterations {iterations} --samples {samples}' \\
+               --ours 'trt-pipeline bench E ... {warmup} {iterations} {samples}' --out result
 
-`{loop}` becomes `--warmup N --iterations N --samples FILE`: the program writes the nanoseconds of
-each iteration to FILE, one number a line. Both run once a round, the first of the two changes each
-round. Writes OUT.json (every round) and OUT.md (the table), prints the table, and ends with 1 if the
-ratio is below --at-least. The ratio is the yardstick's median time over ours: 1 is as fast, 0.98 is
-2 % slower. Standard library only.
+Each program runs `{warmup}` iterations and then `{iterations}`, and writes the nanoseconds of each of
+these to the file `{samples}`, one number a line. Both run once a round, the first of the two changes
+each round. Writes OUT.json (every round) and OUT.md (the table), prints the table, and ends with 1 if
+the ratio is below --at-least. The ratio is the yardstick's median time over ours: 1 is as fast, 0.98
+is 2 % slower. Standard library only.
 """
 
 import argparse
@@ -27,15 +27,19 @@ class Program:
     def __init__(self, name, command):
         self.name, self.command, self.rounds, self.said = name, command, [], None
 
-    def run(self, loop, timeout):
+    def run(self, warmup, iterations, timeout):
         with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
             samples = Path(scratch) / "samples"
-            command = self.command.replace("{loop}", f"{loop} --samples {shlex.quote(str(samples))}")
-            done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=timeout, check=False)
+            values = {"{warmup}": warmup, "{iterations}": iterations, "{samples}": samples}
+            words = shlex.split(self.command)
+            for place, value in values.items():
+                words = [word.replace(place, str(value)) for word in words]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
+            command = shlex.join(words)
             if done.returncode != 0:
                 sys.exit(f"`{command}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
             if not samples.exists():
-                sys.exit(f"`{command}` wrote no samples; does the command contain {{loop}}?")
+                sys.exit(f"`{command}` wrote no samples; does the command contain {{samples}}?")
             times = [int(line) for line in samples.read_text().split()]
         lines = done.stdout.splitlines()
         self.said = lines[-1] if lines else ""
@@ -64,10 +68,9 @@ class Program:
 
 
 def measure(programs, arguments):
-    loop = f"--warmup {arguments.warmup} --iterations {arguments.iterations}"
     for index in range(arguments.rounds):
         for program in programs if index % 2 == 0 else programs[::-1]:
-            times = program.run(loop, arguments.timeout)
+            times = program.run(arguments.warmup, arguments.iterations, arguments.timeout)
             if len(times) != arguments.iterations:
                 sys.exit(f"{program.name} wrote {len(times)} samples instead of {arguments.iterations}")
             program.rounds.append(times)
@@ -118,8 +121,8 @@ def table(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--yardstick", required=True, help="command of the yardstick, with {loop}")
-    parser.add_argument("--ours", required=True, help="command to hold against it, with {loop}")
+    parser.add_argument("--yardstick", required=True, help="command of the yardstick")
+    parser.add_argument("--ours", required=True, help="command to hold against it")
     parser.add_argument("--label", default="engine", help="what the report calls the engine and shapes")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--warmup", type=int, default=200)

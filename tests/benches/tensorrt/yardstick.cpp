@@ -261,7 +261,7 @@ void measure(Options const& options) {
     std::sort(nanoseconds.begin(), nanoseconds.end());
     std::printf("{\"program\":\"yardstick\",\"tensorrt\":%d,\"headers\":%d,\"cuda_runtime\":%d,\"cuda_driver\":%d,\"gpu\":\"%s\","
                 "\"warmup\":%d,\"iterations\":%d,\"median_ns\":%lld}\n",
-                getInferLibVersion(), NV_TENSORRT_VERSION, runtime, driver, gpu.name, options.warmup, options.iterations,
+                getInferLibVersion(), static_cast<int>(NV_TENSORRT_VERSION), runtime, driver, gpu.name, options.warmup, options.iterations,
                 static_cast<long long>(nanoseconds[nanoseconds.size() / 2]));
 }
 
