@@ -14,6 +14,16 @@ pub enum Flavor {
     Rtx,
 }
 
+impl Flavor {
+    /// The product's name.
+    pub fn product(self) -> &'static str {
+        match self {
+            Self::Standard => "TensorRT",
+            Self::Rtx => "TensorRT-RTX",
+        }
+    }
+}
+
 /// What made an engine, for which GPU and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {
