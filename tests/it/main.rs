@@ -10,6 +10,7 @@ mod bad_input;
 mod cache;
 mod cli;
 mod cuda;
+mod cuda_memory;
 mod events;
 mod examples;
 mod hostile;

@@ -1,7 +1,7 @@
 //! The CUDA driver, as TensorRT needs it: devices, contexts, streams, events, memory, accounting.
 //!
 //! Owns every call into `libcuda`, which is loaded when [`Driver::get`] is first asked for and
-//! never linked: the program starts and works without it. Knows nothing of TensorRT or engines.
+//! never linked: the program starts and works without it. Must not know engines or backends.
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
