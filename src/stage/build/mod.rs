@@ -186,6 +186,7 @@ impl Stage for Build {
             timeout: self.timeout(),
             out: cx.out,
             scratch: cx.scratch,
+            kept: cx.kept,
             progress: cx.progress,
             cancel: cx.cancel,
         };
