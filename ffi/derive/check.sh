@@ -13,7 +13,7 @@ import json, pathlib, sys
 [crate] = [p for p in json.load(sys.stdin)["packages"] if p["name"] == "trtx-sys"]
 print(pathlib.Path(crate["manifest_path"]).parent / "TensorRT-Headers")'
 DERIVE_HEADERS=$(cargo metadata --quiet --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu \
-  --manifest-path ffi/derive/headers/Cargo.toml | "$python" -c "$find_headers")
+  --manifest-path ffi/derive/header-crate/Cargo.toml | "$python" -c "$find_headers")
 export DERIVE_HEADERS
 
 "$python" ffi/derive --headers "$DERIVE_HEADERS"/TRT-*
