@@ -126,19 +126,13 @@ impl Compilation<'_> {
     }
 
     fn compute_capabilities(&self, gpu: Option<&Gpu>) -> Vec<String> {
-        match gpu {
-            Some(gpu) => {
-                let (major, minor) = gpu.info.compute_capability;
-                vec![format!("{major}.{minor}")]
-            }
-            None => {
-                let wanted = self.job.options.compute_capabilities.iter();
-                wanted
-                    .map(|capability| capability.number())
-                    .map(|number| format!("{}.{}", number / 10, number % 10))
-                    .collect()
-            }
+        if let Some(gpu) = gpu {
+            let (major, minor) = gpu.info.compute_capability;
+            return vec![format!("{major}.{minor}")];
         }
+        let wanted = self.job.options.compute_capabilities.iter();
+        let numbers = wanted.map(|capability| capability.number());
+        numbers.map(|number| format!("{}.{}", number / 10, number % 10)).collect()
     }
 
     /// TensorRT's number for the finest messages that anybody wants.

@@ -181,7 +181,9 @@ impl Network {
 
 fn describe(tensor: ITensor) -> NetworkTensor {
     // SAFETY: tensors live as long as their network, which the caller borrows.
-    let name = unsafe { text(tensor.get_name()) };
+    let name = unsafe { tensor.get_name() };
+    // SAFETY: as above; the text is a C string.
+    let name = unsafe { text(name) };
     // SAFETY: as above.
     let dims = unsafe { tensor.get_dimensions() };
     NetworkTensor {
@@ -204,7 +206,9 @@ pub(in super::super) struct Layer<'a> {
 impl Layer<'_> {
     pub(in super::super) fn name(&self) -> String {
         // SAFETY: layers live as long as their network, which is borrowed.
-        unsafe { text(self.object.get_name()) }
+        let name = unsafe { self.object.get_name() };
+        // SAFETY: as above; the text is a C string.
+        unsafe { text(name) }
     }
 
     pub(in super::super) fn kind(&self) -> Option<LayerType> {
@@ -277,15 +281,14 @@ impl OptimizationProfile {
         let wide: *mut c_void = values.as_ptr().cast_mut().cast();
         // SAFETY: the builder owns the profile and is alive; there are `count` values.
         let set = unsafe { self.object.set_shape_values_v2(input, which, wide, count) };
-        let set = match set {
-            Ok(set) => set,
-            Err(_) => {
-                let narrow: Vec<i32> =
-                    values.iter().map(|&value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
-                let narrow: *mut c_void = narrow.as_ptr().cast_mut().cast();
-                // SAFETY: as above.
-                unsafe { self.object.set_shape_values(input, which, narrow, count) }?
-            }
+        let set = if let Ok(set) = set {
+            set
+        } else {
+            let narrow: Vec<i32> =
+                values.iter().map(|&value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
+            let narrow: *mut c_void = narrow.as_ptr().cast_mut().cast();
+            // SAFETY: as above.
+            unsafe { self.object.set_shape_values(input, which, narrow, count) }?
         };
         self.builder.recorder.hold("IOptimizationProfile::setShapeValues", set)
     }
