@@ -10,6 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use crate::backend::cuda::Slot;
 use crate::backend::{BackendError, CompileRequest, EngineManifest};
 use crate::process::{self, Ending, Job, JobError, Outcome};
 
@@ -36,16 +37,26 @@ const OUTCOME: &str = "outcome.json";
 
 /// Compiles in a child process.
 pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
+    let failed = |reason: String| BackendError::Compile {
+        model: request.model.display().to_string(),
+        reason,
+    };
     let found = super::find(request.tensorrt)?;
     if let Some(warning) = &found.warning {
         tracing::warn!("{warning}");
     }
     found.parser()?;
-    let job = CompileJob::new(request, found);
-    let failed = |reason: String| BackendError::Compile {
-        model: request.model.display().to_string(),
-        reason,
+    let _slot = if request.tensorrt.compute_capabilities.is_empty() {
+        request.progress.report("waiting for the GPU", 0, None);
+        match Slot::take(request.kept, 0, request.cancel) {
+            Ok(Some(slot)) => Some(slot),
+            Ok(None) => return Err(BackendError::Cancelled),
+            Err(error) => return Err(failed(format!("cannot lock the GPU: {error}"))),
+        }
+    } else {
+        None
     };
+    let job = CompileJob::new(request, found);
     let (job_file, outcome_file) = (request.scratch.join(JOB), request.scratch.join(OUTCOME));
     let text = serde_json::to_vec(&job).map_err(|error| failed(error.to_string()))?;
     fs::write(&job_file, text).map_err(|error| failed(format!("cannot write the job: {error}")))?;
