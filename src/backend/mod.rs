@@ -78,6 +78,12 @@ pub struct CompileRequest<'a> {
     pub profiles: &'a [Profile],
     /// Settings that only TensorRT knows.
     pub tensorrt: &'a tensorrt::Options,
+    /// The files those settings name.
+    pub files: &'a tensorrt::Files,
+    /// How often to build, to keep the fastest engine: 1 or more.
+    pub builds: u32,
+    /// How long it may take altogether.
+    pub timeout: Option<Duration>,
     /// An empty folder that receives the engine's files.
     pub out: &'a Path,
     /// Another empty folder, deleted afterwards.

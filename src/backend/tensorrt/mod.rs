@@ -2,10 +2,15 @@
 
 mod error;
 mod facts;
-pub mod generation;
+mod generation;
 mod handle;
 mod options;
 mod sys;
 
 pub use facts::{BuildFacts, EngineFacts, Flavor};
-pub use options::Options;
+pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
+pub use options::{
+    ByteSize, Calibration, Calibrator, ComputeCapability, Files, HardwareCompatibility,
+    InvalidByteSize, LayerPrecision, MessageLevel, Options, Precision, PrecisionConstraints,
+    PreviewFeatures, ProfilingVerbosity, Refit, SettingError, Settings, TacticSource, Tiling,
+};
