@@ -19,8 +19,8 @@ use crate::tensor::{Shape, TensorSpec};
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
-pub mod tensorrt;
 pub mod cuda;
+pub mod tensorrt;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];

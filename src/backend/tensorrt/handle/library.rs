@@ -71,8 +71,7 @@ impl Library {
         let runtime = open(path)?;
         // SAFETY: TensorRT's function of this name has this type.
         let version = unsafe { runtime.get::<unsafe extern "C" fn() -> i32>(VERSION.as_bytes()) };
-        let not_tensorrt =
-            |_| LibraryError::NotTensorRt { path: path.to_owned(), symbol: VERSION };
+        let not_tensorrt = |_| LibraryError::NotTensorRt { path: path.to_owned(), symbol: VERSION };
         let version = version.map_err(not_tensorrt)?;
         // SAFETY: it only returns a number.
         let version_code = unsafe { version() };
@@ -143,7 +142,6 @@ fn decode(code: i32) -> Option<LibraryVersion> {
 fn open(path: &Path) -> Result<Loaded, LibraryError> {
     // SAFETY: TensorRT's initialisers set up its own tables; a library that does otherwise is one
     // that the user asked to load.
-    unsafe { Loaded::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }.map_err(|error| {
-        LibraryError::Load { path: path.to_owned(), reason: error.to_string() }
-    })
+    unsafe { Loaded::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }
+        .map_err(|error| LibraryError::Load { path: path.to_owned(), reason: error.to_string() })
 }
