@@ -29,6 +29,7 @@
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation | what they are for |
+//! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
 //! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
@@ -44,7 +45,7 @@
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, progress
+//!                                process, times, progress
 //! the shared words -> each other only
 //! ```
 //!
@@ -82,3 +83,4 @@ pub mod spec;
 pub mod stage;
 pub mod suggest;
 pub mod tensor;
+pub mod times;

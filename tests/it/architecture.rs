@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "source",
     "tensor",
     "onnx",
@@ -16,6 +16,7 @@ const SHARED: [&str; 9] = [
     "suggest",
     "process",
     "progress",
+    "times",
 ];
 
 /// Module => modules it may use beside the shared words.

@@ -13,6 +13,7 @@ use crate::data::{Array, Dataset};
 use crate::onnx;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
+use crate::times::Times;
 
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
@@ -22,7 +23,6 @@ use super::{
 pub(super) mod batches;
 mod check;
 mod gates;
-mod latency;
 mod metrics;
 mod report;
 mod runnable;
@@ -37,7 +37,6 @@ pub use settings::{
 };
 
 use batches::BatchSizes;
-use latency::Times;
 use report::{Report, Subject};
 use runnable::{Runnable, Watch, setting};
 use runner::{Findings, Labels, Question, Reference};
@@ -192,7 +191,7 @@ fn measure(
         return Err(setting(message, latency.batch.span, Some(help)));
     }
     let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
-    Ok(Times::new(&times))
+    Ok(Times::new(times))
 }
 
 impl Stage for Validate {
