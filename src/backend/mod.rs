@@ -6,7 +6,7 @@
 //! nothing of pipelines, artifacts or HTTP.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,10 @@ use crate::tensor::{Shape, TensorSpec};
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
+mod manifest;
 pub mod tensorrt;
+
+pub use manifest::EngineManifest;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
@@ -85,26 +88,6 @@ pub struct CompileRequest<'a> {
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.
     pub cancel: &'a CancelToken,
-}
-
-/// An engine on disk, as its `engine.json` describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EngineManifest {
-    /// Format of this file.
-    pub format: u32,
-    /// The backend that made the engine and can load it.
-    pub backend: String,
-    /// The engine's file, relative to this one.
-    pub file: PathBuf,
-    /// Inputs in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs in the model's order.
-    pub outputs: Vec<TensorSpec>,
-    /// Optimization profiles; empty where any shape the model allows will do.
-    pub profiles: Vec<Profile>,
-    /// What made it, for which GPU and how; only engines of TensorRT have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensorrt: Option<tensorrt::EngineFacts>,
 }
 
 /// Memory that an engine and its contexts hold.

@@ -217,7 +217,7 @@ impl Stage for Build {
         };
         let manifest = backend::by_name(self.backend.as_str())?.compile(&request)?;
         let model = CompiledFrom { digest: source.digest, opset };
-        write_json(&cx.out.join("engine.json"), &EngineFile { manifest: &manifest, model })
+        write_json(&cx.out.join(EngineManifest::FILE), &EngineFile { manifest: &manifest, model })
     }
 }
 
