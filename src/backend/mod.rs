@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::CancelToken;
 use crate::progress::Progress;
-use crate::tensor::{Shape, TensorSpec};
+use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -282,6 +282,19 @@ pub trait Engine: Send + Sync {
 pub trait ExecutionContext: Send {
     /// Sets the shape of input `index` and gives its bytes to fill.
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
+    /// Sets input `index`, called `name`, to the shape and bytes of a tensor.
+    fn fill(&mut self, index: usize, name: &str, tensor: &Tensor) -> Result<(), BackendError> {
+        let bytes = self.input_mut(index, tensor.shape())?;
+        if bytes.len() != tensor.bytes().len() {
+            return Err(BackendError::Input {
+                input: name.to_owned(),
+                shape: tensor.shape().clone(),
+                reason: format!("the engine set aside {} bytes for it", bytes.len()),
+            });
+        }
+        bytes.copy_from_slice(tensor.bytes());
+        Ok(())
+    }
     /// Runs on the inputs as they are.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.

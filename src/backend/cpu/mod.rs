@@ -149,6 +149,14 @@ fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
     })
 }
 
+/// The processor's name, as the kernel gives it.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
 /// The instruction sets that decide which kernels tract runs, sorted.
 fn cpu_features() -> String {
     #[cfg(target_arch = "x86_64")]

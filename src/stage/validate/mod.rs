@@ -260,7 +260,7 @@ impl Stage for Validate {
         let mut tools =
             backend::by_name(self.reference_backend.name())?.tools(&tensorrt::Options::default())?;
         if self.latency.is_some() {
-            tools.insert("machine.cpu".into(), cpu_model());
+            tools.insert("machine.cpu".into(), backend::cpu::processor());
         }
         Ok(tools)
     }
@@ -357,12 +357,4 @@ impl Stage for Validate {
         }
         Err(GateFailure { failures, report: cx.out.join("report.md") }.into())
     }
-}
-
-/// The processor's name, as the kernel gives it.
-fn cpu_model() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
