@@ -37,13 +37,14 @@
 //! | [`spec`] | the spec language, version 1, and its schema | what root files hold, GPUs |
 //! | [`plan`] | stages as a graph, references resolved | what is inside files, the cache |
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
+//! | [`bench`] | how fast an engine runs in this process | pipelines, terminals |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
 //!
 //! # Who may use whom
 //!
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
-//! spec -> stage           stage -> backend
+//! spec -> stage           stage -> backend                    bench -> backend
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
 //!                                process, times, progress
 //! the shared words -> each other only
@@ -70,6 +71,7 @@
 
 pub mod artifact;
 pub mod backend;
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod deployment;
