@@ -21,6 +21,7 @@ mod logging;
 mod plan;
 mod printable;
 mod project;
+mod quantity;
 mod reporter;
 mod run;
 mod signals;
