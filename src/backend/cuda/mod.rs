@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod release;
 mod stream;
 
 pub use allocator::DeviceAllocator;
@@ -24,4 +25,5 @@ pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind, MemoryStats};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use release::driver_release;
 pub use stream::{Event, Stream, Submission};

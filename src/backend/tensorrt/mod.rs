@@ -3,8 +3,11 @@
 pub mod discover;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fake_library;
 pub mod generation;
 mod handle;
+pub mod install;
 mod options;
 mod sys;
 
