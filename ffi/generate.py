@@ -413,6 +413,8 @@ impl {name} {{
             and not any(method in e.get("_absent", []) for g in self.exceptions(name).values() for e in g.values())
         checks = [line for argument in arguments for line in argument.checks]
         fallible = not always or any("?" in line for line in checks)
+        # The parser's ErrorCode is another enumeration than the runtime's; its numbers pass as they are.
+        result = "int32_t" if name == "IParserError" and result == "ErrorCode" else result
         returned, wrap = self.result(result, list(present.values()))
         arms = []
         for gen, rust_gen in GENERATIONS.items():
@@ -548,7 +550,9 @@ impl {name} {{
                 }.get(m["name"], f"self.{snake(m['name'])}")
                 informed |= m["name"] == "getInterfaceInfo"
                 entries.append(f"{field}: Some({value}),")
-            arms.append(f"Generation::{rust_gen} => leak_table(type_info, {gen}::{name}_table {{\n" + "\n".join(entries) + "\n}),")
+            versioned = any(m["name"] == "getInterfaceInfo" for m in row["m"])
+            symbol = f"N8nvinfer1{'5v_1_0' if versioned else ''}{len(name)}{name}E"
+            arms.append(f"Generation::{rust_gen} => leak_table(type_info(c\"{symbol}\"), {gen}::{name}_table {{\n" + "\n".join(entries) + "\n}),")
         infos = ""
         for gen in self.gens if informed else []:
             row = rows[gen]
@@ -567,8 +571,9 @@ pub struct {name}Functions {{
 }}
 
 impl {name}Functions {{
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {{
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(&self, abi: Abi, type_info: fn(&'static CStr) -> TypeInfo) -> Result<NonNull<c_void>, Missing> {{
         extern "C" fn no_destructor(_: *mut c_void) {{}}
         {language}
         {infos}

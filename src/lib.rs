@@ -48,7 +48,8 @@
 //! the shared words -> each other only
 //! ```
 //!
-//! `tests/it/architecture.rs` keeps this. `unsafe` is denied everywhere.
+//! `tests/it/architecture.rs` keeps this. `unsafe` is denied outside the few files that it
+//! names.
 //!
 //! # Where to add things
 //!

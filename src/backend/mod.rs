@@ -5,6 +5,7 @@
 //! that is not available here is an error, never a silent change to another. Backends know
 //! nothing of pipelines, artifacts or HTTP.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use crate::tensor::{Shape, TensorSpec};
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
+pub mod cuda;
 pub mod tensorrt;
 
 /// Every backend of this build.
-pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
+pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
 
 /// Finds a backend by its name in specs.
 pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
@@ -77,10 +79,18 @@ pub struct CompileRequest<'a> {
     pub profiles: &'a [Profile],
     /// Settings that only TensorRT knows.
     pub tensorrt: &'a tensorrt::Options,
+    /// The files those settings name.
+    pub files: &'a tensorrt::Files,
+    /// How often to build, to keep the fastest engine: 1 or more.
+    pub builds: u32,
+    /// How long it may take altogether.
+    pub timeout: Option<Duration>,
     /// An empty folder that receives the engine's files.
     pub out: &'a Path,
     /// Another empty folder, deleted afterwards.
     pub scratch: &'a Path,
+    /// A folder that outlives the run, for what makes the next one faster and changes no result.
+    pub kept: &'a Path,
     /// Where to tell progress.
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.
@@ -143,7 +153,8 @@ pub struct RunTimes {
 }
 
 /// Why a backend could not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum BackendError {
     /// The backend, or something it needs, is not on this machine.
     #[error("backend `{backend}` is not available: {reason}")]
@@ -159,7 +170,7 @@ pub enum BackendError {
     #[error("backend `{backend}` cannot run node `{node}` ({op}): {reason}")]
     Unsupported {
         /// The backend.
-        backend: &'static str,
+        backend: Cow<'static, str>,
         /// The node's name, or its first output where it has none.
         node: String,
         /// The operator type.
@@ -210,16 +221,12 @@ pub enum BackendError {
         help: String,
     },
     /// Not enough memory.
-    #[error("out of {kind} memory while {doing}: {requested} bytes asked for, {free} free")]
+    #[error("out of memory while {doing}: {reason}")]
     OutOfMemory {
-        /// `device` or `pinned host`.
-        kind: &'static str,
         /// What was done, such as `loading the engine`.
-        doing: &'static str,
-        /// Bytes asked for.
-        requested: u64,
-        /// Bytes free at that moment.
-        free: u64,
+        doing: Cow<'static, str>,
+        /// What was asked for and what there was, as far as known.
+        reason: String,
     },
     /// The work took longer than it may.
     #[error("compiling took longer than {seconds} s and was ended")]
@@ -237,7 +244,13 @@ impl BackendError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Unavailable { help, .. } | Self::Setting { help, .. } => Some(help.clone()),
-            Self::Unsupported { backend: "cpu", .. } => {
+            Self::OutOfMemory { .. } => Some(
+                "end other programs on the GPU, or use smaller shapes, fewer engines or fewer \
+                 contexts"
+                    .into(),
+            ),
+            Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),
+            Self::Unsupported { backend, .. } if backend == "cpu" => {
                 Some("use a backend that has the operator, or export the model without it".into())
             }
             _ => None,

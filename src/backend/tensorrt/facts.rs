@@ -14,6 +14,24 @@ pub enum Flavor {
     Rtx,
 }
 
+impl Flavor {
+    /// The product's name.
+    pub fn product(self) -> &'static str {
+        match self {
+            Self::Standard => "TensorRT",
+            Self::Rtx => "TensorRT-RTX",
+        }
+    }
+
+    /// The word for it in specs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Rtx => "rtx",
+        }
+    }
+}
+
 /// What made an engine, for which GPU and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {

@@ -340,7 +340,7 @@ impl Stage for Command {
         };
         let name = program.value.clone();
         let Outcome { ending, output } =
-            process::run(&job, &mut |_| ()).map_err(|error| match error {
+            process::run(&job, None).map_err(|error| match error {
                 JobError::Start(source) => start_error(&name, &file, source),
                 JobError::Watch(source) => {
                     CommandError::System { doing: "watch", program: name.clone(), source }

@@ -6849,17 +6849,6 @@ impl IParserError {
         unsafe { super::delete(self.object, slot) }
     }
 
-    /// `ErrorCode code() const`
-    ///
-    /// # Safety
-    /// The object and what the arguments point at are alive, as the C++ method asks.
-    pub unsafe fn code(self) -> Option<ErrorCode> {
-        ErrorCode::from_value(
-            self.abi.generation,
-            everywhere!(call_direct, self, IParserError_table, code),
-        )
-    }
-
     /// `const char *() const`
     ///
     /// # Safety
@@ -7142,8 +7131,13 @@ pub struct ILoggerFunctions {
 }
 
 impl ILoggerFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7159,7 +7153,7 @@ impl ILoggerFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer17ILoggerE"),
                 v8_6::ILogger_table {
                     log: Some(self.log),
                     complete_destructor: Some(no_destructor),
@@ -7167,7 +7161,7 @@ impl ILoggerFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer17ILoggerE"),
                 v10::ILogger_table {
                     log: Some(self.log),
                     complete_destructor: Some(no_destructor),
@@ -7175,7 +7169,7 @@ impl ILoggerFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_07ILoggerE"),
                 v11::ILogger_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7185,7 +7179,7 @@ impl ILoggerFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer17ILoggerE"),
                 rtx1_4::ILogger_table {
                     log: Some(self.log),
                     complete_destructor: Some(no_destructor),
@@ -7193,7 +7187,7 @@ impl ILoggerFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_07ILoggerE"),
                 rtx1::ILogger_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7213,8 +7207,13 @@ pub struct IProfilerFunctions {
 }
 
 impl IProfilerFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7230,7 +7229,7 @@ impl IProfilerFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer19IProfilerE"),
                 v8_6::IProfiler_table {
                     reportLayerTime: Some(self.report_layer_time),
                     complete_destructor: Some(no_destructor),
@@ -7238,7 +7237,7 @@ impl IProfilerFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer19IProfilerE"),
                 v10::IProfiler_table {
                     reportLayerTime: Some(self.report_layer_time),
                     complete_destructor: Some(no_destructor),
@@ -7246,7 +7245,7 @@ impl IProfilerFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_09IProfilerE"),
                 v11::IProfiler_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7256,7 +7255,7 @@ impl IProfilerFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer19IProfilerE"),
                 rtx1_4::IProfiler_table {
                     reportLayerTime: Some(self.report_layer_time),
                     complete_destructor: Some(no_destructor),
@@ -7264,7 +7263,7 @@ impl IProfilerFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_09IProfilerE"),
                 rtx1::IProfiler_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7290,8 +7289,13 @@ pub struct IGpuAllocatorFunctions {
 }
 
 impl IGpuAllocatorFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7315,7 +7319,7 @@ impl IGpuAllocatorFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer113IGpuAllocatorE"),
                 v8_6::IGpuAllocator_table {
                     allocate: Some(self.allocate),
                     free: Some(self.free),
@@ -7326,7 +7330,7 @@ impl IGpuAllocatorFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_013IGpuAllocatorE"),
                 v10::IGpuAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),
@@ -7340,7 +7344,7 @@ impl IGpuAllocatorFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_013IGpuAllocatorE"),
                 v11::IGpuAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7354,7 +7358,7 @@ impl IGpuAllocatorFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_013IGpuAllocatorE"),
                 rtx1_4::IGpuAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1_4),
@@ -7368,7 +7372,7 @@ impl IGpuAllocatorFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_013IGpuAllocatorE"),
                 rtx1::IGpuAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7403,8 +7407,13 @@ pub struct IOutputAllocatorFunctions {
 }
 
 impl IOutputAllocatorFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7428,7 +7437,7 @@ impl IOutputAllocatorFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer116IOutputAllocatorE"),
                 v8_6::IOutputAllocator_table {
                     getInterfaceVersion: Some(self.get_interface_version),
                     reallocateOutput: Some(self.reallocate_output),
@@ -7438,7 +7447,7 @@ impl IOutputAllocatorFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IOutputAllocatorE"),
                 v10::IOutputAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),
@@ -7450,7 +7459,7 @@ impl IOutputAllocatorFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IOutputAllocatorE"),
                 v11::IOutputAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7462,7 +7471,7 @@ impl IOutputAllocatorFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IOutputAllocatorE"),
                 rtx1_4::IOutputAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1_4),
@@ -7473,7 +7482,7 @@ impl IOutputAllocatorFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IOutputAllocatorE"),
                 rtx1::IOutputAllocator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7496,8 +7505,13 @@ pub struct IProgressMonitorFunctions {
 }
 
 impl IProgressMonitorFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7528,7 +7542,7 @@ impl IProgressMonitorFunctions {
                 });
             }
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IProgressMonitorE"),
                 v10::IProgressMonitor_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),
@@ -7540,7 +7554,7 @@ impl IProgressMonitorFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IProgressMonitorE"),
                 v11::IProgressMonitor_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7552,7 +7566,7 @@ impl IProgressMonitorFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IProgressMonitorE"),
                 rtx1_4::IProgressMonitor_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1_4),
@@ -7564,7 +7578,7 @@ impl IProgressMonitorFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_016IProgressMonitorE"),
                 rtx1::IProgressMonitor_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7593,8 +7607,13 @@ pub struct IErrorRecorderFunctions {
 }
 
 impl IErrorRecorderFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7618,7 +7637,7 @@ impl IErrorRecorderFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer114IErrorRecorderE"),
                 v8_6::IErrorRecorder_table {
                     complete_destructor: Some(no_destructor),
                     deleting_destructor: Some(no_destructor),
@@ -7633,7 +7652,7 @@ impl IErrorRecorderFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_014IErrorRecorderE"),
                 v10::IErrorRecorder_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),
@@ -7650,7 +7669,7 @@ impl IErrorRecorderFunctions {
                 },
             ),
             Generation::V11 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_014IErrorRecorderE"),
                 v11::IErrorRecorder_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v11),
@@ -7667,7 +7686,7 @@ impl IErrorRecorderFunctions {
                 },
             ),
             Generation::Rtx1_4 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_014IErrorRecorderE"),
                 rtx1_4::IErrorRecorder_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1_4),
@@ -7684,7 +7703,7 @@ impl IErrorRecorderFunctions {
                 },
             ),
             Generation::Rtx1 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_014IErrorRecorderE"),
                 rtx1::IErrorRecorder_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_rtx1),
@@ -7715,8 +7734,13 @@ pub struct IInt8EntropyCalibrator2Functions {
 }
 
 impl IInt8EntropyCalibrator2Functions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7728,7 +7752,7 @@ impl IInt8EntropyCalibrator2Functions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer123IInt8EntropyCalibrator2E"),
                 v8_6::IInt8EntropyCalibrator2_table {
                     getBatchSize: Some(self.get_batch_size),
                     getBatch: Some(self.get_batch),
@@ -7740,7 +7764,7 @@ impl IInt8EntropyCalibrator2Functions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_023IInt8EntropyCalibrator2E"),
                 v10::IInt8EntropyCalibrator2_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),
@@ -7789,8 +7813,13 @@ pub struct IInt8MinMaxCalibratorFunctions {
 }
 
 impl IInt8MinMaxCalibratorFunctions {
-    /// The C++ table of these functions; it lives as long as the process.
-    pub fn table(&self, abi: Abi, type_info: TypeInfo) -> Result<NonNull<c_void>, Missing> {
+    /// The C++ table of these functions; it lives as long as the process. `type_info` makes the
+    /// description of the class of that mangled name.
+    pub fn table(
+        &self,
+        abi: Abi,
+        type_info: fn(&'static CStr) -> TypeInfo,
+    ) -> Result<NonNull<c_void>, Missing> {
         extern "C" fn no_destructor(_: *mut c_void) {}
         extern "C" fn api_language(_: *mut c_void) -> i32 {
             0
@@ -7802,7 +7831,7 @@ impl IInt8MinMaxCalibratorFunctions {
 
         Ok(match abi.generation {
             Generation::V8_6 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer121IInt8MinMaxCalibratorE"),
                 v8_6::IInt8MinMaxCalibrator_table {
                     getBatchSize: Some(self.get_batch_size),
                     getBatch: Some(self.get_batch),
@@ -7814,7 +7843,7 @@ impl IInt8MinMaxCalibratorFunctions {
                 },
             ),
             Generation::V10 => leak_table(
-                type_info,
+                type_info(c"N8nvinfer15v_1_021IInt8MinMaxCalibratorE"),
                 v10::IInt8MinMaxCalibrator_table {
                     getAPILanguage: Some(api_language),
                     getInterfaceInfo: Some(interface_info_v10),

@@ -1,0 +1,131 @@
+//! What can go wrong with CUDA, and what to do about it.
+
+use super::driver::{CudaVersion, MINIMUM};
+use super::ledger::{MemoryInfo, MemoryKind};
+use super::memory::ALIGNMENT;
+
+/// Why CUDA could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CudaError {
+    /// The driver's library is not on this machine.
+    #[error(
+        "no CUDA driver: found none of {} in LD_LIBRARY_PATH and the system's folders",
+        searched.join(", ")
+    )]
+    NoLibrary {
+        /// The names tried.
+        searched: Vec<String>,
+    },
+    /// The library that was found is not a driver, or not a complete one.
+    #[error("the CUDA driver library that was found has no `{symbol}`")]
+    NotADriver {
+        /// The first symbol it lacks.
+        symbol: &'static str,
+    },
+    /// The driver is older than what is needed here.
+    #[error("the CUDA driver is too old: it supports CUDA {found}, {MINIMUM} is needed")]
+    TooOld {
+        /// What it supports.
+        found: CudaVersion,
+    },
+    /// The driver works, and sees no GPU.
+    #[error("the CUDA driver (CUDA {driver}) sees no GPU")]
+    NoDevice {
+        /// What it supports.
+        driver: CudaVersion,
+    },
+    /// There is no GPU of this number.
+    #[error("there is no GPU {ordinal}: the CUDA driver sees {count}, numbered from 0")]
+    UnknownDevice {
+        /// The number asked for.
+        ordinal: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// There is not enough memory; nothing was allocated and nothing is damaged.
+    #[error("failed to allocate {requested} bytes of {kind}{}", left(*available))]
+    OutOfMemory {
+        /// Which memory.
+        kind: MemoryKind,
+        /// Bytes asked for.
+        requested: usize,
+        /// What there was, where that could be asked.
+        available: Option<MemoryInfo>,
+    },
+    /// A copy would run past the end of a device buffer; nothing was copied.
+    #[error("failed to {operation}: {requested} bytes do not fit a device buffer of {available}")]
+    OutOfBounds {
+        /// What was to be done.
+        operation: &'static str,
+        /// Bytes to copy.
+        requested: usize,
+        /// Bytes of the buffer.
+        available: usize,
+    },
+    /// Memory was asked for that begins at larger multiples than the driver grants.
+    #[error("failed to align device memory to {requested} bytes: the driver grants {ALIGNMENT}")]
+    Alignment {
+        /// Bytes asked for.
+        requested: usize,
+    },
+    /// A call failed for a reason of the driver's.
+    #[error("failed to {operation}: {name} ({text})")]
+    Call {
+        /// What was to be done.
+        operation: &'static str,
+        /// The driver's number for the reason.
+        code: i32,
+        /// The driver's name for it.
+        name: String,
+        /// The driver's words.
+        text: String,
+    },
+}
+
+/// Results of the driver that mean something here.
+pub(super) const SUCCESS: i32 = 0;
+pub(super) const OUT_OF_MEMORY: i32 = 2;
+pub(super) const NO_DEVICE: i32 = 100;
+const STUB_LIBRARY: i32 = 34;
+const SYSTEM_NOT_READY: i32 = 802;
+const SYSTEM_DRIVER_MISMATCH: i32 = 803;
+
+impl CudaError {
+    /// What the user can do next, where that is known.
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoLibrary { .. } => {
+                "install the NVIDIA driver; in a container, start it with GPU access \
+                 (`--gpus all`), which brings the driver's libraries along"
+            }
+            Self::NotADriver { .. } | Self::Call { code: STUB_LIBRARY, .. } => {
+                "take folders with another `libcuda` (the CUDA toolkit's `stubs`, say) off \
+                 LD_LIBRARY_PATH"
+            }
+            Self::TooOld { .. } => "install a newer NVIDIA driver",
+            Self::NoDevice { .. } => {
+                "check that `nvidia-smi` lists a GPU and that CUDA_VISIBLE_DEVICES does not hide \
+                 it; in a container, start it with GPU access (`--gpus all`)"
+            }
+            Self::UnknownDevice { .. } => "choose another GPU; `nvidia-smi -L` lists them",
+            Self::OutOfMemory { kind: MemoryKind::Device, .. } => {
+                "end other programs on the GPU (`nvidia-smi` lists them), or use smaller shapes, \
+                 fewer engines or fewer contexts"
+            }
+            Self::OutOfMemory { kind: MemoryKind::Pinned, .. } => {
+                "free host memory or raise the limit on locked memory (`ulimit -l`)"
+            }
+            Self::Call { code: SYSTEM_NOT_READY | SYSTEM_DRIVER_MISMATCH, .. } => {
+                "the NVIDIA kernel module and the driver's libraries do not work together: \
+                 restart the machine, or start its NVIDIA services"
+            }
+            Self::OutOfBounds { .. } | Self::Alignment { .. } | Self::Call { .. } => return None,
+        })
+    }
+}
+
+fn left(available: Option<MemoryInfo>) -> String {
+    available.map_or_else(String::new, |memory| {
+        format!(": {} of {} bytes are free", memory.free, memory.total)
+    })
+}

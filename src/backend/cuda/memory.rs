@@ -1,0 +1,175 @@
+//! Memory that is released on drop and recorded in a ledger: a device's, and pinned host memory.
+
+#![expect(unsafe_code, reason = "the driver is a C library that hands out memory")]
+
+use std::ffi::c_void;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use cudarc::driver::sys::CU_MEMHOSTALLOC_PORTABLE;
+
+use super::context::Context;
+use super::driver::DeviceAddress;
+use super::error::{CudaError, OUT_OF_MEMORY};
+use super::ledger::{Charge, Ledger, MemoryInfo, MemoryKind};
+
+/// What the driver aligns all device memory to.
+pub const ALIGNMENT: usize = 256;
+
+/// Memory on a device, with any content.
+///
+/// It is an address, no memory of this process: no reference to what is in it ever exists, so
+/// sharing it between threads, or a device writing to it, breaks no rule of Rust's. What must not
+/// happen is that it is freed while the device works on it; see [`super::Stream::scope`].
+#[derive(Debug)]
+pub struct DeviceBuffer {
+    context: Context,
+    address: DeviceAddress,
+    len: usize,
+    // Dropped after the memory is freed.
+    _charge: Charge,
+}
+
+impl DeviceBuffer {
+    /// Allocates device memory, aligned to [`ALIGNMENT`].
+    pub fn new(context: &Context, ledger: &Arc<Ledger>, len: usize) -> Result<Self, CudaError> {
+        context.make_current()?;
+        let driver = context.driver();
+        let bytes = at_least_one(len);
+        let mut address = 0;
+        // SAFETY: a context is current; the driver writes one address to where it is told.
+        let code = unsafe { (driver.functions.memory_allocate)(&raw mut address, bytes) };
+        if code == OUT_OF_MEMORY {
+            let available = context.memory_info().ok();
+            return Err(out_of_memory(MemoryKind::Device, len, available));
+        }
+        driver.check("allocate device memory", code)?;
+        let charge = ledger.charge(MemoryKind::Device, bytes);
+        Ok(Self { context: context.clone(), address, len, _charge: charge })
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes; it has an address all the same.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Its address on the device, as other libraries take it: never null, not to be dereferenced.
+    pub fn as_ptr(&self) -> *mut c_void {
+        std::ptr::without_provenance_mut(self.address)
+    }
+
+    pub(super) fn address(&self) -> DeviceAddress {
+        self.address
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        let driver = self.context.driver();
+        let free = || {
+            self.context.make_current()?;
+            // SAFETY: the address came from this driver, is freed only here, and no copy of this
+            // module's works on it: those have borrowed the buffer until they were done.
+            let code = unsafe { (driver.functions.memory_free)(self.address) };
+            driver.check("free device memory", code)
+        };
+        driver.released(free());
+    }
+}
+
+/// Host memory that a device copies from and to directly, with zeros at first.
+#[derive(Debug)]
+pub struct PinnedBuffer {
+    context: Context,
+    start: NonNull<u8>,
+    len: usize,
+    // Dropped after the memory is freed.
+    _charge: Charge,
+}
+
+// SAFETY: it owns its bytes alone, as a `Box<[u8]>` does, and the driver frees them from any thread.
+unsafe impl Send for PinnedBuffer {}
+// SAFETY: a shared reference gives shared access to plain bytes and nothing else.
+unsafe impl Sync for PinnedBuffer {}
+
+impl PinnedBuffer {
+    /// Allocates pinned host memory, aligned to [`ALIGNMENT`] at least.
+    pub fn new(context: &Context, ledger: &Arc<Ledger>, len: usize) -> Result<Self, CudaError> {
+        context.make_current()?;
+        let driver = context.driver();
+        let bytes = at_least_one(len);
+        let mut start = std::ptr::null_mut();
+        // SAFETY: a context is current; the driver writes one address to where it is told.
+        let code = unsafe {
+            (driver.functions.host_allocate)(&raw mut start, bytes, CU_MEMHOSTALLOC_PORTABLE)
+        };
+        if code == OUT_OF_MEMORY {
+            return Err(out_of_memory(MemoryKind::Pinned, len, host_memory()));
+        }
+        driver.check("allocate pinned host memory", code)?;
+        let Some(start) = NonNull::new(start.cast::<u8>()) else {
+            return Err(out_of_memory(MemoryKind::Pinned, len, host_memory()));
+        };
+        // SAFETY: the driver allocated that many bytes here, and nobody else knows of them.
+        unsafe { start.write_bytes(0, bytes) };
+        let charge = ledger.charge(MemoryKind::Pinned, bytes);
+        Ok(Self { context: context.clone(), start, len, _charge: charge })
+    }
+}
+
+impl Deref for PinnedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the bytes are allocated until `drop` and were written by `new`; whoever writes
+        // them, the device included, has borrowed the buffer mutably. No allocation is longer
+        // than `isize::MAX`: half the address space is not a process's.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for PinnedBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; the mutable borrow is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for PinnedBuffer {
+    fn drop(&mut self) {
+        let driver = self.context.driver();
+        let free = || {
+            self.context.make_current()?;
+            // SAFETY: the address came from this driver, is freed only here, and no copy works on
+            // it: those have borrowed the buffer until they were done.
+            let code = unsafe { (driver.functions.host_free)(self.start.as_ptr().cast()) };
+            driver.check("free pinned host memory", code)
+        };
+        driver.released(free());
+    }
+}
+
+/// The driver refuses to allocate nothing, but a tensor of no elements needs an address too.
+fn at_least_one(len: usize) -> usize {
+    len.max(1)
+}
+
+fn out_of_memory(kind: MemoryKind, requested: usize, available: Option<MemoryInfo>) -> CudaError {
+    CudaError::OutOfMemory { kind, requested, available }
+}
+
+/// How much memory the host has.
+fn host_memory() -> Option<MemoryInfo> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(MemoryInfo { free: bytes("MemAvailable:")?, total: bytes("MemTotal:")? })
+}

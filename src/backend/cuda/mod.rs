@@ -1,0 +1,27 @@
+//! The CUDA driver, as TensorRT needs it: devices, contexts, streams, events, memory, accounting.
+//!
+//! Owns every call into `libcuda`, which is loaded when [`Driver::get`] is first asked for and
+//! never linked: the program starts and works without it. Must not know engines or backends.
+//!
+//! Safe code cannot free memory that the device still works on: copies are submitted inside
+//! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
+//! [`Context`] alive and is released on drop, in any order and on any thread. `unsafe` stands in
+//! `driver`, `context`, `stream` and `memory` only.
+
+mod allocator;
+mod context;
+mod device;
+mod driver;
+mod error;
+mod ledger;
+mod memory;
+mod stream;
+
+pub use allocator::DeviceAllocator;
+pub use context::Context;
+pub use device::DeviceInfo;
+pub use driver::{CudaVersion, Driver};
+pub use error::CudaError;
+pub use ledger::{Ledger, MemoryInfo, MemoryKind, MemoryStats};
+pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use stream::{Event, Stream, Submission};

@@ -1,0 +1,142 @@
+//! [`TrtError`]: what a call of TensorRT came to.
+
+use std::path::Path;
+
+use crate::backend::BackendError;
+use crate::backend::cuda::CudaError;
+
+use super::NAME;
+use super::handle::LibraryError;
+use super::sys::Missing;
+
+/// An error that TensorRT reported about a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// Its name in C++, such as `kINVALID_CONFIG`.
+    pub code: &'static str,
+    /// TensorRT's words.
+    pub message: String,
+}
+
+/// What the ONNX parser has against a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParserError {
+    /// The parser's words.
+    pub message: String,
+    /// The node's number in the graph, where it is about one.
+    pub node: Option<usize>,
+    /// The node's name, where the library tells it.
+    pub name: Option<String>,
+    /// The operator, where the library tells it.
+    pub operator: Option<String>,
+}
+
+/// Why a call of TensorRT did not do what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TrtError {
+    /// The library has no such method or enumerator.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The call failed.
+    #[error("{call} failed{}", words(reported))]
+    Failed {
+        /// The call, such as `buildSerializedNetwork`.
+        call: &'static str,
+        /// What was reported while it ran.
+        reported: Vec<Reported>,
+    },
+    /// The ONNX parser refused the model.
+    #[error("the ONNX parser refused the model: {}", nodes(.0))]
+    Parse(Vec<ParserError>),
+    /// CUDA failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// The library could not be used.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The work was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl TrtError {
+    /// As the error of compiling a model.
+    pub(super) fn compiling(self, model: &Path) -> BackendError {
+        let model = model.display().to_string();
+        self.into_error("building the engine", |reason| BackendError::Compile { model, reason })
+    }
+
+    /// As an error of the backend; `whole` makes it of one that has no kind of its own there.
+    pub(super) fn into_error(
+        self,
+        doing: &'static str,
+        whole: impl FnOnce(String) -> BackendError,
+    ) -> BackendError {
+        match self {
+            Self::Cancelled => BackendError::Cancelled,
+            Self::Cuda(error) => cuda_error(&error, doing, whole),
+            Self::Library(error) => BackendError::Unavailable {
+                backend: NAME.to_owned(),
+                reason: error.to_string(),
+                help: "`trt-pipeline doctor` shows every TensorRT of this machine".to_owned(),
+            },
+            error if error.is_out_of_memory() => {
+                BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
+            }
+            error => whole(error.to_string()),
+        }
+    }
+
+    /// Whether TensorRT said that memory could not be had.
+    fn is_out_of_memory(&self) -> bool {
+        let says = |reported: &Reported| {
+            reported.code == "kFAILED_ALLOCATION"
+                || reported.message.contains("out of memory")
+                || reported.message.contains("OutOfMemory")
+        };
+        matches!(self, Self::Failed { reported, .. } if reported.iter().any(says))
+    }
+}
+
+/// A failure of CUDA as an error of the backend.
+pub(super) fn cuda_error(
+    error: &CudaError,
+    doing: &'static str,
+    whole: impl FnOnce(String) -> BackendError,
+) -> BackendError {
+    match error {
+        CudaError::OutOfMemory { .. } => {
+            BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
+        }
+        CudaError::OutOfBounds { .. } | CudaError::Alignment { .. } | CudaError::Call { .. } => {
+            whole(error.to_string())
+        }
+        _ => BackendError::Unavailable {
+            backend: NAME.to_owned(),
+            reason: error.to_string(),
+            help: error.help().unwrap_or("`trt-pipeline doctor` shows what is here").to_owned(),
+        },
+    }
+}
+
+fn words(reported: &[Reported]) -> String {
+    if reported.is_empty() {
+        return " without saying why (--log-level debug shows all that TensorRT says)".to_owned();
+    }
+    let each: Vec<String> =
+        reported.iter().map(|one| format!("{} ({})", one.message, one.code)).collect();
+    format!(": {}", each.join("; "))
+}
+
+fn nodes(errors: &[ParserError]) -> String {
+    let each = errors.iter().map(|error| {
+        let place = match (&error.name, &error.operator, error.node) {
+            (Some(name), Some(operator), _) => format!("node `{name}` ({operator}): "),
+            (_, Some(operator), Some(node)) => format!("node {node} ({operator}): "),
+            (_, _, Some(node)) => format!("node {node}: "),
+            _ => String::new(),
+        };
+        format!("{place}{}", error.message)
+    });
+    each.collect::<Vec<_>>().join("; ")
+}

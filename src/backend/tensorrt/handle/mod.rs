@@ -1,0 +1,22 @@
+//! TensorRT's objects with their rules: who owns what, what must outlive what, what C++ may call.
+//!
+//! A handle owns one object, keeps the handles of what that object needs alive, and deletes it in
+//! `Drop`, children before parents. Nothing here knows specs, files or engines as the rest of the
+//! program sees them.
+#![expect(unsafe_code, reason = "owns C++ objects; every use of one is argued where it stands")]
+
+mod builder;
+mod callback;
+mod library;
+mod logger;
+mod monitor;
+mod owned;
+mod parser;
+mod recorder;
+
+pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use library::{Library, LibraryError};
+pub(super) use logger::set_level;
+pub(super) use monitor::{Monitor, Watcher};
+pub(super) use parser::{Parsed, parse};
+pub(super) use recorder::Recorder;
