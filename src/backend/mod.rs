@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::CancelToken;
 use crate::progress::Progress;
-use crate::tensor::{Shape, TensorSpec};
+use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
+mod manifest;
 pub mod tensorrt;
+
+pub use manifest::EngineManifest;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
@@ -95,26 +98,6 @@ pub struct CompileRequest<'a> {
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.
     pub cancel: &'a CancelToken,
-}
-
-/// An engine on disk, as its `engine.json` describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EngineManifest {
-    /// Format of this file.
-    pub format: u32,
-    /// The backend that made the engine and can load it.
-    pub backend: String,
-    /// The engine's file, relative to this one.
-    pub file: PathBuf,
-    /// Inputs in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs in the model's order.
-    pub outputs: Vec<TensorSpec>,
-    /// Optimization profiles; empty where any shape the model allows will do.
-    pub profiles: Vec<Profile>,
-    /// What made it, for which GPU and how; only engines of TensorRT have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensorrt: Option<tensorrt::EngineFacts>,
 }
 
 /// Memory that an engine and its contexts hold.
@@ -312,6 +295,19 @@ pub trait Engine: Send + Sync {
 pub trait ExecutionContext: Send {
     /// Sets the shape of input `index` and gives its bytes to fill.
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
+    /// Sets input `index`, called `name`, to the shape and bytes of a tensor.
+    fn fill(&mut self, index: usize, name: &str, tensor: &Tensor) -> Result<(), BackendError> {
+        let bytes = self.input_mut(index, tensor.shape())?;
+        if bytes.len() != tensor.bytes().len() {
+            return Err(BackendError::Input {
+                input: name.to_owned(),
+                shape: tensor.shape().clone(),
+                reason: format!("the engine set aside {} bytes for it", bytes.len()),
+            });
+        }
+        bytes.copy_from_slice(tensor.bytes());
+        Ok(())
+    }
     /// Runs on the inputs as they are.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.

@@ -22,6 +22,7 @@ mod logging;
 mod plan;
 mod printable;
 mod project;
+mod quantity;
 mod reporter;
 mod run;
 mod signals;

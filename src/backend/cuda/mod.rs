@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod slot;
 mod stream;
 
 pub use allocator::DeviceAllocator;
@@ -22,6 +23,7 @@ pub use context::Context;
 pub use device::DeviceInfo;
 pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
-pub use ledger::{Ledger, MemoryInfo, MemoryKind, MemoryStats};
+pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};
