@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod release;
 mod slot;
 mod stream;
 
@@ -25,5 +26,6 @@ pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use release::driver_release;
 pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};

@@ -14,8 +14,11 @@ pub mod compiler;
 pub mod discover;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fake_library;
 mod generation;
 mod handle;
+pub mod install;
 mod options;
 mod sys;
 

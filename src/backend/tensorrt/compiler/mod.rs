@@ -16,6 +16,8 @@ use crate::process::{self, Ending, Job, JobError, Outcome};
 
 use tracing::level_filters::LevelFilter;
 
+use super::SettingError;
+
 mod configure;
 mod graph_types;
 mod here;
@@ -44,6 +46,9 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
     let found = super::find(request.tensorrt)?;
     if let Some(warning) = &found.warning {
         tracing::warn!("{warning}");
+    }
+    if let Some(lacking) = lacking(&request.tensorrt.unsupported(found.generation, found.version)) {
+        return Err(lacking);
     }
     found.parser()?;
     let _slot = if request.tensorrt.compute_capabilities.is_empty() {
@@ -95,6 +100,20 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
             None => Err(failed(crashed(status, &output))),
         },
     }
+}
+
+/// All that the library does not have, as one error.
+fn lacking(errors: &[SettingError]) -> Option<BackendError> {
+    let joined = |part: fn(&SettingError) -> &str, with: &str| {
+        let mut parts: Vec<&str> = errors.iter().map(part).collect();
+        parts.dedup();
+        parts.join(with)
+    };
+    (!errors.is_empty()).then(|| BackendError::Setting {
+        setting: joined(|error| error.setting, "`, `"),
+        reason: joined(|error| &error.reason, "; "),
+        help: joined(|error| &error.help, "; "),
+    })
 }
 
 /// What the child wrote before it ended, if it did.

@@ -95,12 +95,11 @@ impl Row {
         let versions = versions(self.since);
         let refusal = self.refusal.filter(|(by, _)| by.contains(&generation));
         let what = self.value.map_or("it".to_owned(), |value| format!("`{value}`"));
-        let reason = match refusal {
-            Some((_, reason)) => reason.to_owned(),
-            None => {
-                let symbol = self.symbol;
-                format!("{library} has no `{symbol}`; {what} is available in {versions}")
-            }
+        let reason = if let Some((_, reason)) = refusal {
+            reason.to_owned()
+        } else {
+            let symbol = self.symbol;
+            format!("{library} has no `{symbol}`; {what} is available in {versions}")
         };
         let help = match self.instead {
             Some(instead) => instead.to_owned(),
