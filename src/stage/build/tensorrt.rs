@@ -20,6 +20,11 @@ mod tests;
 const TENSORRT: &str = "tensorrt";
 
 impl Build {
+    /// Whether its backend is TensorRT.
+    pub(super) fn is_for_tensorrt(&self) -> bool {
+        self.backend.as_str() == TENSORRT
+    }
+
     /// The settings as TensorRT's backend reads them, with paths that start at the spec's folder.
     pub(super) fn options(&self, spec_dir: &Path) -> Options {
         let mut settings = self.tensorrt.value.value.clone();
@@ -83,7 +88,7 @@ impl Build {
         problems.extend(self.foreign());
         let contradictions = self.options(Path::new("")).contradictions();
         problems.extend(contradictions.into_iter().map(|error| self.contradiction(error)));
-        if self.backend.as_str() == TENSORRT && self.profiles.is_empty() {
+        if self.is_for_tensorrt() && self.profiles.is_empty() {
             problems.extend(model.into_iter().flat_map(|model| self.open_inputs(model)));
         }
         problems

@@ -93,3 +93,16 @@ fn one_engine_is_for_every_gpu_that_the_spec_names() {
     let engine = rtx.engine_json("digits_fp16");
     assert_eq!(engine["tensorrt"]["compute_capabilities"], json!(["8.6", "8.9", "12.0"]));
 }
+
+#[test]
+fn an_input_that_holds_a_shape_has_a_range_of_values() {
+    let profile = "{ x: { min: [1, 1], opt: [1, 4], max: [1, 8] }, shape: { min: [1, 1], opt: [3, \
+                   4], max: [6, 8] } }";
+    let Some(rtx) = Rtx::building(&[Build::of("shape_tensor").profile(profile)]) else { return };
+    rtx.all("built");
+    let engine = rtx.engine_json("shape_tensor");
+    let x = json!({ "min": [1, 1], "opt": [1, 4], "max": [1, 8] });
+    let values = json!({ "min": [1, 1], "opt": [3, 4], "max": [6, 8] });
+    assert_eq!(engine["profiles"], json!([{ "x": x }]));
+    assert_eq!(engine["tensorrt"]["shape_values"], json!([{ "shape": values }]));
+}

@@ -3,17 +3,14 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::backend::{BackendError, Profile};
-
 use super::super::error::TrtError;
-use super::super::handle::{Builder, Config, Network, NetworkTensor};
+use super::super::handle::Config;
 use super::super::options::{
     ByteSize, Files, HardwareCompatibility, Options, Precision, ProfilingVerbosity, Refit,
     Settings, TacticSource, Tiling,
 };
 use super::super::sys::{
-    self, BuilderFlag, ComputeCapability, DeviceType, Dims, MemoryPoolType, OptProfileSelector,
-    PreviewFeature,
+    self, BuilderFlag, ComputeCapability, DeviceType, MemoryPoolType, PreviewFeature,
 };
 
 /// Sets all that the options ask for. Availability was checked before: what a library lacks is an
@@ -167,63 +164,4 @@ fn previews(config: &Config, settings: &Settings) -> Result<(), TrtError> {
         }
     }
     Ok(())
-}
-
-/// Gives the configuration the profiles of the spec.
-pub(super) fn add_profiles(
-    builder: &std::sync::Arc<Builder>,
-    config: &Config,
-    network: &Network,
-    profiles: &[Profile],
-) -> Result<(), BackendError> {
-    let inputs = network.inputs();
-    let failed = |error: TrtError| BackendError::Setting {
-        setting: "profiles".to_owned(),
-        reason: error.to_string(),
-        help: "a profile gives `min`, `opt` and `max` of every input whose shape is open".into(),
-    };
-    for profile in profiles {
-        let target = builder.profile().map_err(failed)?;
-        for input in inputs.iter().filter(|input| needs_range(input)) {
-            let range = profile.get(&input.name).ok_or_else(|| missing(input))?;
-            let ends = [
-                (OptProfileSelector::Min, &range.min),
-                (OptProfileSelector::Opt, &range.opt),
-                (OptProfileSelector::Max, &range.max),
-            ];
-            let name = CString::new(input.name.as_str()).unwrap_or_default();
-            for (which, shape) in ends {
-                let extents: Vec<i64> =
-                    shape.0.iter().map(|&extent| i64::try_from(extent).unwrap_or(-1)).collect();
-                if input.is_shape {
-                    target.set_values(&name, which, &extents).map_err(failed)?;
-                } else {
-                    let dims = Dims::new(&extents).ok_or_else(|| missing(input))?;
-                    target.set_shape(&name, which, &dims).map_err(failed)?;
-                }
-            }
-        }
-        config.add_profile(&target).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn needs_range(input: &NetworkTensor) -> bool {
-    input.is_shape || input.extents.contains(&-1)
-}
-
-fn missing(input: &NetworkTensor) -> BackendError {
-    let (what, extents) = if input.is_shape {
-        ("the values of a shape", "the values")
-    } else {
-        ("an open shape", "the extents")
-    };
-    BackendError::Setting {
-        setting: "profiles".to_owned(),
-        reason: format!("the input `{}` has {what}, and a profile says nothing of it", input.name),
-        help: format!(
-            "give {extents} it must take: `{}: {{ min: .., opt: .., max: .. }}`",
-            input.name
-        ),
-    }
 }

@@ -19,6 +19,7 @@ use super::super::options::{MessageLevel, Refit};
 use super::super::{NAME, PLAN};
 use super::graph_types::GraphTypes;
 use super::job::CompileJob;
+use super::profiles::Ranges;
 use super::watch::Watch;
 use super::{configure, precision};
 
@@ -53,6 +54,7 @@ struct Gpu {
 /// What a build gave.
 struct Built {
     plan: HostMemory,
+    ranges: Ranges,
     facts: BuildFacts,
 }
 
@@ -77,7 +79,7 @@ impl Compilation<'_> {
             file: PathBuf::from(PLAN),
             inputs: signature.inputs,
             outputs: signature.outputs,
-            profiles: job.profiles.clone(),
+            profiles: built.ranges.shapes,
             tensorrt: Some(EngineFacts {
                 flavor: job.found.flavor,
                 version: job.found.version.to_string(),
@@ -86,6 +88,7 @@ impl Compilation<'_> {
                 device_memory: None,
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
+                shape_values: built.ranges.values,
                 build: built.facts,
                 layers: Vec::new(),
             }),
@@ -171,7 +174,8 @@ impl Compilation<'_> {
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
         let mut config = builder.config().map_err(failed)?;
         configure::configure(&config, &job.options, &job.files).map_err(failed)?;
-        configure::add_profiles(&builder, &config, parsed.network(), &job.profiles)?;
+        let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
+        ranges.add_to(&builder, &config)?;
         if !strongly_typed {
             precision::apply(&config, parsed.network(), types, &job.options).map_err(failed)?;
         }
@@ -181,9 +185,9 @@ impl Compilation<'_> {
             config.set_monitor(monitor).map_err(failed)?;
         }
         self.progress.report("building", 0, None);
-        let mut built = self.build_once(&builder, &parsed, &config)?;
-        built.facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
-        Ok(built)
+        let (plan, mut facts) = self.build_once(&builder, &parsed, &config)?;
+        facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
+        Ok(Built { plan, ranges, facts })
     }
 
     fn build_once(
@@ -191,11 +195,11 @@ impl Compilation<'_> {
         builder: &Builder,
         parsed: &Parsed,
         config: &Config,
-    ) -> Result<Built, BackendError> {
+    ) -> Result<(HostMemory, BuildFacts), BackendError> {
         let began = Instant::now();
         let plan = builder.build(parsed.network(), config).map_err(|error| self.failed(error))?;
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Built { plan, facts: BuildFacts { seconds, ..BuildFacts::default() } })
+        Ok((plan, BuildFacts { seconds, ..BuildFacts::default() }))
     }
 
     fn failed(&self, error: TrtError) -> BackendError {

@@ -23,6 +23,7 @@ mod graph_types;
 mod here;
 mod job;
 mod precision;
+mod profiles;
 mod watch;
 
 pub use here::compile_here;
