@@ -10,10 +10,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::plan::GraphFormat;
 
+mod bench;
 mod cache;
 mod check;
 mod console;
 mod diagnostic;
+mod facts;
 mod graph;
 mod init;
 mod inspect;
@@ -39,6 +41,10 @@ impl ExitStatus {
     pub const FAILED: Self = Self(1);
     /// The spec or the command line is wrong.
     pub const USAGE: Self = Self(2);
+    /// A backend or tool is not available here.
+    pub const UNAVAILABLE: Self = Self(3);
+    /// Told to stop.
+    pub const INTERRUPTED: Self = Self(130);
 }
 
 /// Takes a trained model to a gated inference endpoint, as one YAML file describes it.
@@ -109,6 +115,8 @@ enum Command {
     },
     /// Show what is in a model, an engine, an artifact or a stored result
     Inspect(Formatted<inspect::InspectArgs>),
+    /// Measure how fast an engine runs
+    Bench(Formatted<bench::BenchArgs>),
     /// List, clean or verify the cache
     Cache(Formatted<cache::CacheArgs>),
     /// Write a small pipeline to start from
@@ -127,6 +135,7 @@ impl Command {
             | Self::Plan(Formatted { format, .. })
             | Self::Check(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
+            | Self::Bench(Formatted { format, .. })
             | Self::Cache(Formatted { format, .. }) => *format,
             Self::Graph { .. } | Self::Schema { .. } | Self::Init(_) | Self::Completions { .. } => {
                 Format::Human
@@ -177,6 +186,7 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
             ExitStatus::OK
         }
         Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
+        Command::Bench(Formatted { args, .. }) => bench::bench(&args, &console),
         Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
         Command::Init(args) => init::init(&args, &console),
         Command::Completions { shell } => {

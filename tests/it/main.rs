@@ -7,6 +7,7 @@
 mod architecture;
 mod bad_data;
 mod bad_input;
+mod bench;
 mod cache;
 mod cli;
 mod events;
