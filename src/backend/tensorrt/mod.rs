@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cuda::Driver;
-use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+use super::cuda::{Context, Driver, Ledger, MemoryKind};
+use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
 
 pub mod compiler;
 pub mod discover;
@@ -57,6 +57,16 @@ impl Backend for TensorRtBackend {
 
     fn has_devices(&self) -> bool {
         true
+    }
+
+    fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {
+        let context = Context::new(u32::try_from(device.unwrap_or(0)).ok()?).ok()?;
+        let memory = context.memory_info().ok()?;
+        let held = |kind| Ledger::process().stats(kind).current;
+        Some(DeviceUsage {
+            accounted: held(MemoryKind::Device) + held(MemoryKind::Pinned),
+            used: memory.total - memory.free,
+        })
     }
 
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
