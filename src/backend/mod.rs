@@ -20,6 +20,7 @@ use crate::tensor::{Shape, TensorSpec};
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
+mod shapes;
 pub mod tensorrt;
 
 /// Every backend of this build.
@@ -138,7 +139,7 @@ pub struct MemoryStats {
     pub live: u64,
 }
 
-/// Durations of one [`ExecutionContext::run`].
+/// Durations of the parts of one [`ExecutionContext::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {
     /// Host to device copies.
@@ -306,7 +307,8 @@ pub trait Engine: Send + Sync {
 pub trait ExecutionContext: Send {
     /// Sets the shape of input `index` and gives its bytes to fill.
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
-    /// Runs on the inputs as they are.
+    /// Runs on the inputs as they are. The times may be those of an earlier run with the same
+    /// shapes: on a GPU, measuring the parts of every run would make each slower.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;

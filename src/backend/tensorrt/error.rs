@@ -1,6 +1,7 @@
 //! [`TrtError`]: what a call of TensorRT came to.
 
-use crate::backend::cuda::CudaError;
+use crate::backend::BackendError;
+use crate::backend::cuda::{CudaError, MemoryKind};
 
 use super::handle::LibraryError;
 use super::sys::Missing;
@@ -56,6 +57,19 @@ pub enum TrtError {
 }
 
 impl TrtError {
+    /// The error of the backend, where it is that the driver had no memory left.
+    pub fn out_of_memory(&self, doing: &'static str) -> Option<BackendError> {
+        let Self::Cuda(CudaError::OutOfMemory { kind, requested, available }) = self else {
+            return None;
+        };
+        let kind = match kind {
+            MemoryKind::Device => "device",
+            MemoryKind::Pinned => "pinned host",
+        };
+        let free = available.map_or(0, |memory| memory.free);
+        Some(BackendError::OutOfMemory { kind, doing, requested: *requested as u64, free })
+    }
+
     /// Whether TensorRT said that memory could not be had.
     pub fn is_out_of_memory(&self) -> bool {
         let says = |reported: &Reported| {

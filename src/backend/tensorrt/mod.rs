@@ -1,10 +1,15 @@
 //! The TensorRT backend: engines for NVIDIA GPUs, through whatever TensorRT is installed.
 
+mod compatible;
+mod context;
+mod engine;
 mod error;
 mod facts;
 mod generation;
 mod handle;
 mod options;
+mod plan;
+mod stopwatch;
 mod sys;
 
 pub use facts::{BuildFacts, EngineFacts, Flavor};
