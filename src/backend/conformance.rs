@@ -110,6 +110,7 @@ pub(crate) fn compile(
         timeout: None,
         out,
         scratch: scratch.path(),
+        kept: scratch.path(),
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     })

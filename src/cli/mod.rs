@@ -12,6 +12,7 @@ use crate::plan::GraphFormat;
 
 mod cache;
 mod check;
+mod compile;
 mod console;
 mod diagnostic;
 mod graph;
@@ -21,6 +22,7 @@ mod logging;
 mod plan;
 mod printable;
 mod project;
+mod quantity;
 mod reporter;
 mod run;
 mod signals;
@@ -112,6 +114,9 @@ enum Command {
     Cache(Formatted<cache::CacheArgs>),
     /// Write a small pipeline to start from
     Init(init::InitArgs),
+    /// Compile for TensorRT, as a child of another command
+    #[command(name = crate::backend::tensorrt::compiler::COMMAND, hide = true)]
+    CompileTensorRt(compile::CompileArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -127,9 +132,11 @@ impl Command {
             | Self::Check(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
             | Self::Cache(Formatted { format, .. }) => *format,
-            Self::Graph { .. } | Self::Schema { .. } | Self::Init(_) | Self::Completions { .. } => {
-                Format::Human
-            }
+            Self::CompileTensorRt(_)
+            | Self::Graph { .. }
+            | Self::Schema { .. }
+            | Self::Init(_)
+            | Self::Completions { .. } => Format::Human,
         }
     }
 }
@@ -159,7 +166,10 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         }
     };
     let console = Console::new(cli.command.format() == Format::Json);
-    if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref()) {
+    if matches!(cli.command, Command::CompileTensorRt(_)) {
+        compile::start_logging(cli.global.log_level.into());
+    } else if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref())
+    {
         console.error("log_file", &error.to_string(), None);
         return ExitStatus::USAGE;
     }
@@ -177,6 +187,7 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         }
         Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
         Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
+        Command::CompileTensorRt(args) => compile::compile(&args, &console),
         Command::Init(args) => init::init(&args, &console),
         Command::Completions { shell } => {
             let mut script = Vec::new();

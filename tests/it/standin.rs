@@ -23,41 +23,31 @@ const CHILD: &str = "TRT_PIPELINE_STANDIN_CHILD";
 
 /// A stand-in driver for one process, with its settings.
 pub struct Cuda {
-    folder: PathBuf,
+    library: Library,
     settings: Vec<(String, String)>,
-    leaves: &'static str,
+    leaves: Option<&'static str>,
     scratch: TempDir,
 }
 
 impl Cuda {
     /// One device; everything works.
     pub fn new() -> Self {
-        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        let source = repository().join("tests/standin/cuda.c");
-        Self::of(FOLDER.get_or_init(|| compiled("cuda", &source)))
+        Self::of(Library::StandIn)
     }
 
     /// A library that is no driver.
     pub fn empty() -> Self {
-        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        Self::of(FOLDER.get_or_init(|| compiled("empty", Path::new("/dev/null"))))
+        Self::of(Library::Empty)
     }
 
-    /// No driver, on a machine that has one too: the files of its name are no libraries.
+    /// No driver, on a machine that has one too.
     pub fn missing() -> Self {
-        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        Self::of(FOLDER.get_or_init(|| {
-            let folder = folder("missing");
-            for name in NAMES {
-                fs::write(folder.join(name), "not a library").unwrap();
-            }
-            folder
-        }))
+        Self::of(Library::Missing)
     }
 
-    fn of(folder: &Path) -> Self {
-        let (folder, scratch) = (folder.to_owned(), TempDir::new().unwrap());
-        Self { folder, settings: Vec::new(), leaves: NOTHING, scratch }
+    fn of(library: Library) -> Self {
+        let scratch = TempDir::new().unwrap();
+        Self { library, settings: Vec::new(), leaves: Some(NOTHING), scratch }
     }
 
     /// Sets `STANDIN_CUDA_{name}`; `tests/standin/cuda.c` lists them.
@@ -66,15 +56,21 @@ impl Cuda {
         self
     }
 
-    /// What [`Self::run`] expects to be left at exit, where that is not [`NOTHING`].
+    /// For [`Self::run`]: objects are left at exit.
     pub fn leaving(mut self, objects: &'static str) -> Self {
-        self.leaves = objects;
+        self.leaves = Some(objects);
+        self
+    }
+
+    /// For [`Self::run`]: no driver is started.
+    pub fn unstarted(mut self) -> Self {
+        self.leaves = None;
         self
     }
 
     /// Makes a process load this driver.
     pub fn attach(&self, command: &mut Command) {
-        let mut path = self.folder.clone().into_os_string();
+        let mut path = self.library.folder().as_os_str().to_owned();
         if let Some(folders) = std::env::var_os("LD_LIBRARY_PATH") {
             path.push(OsString::from(":"));
             path.push(folders);
@@ -89,44 +85,28 @@ impl Cuda {
     }
 
     /// Runs the rest of a test, once per test, in a process of its own that loads this driver and
-    /// must succeed and leave nothing. The body must be a closure in the test's function.
+    /// must succeed and leave nothing. The body must be a closure in the test's function, whose
+    /// name is taken from it.
     #[track_caller]
     pub fn run<F: FnOnce()>(&self, body: F) {
         if std::env::var_os(CHILD).is_some() {
             return body();
         }
-        let ran = self.rerun(type_name::<F>());
-        assert_eq!(self.live().as_deref(), Some(self.leaves), "{ran}");
-    }
-
-    /// As [`Self::run`], where no driver can be started.
-    #[track_caller]
-    pub fn run_unstarted<F: FnOnce()>(&self, body: F) {
-        if std::env::var_os(CHILD).is_some() {
-            return body();
-        }
-        let ran = self.rerun(type_name::<F>());
-        assert_eq!(self.live(), None, "{ran}");
-    }
-
-    /// Runs the test that a closure stands in again, in a process that loads this driver.
-    #[track_caller]
-    fn rerun(&self, closure: &str) -> String {
-        let test = closure.strip_suffix("::{{closure}}").unwrap();
-        let (_, test) = test.split_once("::").unwrap();
+        let closure = type_name::<F>().strip_suffix("::{{closure}}").unwrap();
+        let (_, test) = closure.split_once("::").unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         self.attach(command.args(["--exact", test, "--nocapture"]).env(CHILD, test));
         let output = command.output().unwrap();
         let said = both(&output);
         assert!(output.status.success() && said.contains("1 passed"), "{test}: {said}");
-        said
+        assert_eq!(self.live().as_deref(), self.leaves, "{test}: {said}");
     }
 
     /// Compiles a C program of these statements against this driver and runs it.
     pub fn c_program(&self, statements: &str) -> Output {
         let (source, program) = (self.scratch.path().join("a.c"), self.scratch.path().join("a"));
         fs::write(&source, format!("{DECLARATIONS}int main(void) {{ {statements} }}")).unwrap();
-        let library = self.folder.join("libcuda.so");
+        let library = self.library.folder().join(NAMES[0]);
         cc(Command::new("cc").arg("-o").args([&program, &source, &library]));
         let mut command = Command::new(&program);
         self.attach(&mut command);
@@ -140,6 +120,35 @@ impl Cuda {
 
 /// The names that programs load the driver by.
 const NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+
+/// What a process finds under those names.
+enum Library {
+    StandIn,
+    Empty,
+    Missing,
+}
+
+impl Library {
+    /// The folder to look in, made when it is first needed.
+    fn folder(&self) -> &'static Path {
+        static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
+        static EMPTY: OnceLock<PathBuf> = OnceLock::new();
+        static MISSING: OnceLock<PathBuf> = OnceLock::new();
+        match self {
+            Self::StandIn => STAND_IN
+                .get_or_init(|| compiled("cuda", &repository().join("tests/standin/cuda.c"))),
+            Self::Empty => EMPTY.get_or_init(|| compiled("empty", Path::new("/dev/null"))),
+            // A file that is no library ends the loader's search.
+            Self::Missing => MISSING.get_or_init(|| {
+                let folder = folder("missing");
+                for name in NAMES {
+                    fs::write(folder.join(name), "not a library").unwrap();
+                }
+                folder
+            }),
+        }
+    }
+}
 
 /// What a C program needs to misuse the driver.
 const DECLARATIONS: &str = "#include <stddef.h>

@@ -1,7 +1,7 @@
 //! The CUDA driver, as TensorRT needs it: devices, contexts, streams, events, memory, accounting.
 //!
 //! Owns every call into `libcuda`, which is loaded when [`Driver::get`] is first asked for and
-//! never linked: the program starts and works without it. Knows nothing of TensorRT or engines.
+//! never linked: the program starts and works without it. Must not know engines or backends.
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod slot;
 mod stream;
 
 pub use allocator::DeviceAllocator;
@@ -24,4 +25,5 @@ pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};

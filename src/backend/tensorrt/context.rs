@@ -62,7 +62,7 @@ impl TensorRtContext {
             Ok((handle, stopwatch))
         };
         let (handle, stopwatch) =
-            made().map_err(|error: TrtError| running(&error, "making an execution context"))?;
+            made().map_err(|error: TrtError| running(error, "making an execution context"))?;
         let input = |&place| Input { place, shape: None, told: None, len: 0, staging: None };
         let output = |&place| Output {
             place,
@@ -107,7 +107,7 @@ impl TensorRtContext {
     /// Tells TensorRT the shapes that changed, and sees to memory for all that follows from them.
     fn settle(&mut self) -> Result<(), BackendError> {
         let profile = self.choose_profile()?;
-        self.tell(profile).map_err(|error| running(&error, "preparing a run"))
+        self.tell(profile).map_err(|error| running(error, "preparing a run"))
     }
 
     fn tell(&mut self, profile: usize) -> Result<(), TrtError> {
@@ -120,7 +120,7 @@ impl TensorRtContext {
             self.profile = Some(profile);
         }
         let Self { handle, inputs, outputs, engine, .. } = self;
-        for (input, spec) in inputs.iter_mut().zip(engine.inputs()) {
+        for input in inputs {
             if input.told != input.shape {
                 input.told = None;
                 input.tell(handle, input.shape.as_ref())?;
@@ -285,7 +285,7 @@ impl ExecutionContext for TensorRtContext {
             let len = accept(self.engine.ranges(), spec, shape)?;
             self.inputs[index].shape = None;
             self.is_told = false;
-            self.stage(index, shape, len).map_err(|error| running(&error, "staging an input"))?;
+            self.stage(index, shape, len).map_err(|error| running(error, "staging an input"))?;
             (self.inputs[index].shape, self.inputs[index].len) = (Some(shape.clone()), len);
         }
         let Input { place, len, staging, .. } = &mut self.inputs[index];
@@ -304,7 +304,7 @@ impl ExecutionContext for TensorRtContext {
         if !self.is_told || !self.handle.is_settled() {
             self.settle()?;
         }
-        let times = self.execute().map_err(|error| running(&error, "running the engine"))?;
+        let times = self.execute().map_err(|error| running(error, "running the engine"))?;
         self.has_results = true;
         Ok(times)
     }
@@ -325,9 +325,8 @@ impl ExecutionContext for TensorRtContext {
     }
 }
 
-fn running(error: &TrtError, doing: &'static str) -> BackendError {
-    let failed = || BackendError::Run { reason: error.to_string() };
-    error.out_of_memory(doing).unwrap_or_else(failed)
+fn running(error: TrtError, doing: &'static str) -> BackendError {
+    error.into_error(doing, |reason| BackendError::Run { reason })
 }
 
 /// The values of an input that holds shapes, which TensorRT has in 32 or 64 bits.

@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::cuda::{Context, CudaError, Driver, Ledger, MemoryKind};
+use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
 use crate::backend::{
     BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext, Profile,
 };
 use crate::tensor::TensorSpec;
 
-use super::Flavor;
 use super::compatible::{Here, objection};
 use super::context::TensorRtContext;
 use super::error::TrtError;
@@ -40,10 +39,8 @@ impl TensorRtEngine {
         device: usize,
     ) -> Result<Arc<Self>, BackendError> {
         let refused = |reason| BackendError::Load { path: path.display().to_string(), reason };
-        let failed = |error: TrtError| {
-            error.out_of_memory("loading the engine").unwrap_or_else(|| refused(error.to_string()))
-        };
-        let (gpu, context) = open(device).map_err(|error| unavailable(&error))?;
+        let failed = |error: TrtError| error.into_error("loading the engine", refused);
+        let (gpu, context) = open(device).map_err(|error| failed(error.into()))?;
         let here = Here {
             flavor: library.flavor(),
             version: library.version(),
@@ -64,11 +61,10 @@ impl TensorRtEngine {
                 format!("TensorRT-RTX does not run it here: {reason}; build it again here");
             return Err(refused(reason));
         }
-        let handle = runtime.deserialize(plan).map_err(|error| match failed(error) {
-            BackendError::Load { path, reason } => {
-                BackendError::Load { path, reason: format!("{reason}; build it again here") }
-            }
-            other => other,
+        let handle = runtime.deserialize(plan).map_err(|error| {
+            error.into_error("loading the engine", |reason| {
+                refused(format!("{reason}; build it again here"))
+            })
         })?;
         Self::new(handle, ledger, manifest).map_err(refused)
     }
@@ -154,21 +150,13 @@ impl Engine for TensorRtEngine {
     }
 }
 
-fn open(device: usize) -> Result<(crate::backend::cuda::DeviceInfo, Context), CudaError> {
+fn open(device: usize) -> Result<(DeviceInfo, Context), CudaError> {
     let devices = Driver::get()?.devices()?;
     let ordinal = u32::try_from(device).unwrap_or(u32::MAX);
     let context = Context::new(ordinal)?;
     let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
     let info = devices.into_iter().nth(device);
     Ok((info.ok_or(CudaError::UnknownDevice { ordinal, count })?, context))
-}
-
-fn unavailable(error: &CudaError) -> BackendError {
-    BackendError::Unavailable {
-        backend: "tensorrt".to_owned(),
-        reason: error.to_string(),
-        help: error.help().unwrap_or("check the GPU with `nvidia-smi`").to_owned(),
-    }
 }
 
 /// Why an engine of TensorRT-RTX does not run here.

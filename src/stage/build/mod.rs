@@ -186,13 +186,14 @@ impl Stage for Build {
             timeout: self.timeout(),
             out: cx.out,
             scratch: cx.scratch,
+            kept: cx.kept,
             progress: cx.progress,
             cancel: cx.cancel,
         };
         let backend = backend::by_name(self.backend.as_str())?;
         let manifest = backend.compile(&request).map_err(|error| self.placed(error))?;
         let model = CompiledFrom { digest: source.digest, opset };
-        write_json(&cx.out.join("engine.json"), &EngineFile { manifest: &manifest, model })
+        write_json(&cx.out.join(EngineManifest::FILE), &EngineFile { manifest: &manifest, model })
     }
 }
 

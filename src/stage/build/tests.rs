@@ -161,6 +161,7 @@ fn run(build: &Build, model: PathBuf) -> Result<tempfile::TempDir, StageError> {
         inputs: &inputs,
         out: out.path(),
         scratch: out.path(),
+        kept: out.path(),
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     };

@@ -146,9 +146,7 @@ impl Found {
 
     fn range(&mut self, setting: &'static str, value: Option<u32>, least: u32, most: u32) {
         let Some(value) = value.filter(|value| !(least..=most).contains(value)) else { return };
-        let range =
-            if most == MOST { format!("{least} or more") } else { format!("{least} to {most}") };
-        self.add(setting, format!("it is {value}"), &format!("write {range}"));
+        self.add(setting, format!("it is {value}"), &format!("write {least} to {most}"));
     }
 
     fn needs_core(&mut self, setting: &'static str) {

@@ -18,6 +18,7 @@ use super::choices::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "TensorRt")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in specs")]
 pub struct Settings {
     /// Which of NVIDIA's two libraries, where a machine has both.
     #[serde(skip_serializing_if = "Option::is_none")]

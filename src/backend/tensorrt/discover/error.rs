@@ -1,0 +1,260 @@
+//! Why a library cannot be used, and why none was found.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::backend::BackendError;
+use crate::backend::tensorrt::Flavor;
+use crate::backend::tensorrt::generation::{LibraryVersion, UnknownGeneration};
+
+use super::library::known_versions;
+use super::{Found, Looked, Source};
+
+/// Why a file is not a TensorRT library that can be used here.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LibraryError {
+    /// There is nothing at the path.
+    #[error("there is no file or folder `{}`", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder without a TensorRT library.
+    #[error("the folder `{}` has no `libnvinfer.so.*` and no `libtensorrt_rtx.so.*`", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system refused to read it.
+    #[error("failed to read `{}`: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: Arc<io::Error>,
+    },
+    /// Another sort of file.
+    #[error("`{}` is {what}, not a shared library", path.display())]
+    NotShared {
+        /// The file.
+        path: PathBuf,
+        /// What it is, with its article.
+        what: &'static str,
+    },
+    /// A library for other processors.
+    #[error("`{}` is for {found}, and this program is for {}", path.display(), std::env::consts::ARCH)]
+    WrongMachine {
+        /// The file.
+        path: PathBuf,
+        /// The processors.
+        found: String,
+    },
+    /// The file ends too early.
+    #[error("`{}` is cut off: it has {bytes} bytes of {needed} or more", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// What its own header asks for.
+        needed: u64,
+    },
+    /// What its header says does not fit together.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A library of something else.
+    #[error("`{}` is not TensorRT: it has no symbol `tensorrt_version_*`", path.display())]
+    NotTensorRt {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part of TensorRT that is no builder.
+    #[error("`{}` is {part}, not TensorRT itself", path.display())]
+    OtherPart {
+        /// The file.
+        path: PathBuf,
+        /// Which part, with its article.
+        part: &'static str,
+    },
+    /// A version whose interface is not known.
+    #[error("`{}` is {} {version}: {source}", path.display(), flavor.product())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The product.
+        flavor: Flavor,
+        /// The version.
+        version: LibraryVersion,
+        /// Why it is not known.
+        source: UnknownGeneration,
+    },
+    /// The ONNX parser is a library of its own and not there.
+    #[error("the ONNX parser `{name}` is not beside `{}`", runtime.display())]
+    ParserMissing {
+        /// The library that was found.
+        runtime: PathBuf,
+        /// The parser's file name.
+        name: String,
+    },
+}
+
+impl LibraryError {
+    /// Pairs a system error with the path.
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
+            _ => Self::Read { path: path.to_owned(), source: Arc::new(source) },
+        }
+    }
+
+    /// What the user can do next.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Missing { .. } | Self::EmptyFolder { .. } | Self::NotTensorRt { .. } => {
+                "name `libnvinfer.so.*`, `libtensorrt_rtx.so.*` or the folder that holds it".into()
+            }
+            Self::Read { .. } => "check the permissions of the path".into(),
+            Self::NotShared { .. } => {
+                "name the library itself, such as `libnvinfer.so.10`, or its folder; a wheel or an \
+                 archive has to be unpacked first"
+                    .into()
+            }
+            Self::WrongMachine { .. } => format!(
+                "install TensorRT for {} Linux, or name another library",
+                std::env::consts::ARCH
+            ),
+            Self::Truncated { .. } | Self::Damaged { .. } => {
+                "install it again: a download or a copy did not finish".into()
+            }
+            Self::OtherPart { .. } => {
+                "name `libnvinfer.so.*` or `libtensorrt_rtx.so.*`, or the folder that holds it; the \
+                 other parts are found beside it"
+                    .into()
+            }
+            Self::Unknown { .. } => format!(
+                "known are {}; name one of those, or use another version of trt-pipeline",
+                known_versions()
+            ),
+            Self::ParserMissing { name, .. } => format!(
+                "install `{name}` of the same version into the same folder; it comes with the \
+                 TensorRT archive, the Python package, or the system package for ONNX parsers"
+            ),
+        }
+    }
+}
+
+/// Why there is no TensorRT to use.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DiscoverError {
+    /// A place that was named holds nothing that can be used.
+    #[error("{source} (named by {})", place.phrase())]
+    Named {
+        /// Who named it.
+        place: Source,
+        /// Why it cannot be used.
+        source: LibraryError,
+    },
+    /// A place that was named holds another TensorRT than the spec asks for.
+    #[error("{} names `{}`, {} {}, but {objection}", found.source.phrase(), found.runtime.display(), found.flavor.product(), found.version)]
+    Unwanted {
+        /// What is there.
+        found: Box<Found>,
+        /// What the spec asks for.
+        objection: String,
+    },
+    /// Both products are there, and none is chosen.
+    #[error("both TensorRT and TensorRT-RTX are here, and none is chosen:{}", listed(found))]
+    Ambiguous {
+        /// The best of each.
+        found: Vec<Found>,
+    },
+    /// Nothing that can be used is anywhere.
+    #[error("no library was found that can be used:{}", searched.iter().map(Lines).map(|lines| lines.to_string()).collect::<String>())]
+    NotFound {
+        /// Every place, in the order of search.
+        searched: Vec<Looked>,
+    },
+}
+
+fn listed(found: &[Found]) -> String {
+    let line = |found: &Found| {
+        let (product, place) = (found.flavor.product(), found.source.phrase());
+        format!("\n  {product} {}: `{}`, from {place}", found.version, found.runtime.display())
+    };
+    found.iter().map(line).collect()
+}
+
+/// One place as lines of a list.
+struct Lines<'a>(&'a Looked);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.0.place.phrase();
+        if self.0.libraries.is_empty() {
+            return write!(f, "\n  {place}: {}", self.0.note);
+        }
+        self.0.libraries.iter().try_for_each(|library| match &library.outcome {
+            Ok(found) => {
+                let (product, version) = (found.flavor.product(), found.version);
+                let why = library.objection.as_deref().unwrap_or("can be used");
+                write!(
+                    f,
+                    "\n  {place}: `{}` is {product} {version}, but {why}",
+                    library.path.display()
+                )
+            }
+            Err(error) => write!(f, "\n  {place}: {error}"),
+        })
+    }
+}
+
+impl DiscoverError {
+    /// What the user can do next.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Named { source, .. } => source.help(),
+            Self::Unwanted { .. } => {
+                "change `tensorrt:` in the spec, or name a library that fits it".into()
+            }
+            Self::Ambiguous { .. } => {
+                "say `tensorrt: { flavor: standard }` or `{ flavor: rtx }` in the spec, or name the \
+                 library with --tensorrt-lib or TRT_PIPELINE_TENSORRT"
+                    .into()
+            }
+            Self::NotFound { .. } => {
+                "`trt-pipeline runtime install tensorrt-rtx` installs one that builds engines \
+                 without a GPU, `runtime install tensorrt@8.6` one for data-centre GPUs; or name a \
+                 library with --tensorrt-lib or TRT_PIPELINE_TENSORRT; `trt-pipeline doctor` shows \
+                 what is here"
+                    .into()
+            }
+        }
+    }
+}
+
+impl From<DiscoverError> for BackendError {
+    fn from(error: DiscoverError) -> Self {
+        Self::Unavailable {
+            backend: "tensorrt".to_owned(),
+            reason: error.to_string(),
+            help: error.help(),
+        }
+    }
+}
+
+impl From<LibraryError> for BackendError {
+    fn from(error: LibraryError) -> Self {
+        Self::Unavailable {
+            backend: "tensorrt".to_owned(),
+            reason: error.to_string(),
+            help: error.help(),
+        }
+    }
+}
