@@ -14,6 +14,7 @@ use super::context::TensorRtContext;
 use super::error::TrtError;
 use super::handle::{ContextHandle, EngineHandle, Library, Runtime, Validity};
 use super::plan::{self, ValueRanges};
+use super::staging::Port;
 
 /// A loaded engine, and the ledger of what it and its contexts hold.
 pub(super) struct TensorRtEngine {
@@ -22,8 +23,8 @@ pub(super) struct TensorRtEngine {
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     profiles: Vec<Profile>,
-    /// Where the handle has the inputs, then the outputs.
-    places: Vec<usize>,
+    /// How inputs and outputs are those of the plan.
+    ports: (Vec<Port>, Vec<Port>),
     /// The plan's own profiles: of all inputs, those of fixed shape too.
     ranges: Vec<Profile>,
     values: Vec<ValueRanges>,
@@ -75,30 +76,28 @@ impl TensorRtEngine {
         manifest: &EngineManifest,
     ) -> Result<Arc<Self>, String> {
         let (inputs, outputs) = (manifest.inputs.clone(), manifest.outputs.clone());
-        let mut places = plan::places(&handle, &inputs, true)?;
-        places.extend(plan::places(&handle, &outputs, false)?);
-        let ranges = plan::profiles(&handle);
-        let values = plan::value_ranges(&handle, &inputs, &places);
+        let ports = (plan::ports(&handle, &inputs, true)?, plan::ports(&handle, &outputs, false)?);
+        let (ranges, values) = (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0));
         Ok(Arc::new(Self {
             handle: Arc::new(handle),
             ledger,
             inputs,
             outputs,
             profiles: manifest.profiles.clone(),
-            places,
+            ports,
             ranges,
             values,
         }))
     }
 
-    /// Where the handle has each input.
-    pub(super) fn input_places(&self) -> &[usize] {
-        &self.places[..self.inputs.len()]
+    /// How each input is one of the plan.
+    pub(super) fn input_ports(&self) -> &[Port] {
+        &self.ports.0
     }
 
-    /// Where the handle has each output.
-    pub(super) fn output_places(&self) -> &[usize] {
-        &self.places[self.inputs.len()..]
+    /// How each output is one of the plan.
+    pub(super) fn output_ports(&self) -> &[Port] {
+        &self.ports.1
     }
 
     /// The plan's own profiles: of all inputs, those of fixed shape too.
@@ -111,16 +110,11 @@ impl TensorRtEngine {
         &self.values
     }
 
-    /// Whether TensorRT reads or writes a tensor in host memory.
-    pub(super) fn is_on_host(&self, place: usize) -> bool {
-        self.handle.tensors()[place].on_host
-    }
-
     pub(super) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    pub(super) fn handle(&self) -> Result<ContextHandle, TrtError> {
+    pub(super) fn new_handle(&self) -> Result<ContextHandle, TrtError> {
         self.handle.new_context()
     }
 }

@@ -23,6 +23,7 @@ mod generation;
 mod handle;
 mod options;
 mod plan;
+mod staging;
 mod stopwatch;
 mod sys;
 

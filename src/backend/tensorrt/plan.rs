@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::backend::{Profile, ShapeRange};
-use crate::tensor::{Dim, Shape, TensorSpec};
+use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::handle::{EngineHandle, EngineTensor};
+use super::staging::Port;
 use super::sys::{OptProfileSelector, TensorFormat};
 
 /// Smallest and largest values that a profile allows of each input that holds shapes, by the
@@ -17,40 +18,40 @@ pub(super) fn specs(handle: &EngineHandle, are_inputs: bool) -> Result<Vec<Tenso
     handle.tensors().iter().filter(|tensor| tensor.is_input == are_inputs).map(spec).collect()
 }
 
-/// Where the handle has the tensors of these specs; fails where the plan says otherwise.
-pub(super) fn places(
+/// How the tensors of the manifest are those of the plan; fails where they are not.
+pub(super) fn ports(
     handle: &EngineHandle,
     specs: &[TensorSpec],
     are_inputs: bool,
-) -> Result<Vec<usize>, String> {
+) -> Result<Vec<Port>, String> {
     let role = if are_inputs { "input" } else { "output" };
     let tensors = handle.tensors();
-    let place = |wanted: &TensorSpec| {
+    let port = |wanted: &TensorSpec| {
         let is_it = |tensor: &EngineTensor| {
             tensor.is_input == are_inputs && tensor.name_text() == wanted.name
         };
-        let at = tensors.iter().position(is_it).ok_or_else(|| {
+        let place = tensors.iter().position(is_it).ok_or_else(|| {
             format!("engine.json lists {role} `{}`, which the plan does not have", wanted.name)
         })?;
-        let found = spec(&tensors[at])?;
-        if found.dtype != wanted.dtype {
+        let (found, is_on_host) = (spec(&tensors[place])?, tensors[place].on_host);
+        let is_narrow = (wanted.dtype, found.dtype) == (DType::Int64, DType::Int32);
+        if found.dtype != wanted.dtype && !is_narrow {
             return Err(format!(
                 "{role} `{}` is {} in the plan and {} in engine.json",
                 wanted.name, found.dtype, wanted.dtype
             ));
         }
-        Ok(at)
+        Ok(Port { place, dtype: found.dtype, is_narrow, is_on_host })
     };
-    let places: Vec<usize> = specs.iter().map(place).collect::<Result<_, _>>()?;
-    let listed = |(at, tensor): &(usize, &EngineTensor)| {
-        tensor.is_input == are_inputs && !places.contains(at)
-    };
-    match tensors.iter().enumerate().find(listed) {
-        Some((_, tensor)) => Err(format!(
-            "the plan has {role} `{}`, which engine.json does not list",
-            tensor.name_text()
-        )),
-        None => Ok(places),
+    let ports: Vec<Port> = specs.iter().map(port).collect::<Result<_, _>>()?;
+    let is_listed = |place| ports.iter().any(|port| port.place == place);
+    let mut unlisted = tensors.iter().enumerate().filter(|(place, _)| !is_listed(*place));
+    match unlisted.find(|(_, tensor)| tensor.is_input == are_inputs) {
+        Some((_, tensor)) => {
+            let name = tensor.name_text();
+            Err(format!("the plan has {role} `{name}`, which engine.json does not list"))
+        }
+        None => Ok(ports),
     }
 }
 
@@ -92,21 +93,16 @@ pub(super) fn profiles(handle: &EngineHandle) -> Vec<Profile> {
 }
 
 /// The values that each profile allows of inputs that hold shapes.
-pub(super) fn value_ranges(
-    handle: &EngineHandle,
-    inputs: &[TensorSpec],
-    places: &[usize],
-) -> Vec<ValueRanges> {
+pub(super) fn value_ranges(handle: &EngineHandle, inputs: &[Port]) -> Vec<ValueRanges> {
     let range = |profile, input: &EngineTensor| {
         let count = shape(&input.extents)?.checked_elements()?;
         let values = |which| handle.profile_values(&input.name, profile, which, count);
         Some((values(OptProfileSelector::Min)?, values(OptProfileSelector::Max)?))
     };
     let ranges = |profile| {
-        let inputs = (0..inputs.len()).zip(places);
-        let inputs = inputs.map(|(index, &at)| (index, &handle.tensors()[at]));
-        let inputs = inputs.filter(|(_, input)| input.is_shape && input.on_host);
-        inputs.filter_map(|(index, input)| Some((index, range(profile, input)?))).collect()
+        let inputs = inputs.iter().map(|port| &handle.tensors()[port.place]).enumerate();
+        let shapes = inputs.filter(|(_, input)| input.is_shape && input.on_host);
+        shapes.filter_map(|(index, input)| Some((index, range(profile, input)?))).collect()
     };
     (0..handle.profile_count().max(1)).map(ranges).collect()
 }
