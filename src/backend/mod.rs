@@ -22,6 +22,7 @@ pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
 mod manifest;
+mod shapes;
 pub mod tensorrt;
 
 pub use manifest::EngineManifest;
@@ -133,7 +134,7 @@ pub struct MemoryStats {
     pub live: u64,
 }
 
-/// Durations of one [`ExecutionContext::run`].
+/// Durations of the parts of one [`ExecutionContext::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {
     /// Host to device copies.
@@ -322,7 +323,8 @@ pub trait ExecutionContext: Send {
         bytes.copy_from_slice(tensor.bytes());
         Ok(())
     }
-    /// Runs on the inputs as they are.
+    /// Runs on the inputs as they are. The times may be those of an earlier run with the same
+    /// shapes: on a GPU, measuring the parts of every run would make each slower.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;
