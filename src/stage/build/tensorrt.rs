@@ -151,6 +151,12 @@ impl Build {
         if self.builds.value == 0 {
             add("build::builds", "`builds` is 0".into(), self.builds.span, "build once or more");
         }
+        if self.is_for_tensorrt() && self.builds.value > 1 && !self.compute_capabilities.is_empty()
+        {
+            let message = "engines for `compute_capabilities` are built without their GPU, so the \
+                           fastest of several cannot be told";
+            add("build::builds", message.into(), self.builds.span, "remove `builds`");
+        }
         if let Some(seconds) = &self.timeout_seconds
             && !(seconds.value > 0.0 && self.timeout().is_some())
         {

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 use super::super::error::TrtError;
+use super::super::facts::Flavor;
 use super::super::handle::Config;
 use super::super::options::{
     ByteSize, Files, HardwareCompatibility, Options, Precision, ProfilingVerbosity, Refit,
@@ -92,14 +93,18 @@ fn compatibility(config: &Config, options: &Options) -> Result<(), TrtError> {
             config.set_hardware_compatibility_level(SameComputeCapability)?;
         }
     }
-    if options.compute_capabilities.is_empty() {
-        return Ok(());
+    let named = |name: &str| ComputeCapability::ALL.iter().copied().find(|c| c.name() == name);
+    let wanted = options.compute_capabilities.iter();
+    let mut wanted: Vec<_> =
+        wanted.filter_map(|wanted| named(&format!("kSM{}", wanted.number()))).collect();
+    if wanted.is_empty() {
+        if config.generation().flavor() == Flavor::Standard {
+            return Ok(());
+        }
+        // Else TensorRT-RTX builds for every GPU from Ampere on.
+        wanted.push(ComputeCapability::Current);
     }
-    let capabilities = options.compute_capabilities.iter().filter_map(|wanted| {
-        let name = format!("kSM{}", wanted.number());
-        ComputeCapability::ALL.iter().copied().find(|known| known.name() == name)
-    });
-    config.set_compute_capabilities(&capabilities.collect::<Vec<_>>())
+    config.set_compute_capabilities(&wanted)
 }
 
 fn search(config: &Config, settings: &Settings) -> Result<(), TrtError> {
