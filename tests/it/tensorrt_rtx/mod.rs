@@ -10,7 +10,11 @@ use serde_json::Value;
 
 use crate::support::{Project, Ran, fixture};
 
+mod build;
 mod graphs;
+mod refused;
+mod settings;
+mod stopped;
 
 /// The variable that names the library's folder.
 const VARIABLE: &str = "TRT_PIPELINE_TEST_RTX";
@@ -28,7 +32,8 @@ fn library() -> Option<PathBuf> {
              tensorrt-rtx` gets one"
         );
         // Not `eprintln!`, which the test harness keeps to itself.
-        writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
+        let mut terminal = std::io::stderr();
+        writeln!(terminal, "SKIPPED {test}: {reason}").unwrap();
     }
     folder.map(PathBuf::from)
 }
@@ -130,4 +135,16 @@ impl Rtx {
     fn plan(&self, stage: &str) -> Vec<u8> {
         std::fs::read(self.project.file(&format!("build/rtx/{stage}/engine.plan"))).unwrap()
     }
+}
+
+/// Whether a text is in an engine. TensorRT-RTX leaves the last steps of compiling to the machine
+/// that runs the engine, so a plan has sources of kernels and settings in it.
+fn mentions(plan: &[u8], text: &str) -> bool {
+    plan.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A message on one line, without what fits it into a terminal.
+fn unwrapped(message: &str) -> String {
+    let lines = message.lines().map(|line| line.trim_start_matches([' ', '│', '×']));
+    lines.collect::<Vec<_>>().join(" ")
 }
