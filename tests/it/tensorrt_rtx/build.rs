@@ -1,7 +1,6 @@
 //! One build: what it tells while it runs and afterwards, and what makes it run again.
 
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -55,18 +54,16 @@ fn engine_json_and_inspect_say_what_made_the_engine_and_for_what() {
     }
 }
 
-/// The library with another ONNX parser: a copy whose linker's digest differs.
-fn with_another_parser(library: &Path, folder: &Path) {
-    const PARSER: &str = "libtensorrt_onnxparser_rtx.so.1";
+/// A folder with the library and another ONNX parser: a copy whose linker's digest differs.
+fn with_another_parser(rtx: &Rtx) -> PathBuf {
     /// Type and owner of the note, which the digest follows.
     const NOTE: &[u8] = b"\x03\0\0\0GNU\0";
-    std::fs::create_dir(folder).unwrap();
-    let runtime = "libtensorrt_rtx.so.1";
-    symlink(library.join(runtime), folder.join(runtime)).unwrap();
-    let mut parser = std::fs::read(library.join(PARSER)).unwrap();
+    let folder = rtx.folder_with("other", &rtx.runtime());
+    let mut parser = std::fs::read(rtx.parser()).unwrap();
     let note = parser.windows(NOTE.len()).position(|window| window == NOTE).unwrap();
     parser[note + NOTE.len()] ^= 0xff;
-    std::fs::write(folder.join(PARSER), parser).unwrap();
+    std::fs::write(folder.join(rtx.parser().file_name().unwrap()), parser).unwrap();
+    folder
 }
 
 #[test]
@@ -76,8 +73,7 @@ fn another_library_builds_again_and_plan_names_it() {
     let locked = rtx.trt(&["run", "p.yaml", "--locked"]);
     assert_eq!(locked.status, 0, "{locked:#?}");
 
-    let other = rtx.project.file("other");
-    with_another_parser(&rtx.library, &other);
+    let other = with_another_parser(&rtx);
     let plan = rtx.trt_with(&other, &["plan", "p.yaml", "--explain", "--format", "json"]);
     let events = plan.events();
     assert_eq!(events[0]["will"], "build", "{plan:#?}");

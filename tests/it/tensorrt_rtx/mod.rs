@@ -4,6 +4,7 @@
 //! the variable; where it is not set, each of these tests says so and passes.
 
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -126,6 +127,30 @@ impl Rtx {
         assert_eq!(ran.status, 0, "{ran:#?}");
         assert!(ran.outcomes().iter().all(|(_, found)| found == outcome), "{ran:#?}");
         ran
+    }
+
+    /// The library's own file.
+    fn runtime(&self) -> PathBuf {
+        self.file_of_library("libtensorrt_rtx.so")
+    }
+
+    /// The ONNX parser beside it.
+    fn parser(&self) -> PathBuf {
+        self.file_of_library("libtensorrt_onnxparser_rtx.so")
+    }
+
+    fn file_of_library(&self, start: &str) -> PathBuf {
+        let files = std::fs::read_dir(&self.library).unwrap().map(|entry| entry.unwrap().path());
+        let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(start);
+        files.into_iter().find(named).unwrap_or_else(|| panic!("{VARIABLE} has no {start}"))
+    }
+
+    /// A folder of the project with one file linked into it.
+    fn folder_with(&self, name: &str, file: &Path) -> PathBuf {
+        let folder = self.project.file(name);
+        std::fs::create_dir(&folder).unwrap();
+        symlink(file, folder.join(file.file_name().unwrap())).unwrap();
+        folder
     }
 
     fn engine_json(&self, stage: &str) -> Value {

@@ -63,14 +63,10 @@ fn a_shape_that_no_profile_describes_is_refused_with_what_to_write() {
     fails(Build::of("digits_fp16"), 2, &["the shape [batch,1,8,8] of input `image` is open"]);
 }
 
-/// Runs the digits with a library of one file beside the parser, which must fail.
-fn library_fails(rtx: &Rtx, runtime: &[u8], words: &[&str]) -> i32 {
-    const PARSER: &str = "libtensorrt_onnxparser_rtx.so.1";
-    let folder = rtx.project.file("broken");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("libtensorrt_rtx.so.1"), runtime).unwrap();
-    let _ = std::os::unix::fs::symlink(rtx.library.join(PARSER), folder.join(PARSER));
-    let ran = rtx.trt_with(&folder, &["run", "p.yaml"]);
+/// Runs the digits with a library of these bytes beside the parser, which must fail.
+fn library_fails(rtx: &Rtx, folder: &Path, library: &[u8], words: &[&str]) -> i32 {
+    std::fs::write(folder.join(rtx.runtime().file_name().unwrap()), library).unwrap();
+    let ran = rtx.trt_with(folder, &["run", "p.yaml"]);
     let message = unwrapped(&ran.stderr);
     for word in words {
         assert!(message.contains(word), "no `{word}` in {message}");
@@ -82,15 +78,19 @@ fn library_fails(rtx: &Rtx, runtime: &[u8], words: &[&str]) -> i32 {
 #[test]
 fn a_damaged_library_fails_one_stage_and_never_the_program() {
     let Some(rtx) = Rtx::building(&[Build::of_digits("digits_fp16")]) else { return };
-    let whole = std::fs::read(rtx.library.join("libtensorrt_rtx.so.1")).unwrap();
+    let folder = rtx.folder_with("damaged", &rtx.parser());
+    let whole = std::fs::read(rtx.runtime()).unwrap();
     let half = &whole[..whole.len() / 2];
-    assert_eq!(library_fails(&rtx, half, &["is cut off", "install it again"]), 3);
-    assert_eq!(library_fails(&rtx, b"not a library\n", &["is a text file"]), 3);
+    assert_eq!(library_fails(&rtx, &folder, half, &["is cut off", "install it again"]), 3);
+    assert_eq!(library_fails(&rtx, &folder, b"not a library\n", &["is a text file"]), 3);
     // All its code is gone, so that whatever is called first ends the compiling process.
     let mut gone = whole;
     let code = code_of(&gone);
     gone[code].fill(0);
-    assert_eq!(library_fails(&rtx, &gone, &["the compiling process was killed by signal"]), 1);
+    assert_eq!(
+        library_fails(&rtx, &folder, &gone, &["the compiling process was killed by signal"]),
+        1
+    );
 }
 
 /// Where the loader finds the code of a library: its executable segment.
@@ -111,10 +111,7 @@ fn code_of(library: &[u8]) -> std::ops::Range<usize> {
 #[test]
 fn a_library_without_its_parser_is_refused_before_it_builds() {
     let Some(rtx) = Rtx::building(&[Build::of_digits("digits_fp16")]) else { return };
-    let alone = rtx.project.file("alone");
-    std::fs::create_dir(&alone).unwrap();
-    let runtime = Path::new("libtensorrt_rtx.so.1");
-    std::os::unix::fs::symlink(rtx.library.join(runtime), alone.join(runtime)).unwrap();
+    let alone = rtx.folder_with("alone", &rtx.runtime());
     let ran = rtx.trt_with(&alone, &["run", "p.yaml"]);
     assert_eq!(ran.status, 3, "{ran:#?}");
     let message = unwrapped(&ran.stderr);
