@@ -11,6 +11,7 @@ use crate::backend::{BackendError, EngineManifest};
 use crate::onnx::{Model, OnnxError};
 use crate::progress::Progress;
 
+use super::super::engine;
 use super::super::error::{TrtError, cuda_error};
 use super::super::facts::{BuildFacts, EngineFacts};
 use super::super::generation::Generation;
@@ -70,6 +71,8 @@ impl Compilation<'_> {
         let bytes = built.plan.bytes();
         fs::write(job.out.join(PLAN), bytes)
             .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        let (code, described) = (job.options.settings.version_compatible, gpu.as_ref());
+        let described = described.and_then(|_| engine::describe(library, bytes, code, 0));
         let signature = model.signature().map_err(|error| self.onnx(&error))?;
         Ok(EngineManifest {
             format: 1,
@@ -85,11 +88,11 @@ impl Compilation<'_> {
                 gpu: gpu.map(|gpu| gpu.info.name),
                 hardware_compatibility: job.options.settings.hardware_compatibility,
                 version_compatible: job.options.settings.version_compatible,
-                device_memory: None,
+                device_memory: described.as_ref().and_then(|plan| plan.device_memory),
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
                 build: built.facts,
-                layers: Vec::new(),
+                layers: described.map(|plan| plan.layers).unwrap_or_default(),
             }),
         })
     }

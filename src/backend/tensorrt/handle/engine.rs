@@ -68,7 +68,7 @@ impl EngineTensor {
 }
 
 /// The program's word for an element type.
-pub(in super::super) fn element_type(dtype: DataType) -> Option<DType> {
+fn element_type(dtype: DataType) -> Option<DType> {
     Some(match dtype {
         DataType::Float => DType::Float32,
         DataType::Half => DType::Float16,
@@ -163,22 +163,6 @@ impl EngineHandle {
         }
         // SAFETY: as above.
         unsafe { self.object.get().get_device_memory_size() }.ok()
-    }
-
-    pub(in super::super) fn layer_count(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_layers() }
-    }
-
-    pub(in super::super) fn is_refittable(&self) -> bool {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().is_refittable() }
-    }
-
-    /// Streams it uses beside the one it is enqueued on.
-    pub(in super::super) fn aux_streams(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_aux_streams() }
     }
 
     /// What the engine inspector tells, as JSON: how much is set when building.

@@ -19,13 +19,11 @@ mod parser;
 mod recorder;
 mod runtime;
 
-pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
 pub(super) use context::ContextHandle;
-pub(super) use engine::{EngineHandle, EngineTensor, element_type};
+pub(super) use engine::{EngineHandle, EngineTensor};
 pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
-pub(super) use recorder::Recorder;
 pub(super) use runtime::{Runtime, Validity};
