@@ -20,4 +20,7 @@ mod readme;
 mod robustness;
 mod schema;
 mod standin;
+mod standin_tensorrt;
 mod support;
+mod tensorrt_load;
+mod tensorrt_run;
