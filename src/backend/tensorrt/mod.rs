@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::cuda::Driver;
 use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
 
+mod calibration;
 pub mod compiler;
 pub mod discover;
 mod error;
@@ -19,6 +20,10 @@ mod handle;
 mod options;
 mod sys;
 
+pub use calibration::{
+    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
+    DatasetSource,
+};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use options::{

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "owns C++ objects; every use of one is argued where it stands")]
 
 mod builder;
+mod calibrator;
 mod callback;
 mod library;
 mod logger;
@@ -15,6 +16,7 @@ mod parser;
 mod recorder;
 
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
