@@ -15,6 +15,8 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+#[cfg(test)]
+pub(crate) mod standin;
 mod stream;
 
 pub use allocator::DeviceAllocator;

@@ -198,7 +198,7 @@ unsafe extern "C" fn get_batch(
     let state: &State = unsafe { state_of(object) };
     let count = usize::try_from(count).unwrap_or(0);
     let names: *const *const c_char = names.cast();
-    let (bindings, mut next): (*mut *mut c_void, usize) = (bindings.cast(), 0);
+    let bindings: *mut *mut c_void = bindings.cast();
     let given = guarded("IInt8Calibrator::getBatch", Err(CalibrationError::Panicked), || {
         let names: Vec<String> = (0..count)
             .map(|at| {
@@ -221,12 +221,11 @@ unsafe extern "C" fn get_batch(
             return false;
         }
     };
-    for address in addresses {
+    for (at, address) in addresses.into_iter().enumerate() {
         // SAFETY: TensorRT passes room for `count` addresses; there are as many as names.
-        let place = unsafe { bindings.add(next) };
+        let place = unsafe { bindings.add(at) };
         // SAFETY: as above.
         unsafe { place.write(address) };
-        next += 1;
     }
     true
 }
@@ -265,3 +264,6 @@ unsafe extern "C" fn get_algorithm(object: *mut c_void) -> i32 {
     let state: &State = unsafe { state_of(object) };
     state.algorithm
 }
+
+#[cfg(test)]
+mod tests;
