@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::cuda::{Context, Driver, Ledger, MemoryKind};
 use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
 
+mod calibration;
 mod compatible;
 pub mod compiler;
 mod context;
@@ -30,6 +31,10 @@ mod staging;
 mod stopwatch;
 mod sys;
 
+pub use calibration::{
+    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
+    DatasetSource,
+};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use options::{
