@@ -110,6 +110,15 @@ pub struct EngineMemory {
     pub pinned: MemoryStats,
 }
 
+/// What is in use on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeviceUsage {
+    /// Bytes of device and pinned memory that this process holds by the backend's own count.
+    pub accounted: u64,
+    /// Bytes in use on the device, by whatever program.
+    pub used: u64,
+}
+
 /// What was allocated of one kind of memory, in bytes and pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStats {
@@ -255,6 +264,11 @@ pub trait Backend: Send + Sync {
     /// Whether its engines run on one of several numbered devices.
     fn has_devices(&self) -> bool {
         false
+    }
+
+    /// What this process holds on a device, where the backend counts it.
+    fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
+        None
     }
 
     /// Compiles a model: writes the engine's files and returns the manifest that describes them

@@ -102,7 +102,9 @@ fn every_setting_of_tensorrt_is_with_the_versions_that_have_it() {
     let rows = table("setting of `tensorrt`").into_iter();
     let mut listed: BTreeMap<String, Vec<String>> =
         rows.map(|row| (row[1].clone(), quoted(&row[0]))).collect();
-    listed.values_mut().for_each(|settings| settings.sort());
+    for settings in listed.values_mut() {
+        settings.sort();
+    }
     assert_eq!(listed, known);
 }
 

@@ -15,7 +15,10 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod release;
 mod slot;
+#[cfg(test)]
+pub(crate) mod standin;
 mod stream;
 
 pub use allocator::DeviceAllocator;
@@ -25,5 +28,6 @@ pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use release::driver_release;
 pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};

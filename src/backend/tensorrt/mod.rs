@@ -9,9 +9,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cuda::Driver;
-use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+use super::cuda::{Context, Driver, Ledger, MemoryKind};
+use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
 
+mod calibration;
 mod compatible;
 pub mod compiler;
 mod context;
@@ -19,14 +20,21 @@ pub mod discover;
 mod engine;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fake_library;
 mod generation;
 mod handle;
+pub mod install;
 mod options;
 mod plan;
 mod staging;
 mod stopwatch;
 mod sys;
 
+pub use calibration::{
+    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
+    DatasetSource,
+};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use options::{
@@ -65,6 +73,16 @@ impl Backend for TensorRtBackend {
 
     fn has_devices(&self) -> bool {
         true
+    }
+
+    fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {
+        let context = Context::new(u32::try_from(device.unwrap_or(0)).ok()?).ok()?;
+        let memory = context.memory_info().ok()?;
+        let held = |kind| Ledger::process().stats(kind).current;
+        Some(DeviceUsage {
+            accounted: held(MemoryKind::Device) + held(MemoryKind::Pinned),
+            used: memory.total - memory.free,
+        })
     }
 
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
@@ -110,14 +128,11 @@ impl Backend for TensorRtBackend {
 /// The library that the settings ask for; their paths are absolute.
 fn find(options: &Options) -> Result<Found, BackendError> {
     let settings = &options.settings;
-    let version = settings.version.as_ref().map(|version| version.parse()).transpose();
-    let version = version.map_err(|error: discover::InvalidRequirement| BackendError::Setting {
-        setting: "tensorrt.version".to_owned(),
-        reason: error.to_string(),
-        help: "write versions such as \">=8.6,<12\"".to_owned(),
-    })?;
-    let selection =
-        TensorRtSelection { flavor: settings.flavor, version, library: settings.library.clone() };
+    let selection = TensorRtSelection {
+        flavor: settings.flavor,
+        version: settings.version.clone(),
+        library: settings.library.clone(),
+    };
     Ok(discover::find(&selection, Path::new(""))?)
 }
 

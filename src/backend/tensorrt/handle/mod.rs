@@ -7,6 +7,7 @@
 
 mod allocator;
 mod builder;
+mod calibrator;
 mod callback;
 mod context;
 mod engine;
@@ -20,6 +21,7 @@ mod recorder;
 mod runtime;
 
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
 pub(super) use engine::{EngineHandle, EngineTensor};
 pub(super) use library::{Library, LibraryError};
