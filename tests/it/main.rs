@@ -21,3 +21,4 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_standin;
