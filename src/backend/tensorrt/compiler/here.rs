@@ -83,6 +83,8 @@ impl Compilation<'_> {
                 version: job.found.version.to_string(),
                 compute_capabilities: self.compute_capabilities(gpu.as_ref()),
                 gpu: gpu.map(|gpu| gpu.info.name),
+                hardware_compatibility: job.options.settings.hardware_compatibility,
+                version_compatible: job.options.settings.version_compatible,
                 device_memory: None,
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
