@@ -35,7 +35,8 @@ pub struct Objects {
 }
 
 impl TensorRt {
-    /// Of a version with four numbers, on a GPU of compute capability 9.0.
+    /// Of a version with four numbers. The GPU is that of the CUDA driver that a process has
+    /// loaded, if it has, unless `GPU` is set.
     pub fn standard(version: &str) -> Self {
         Self::of("standard", version)
     }
@@ -47,20 +48,12 @@ impl TensorRt {
 
     fn of(flavor: &'static str, version: &str) -> Self {
         let scratch = TempDir::new().unwrap();
-        Self { flavor, version: version.to_owned(), settings: Vec::new(), scratch }.with("GPU", 9.0)
+        Self { flavor, version: version.to_owned(), settings: Vec::new(), scratch }
     }
 
     /// Sets `STANDIN_TENSORRT_{name}`; `tests/standin/tensorrt/README.md` lists them.
     pub fn with(mut self, name: &str, value: impl Display) -> Self {
-        self.settings.retain(|(other, _)| !other.ends_with(&format!("_{name}")));
-        let value = format!("{value:.1}");
-        self.settings.push((format!("STANDIN_TENSORRT_{name}"), value));
-        self
-    }
-
-    /// The GPU is the one of the CUDA driver that the process has loaded, if it has.
-    pub fn on_the_drivers_gpu(mut self) -> Self {
-        self.settings.retain(|(name, _)| name != "STANDIN_TENSORRT_GPU");
+        self.settings.push((format!("STANDIN_TENSORRT_{name}"), value.to_string()));
         self
     }
 
@@ -107,12 +100,20 @@ impl TensorRt {
         assert!(objects.iter().all(|library| library.live.is_empty()), "{objects:#?}");
     }
 
-    /// `tests/standin/tensorrt/smoke.c` of this version's generation, with its two libraries.
+    /// `tests/standin/tensorrt/smoke.c` of this version's generation, with its two libraries. Its
+    /// files, which some modes write or read, are this value's.
     pub fn smoke(&self, model: &Path, mode: &str) -> Command {
         let mut command = Command::new(self.folder().join("smoke"));
         command.args([self.runtime(), self.parser(), model.to_owned()]).arg(mode);
+        command.env("PLAN", self.plan());
+        command.env("TIMING", self.scratch.path().join("timing"));
         self.attach(&mut command);
         command
+    }
+
+    /// Where [`Self::smoke`] saves a plan and loads it from.
+    pub fn plan(&self) -> PathBuf {
+        self.scratch.path().join("plan")
     }
 
     fn report(&self) -> PathBuf {

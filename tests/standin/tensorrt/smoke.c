@@ -8,7 +8,8 @@
  *   no-profile, int8, refit, strip, stop (by the progress monitor), timing (a cache in $TIMING),
  *   save (the plan to $PLAN), load (the plan from there, build none), damage, cut (of the plan),
  *   no-run, shape (one outside the profile),
- *   delete-parser, delete-builder, delete-twice, use-after-delete, missing-method, past-the-end
+ *   delete-parser, delete-builder, delete-twice, use-after-delete, missing-method, later-method,
+ *   past-the-end
  *
  * Works with NVIDIA's libraries too.
  */
@@ -202,6 +203,9 @@ static void *build(void *runtime_library, void *parser_library, const char *mode
         plan = M(IBuilder, builder, buildSerializedNetwork, network, config);
         if (cache) save_timing_cache(cache);
     }
+#ifdef V10
+    if (asked("later-method")) M(IBuilderConfig, config, getRemoteAutoTuningConfig);
+#endif
     if (config) delete(config);
     if (cache) delete(cache);
     if (parser) delete_parser(parser);
