@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use trt_pipeline::backend::cuda::{Ledger, MemoryKind};
-use trt_pipeline::backend::{BackendError, Engine};
+use trt_pipeline::backend::tensorrt::TensorRtBackend;
+use trt_pipeline::backend::{Backend, BackendError, Engine};
+use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
-use crate::standin_tensorrt::{Built, RTX1, V8_6, V10, fill, run};
+use crate::tensorrt_engines::{Built, fill, rtx, run, v8_6, v10};
 
 const DIGITS: &str = "      profiles:
         - image: { min: [1, 1, 8, 8], opt: [8, 1, 8, 8], max: [32, 1, 8, 8] }
@@ -35,7 +37,7 @@ fn refusal(loaded: Result<Arc<dyn Engine>, BackendError>) -> String {
 
 #[test]
 fn damaged_plans_are_refused_in_tensorrts_words_and_a_good_one_loads_after_them() {
-    run(&V8_6, Cuda::new(), || {
+    run(&v8_6(), Cuda::new(), || {
         let built = Built::new("digits_fp32", DIGITS);
         let plan = built.plan();
         let cut = refusal(built.load_bytes(&plan[..plan.len() / 2]));
@@ -57,7 +59,7 @@ fn damaged_plans_are_refused_in_tensorrts_words_and_a_good_one_loads_after_them(
 
 #[test]
 fn an_engine_of_another_version_or_for_another_gpu_is_refused_before_it_is_loaded() {
-    run(&V10, Cuda::new(), || {
+    run(&v10(), Cuda::new(), || {
         let mut built = Built::new("digits_fp32", DIGITS);
         let facts = built.manifest.tensorrt.clone().unwrap();
         let mut edited = facts.clone();
@@ -86,7 +88,7 @@ fn an_engine_of_another_version_or_for_another_gpu_is_refused_before_it_is_loade
 
 #[test]
 fn tensorrt_rtx_says_itself_that_an_engine_does_not_run_here() {
-    run(&RTX1, Cuda::new().with("CAPABILITY", "12.0"), || {
+    run(&rtx(), Cuda::new().with("CAPABILITY", "12.0"), || {
         let mut built =
             Built::new("digits_fp32", &format!("{DIGITS}      compute_capabilities: [\"8.9\"]\n"));
         built.manifest.tensorrt.as_mut().unwrap().compute_capabilities = Vec::new();
@@ -104,7 +106,7 @@ fn tensorrt_rtx_says_itself_that_an_engine_does_not_run_here() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_with_help() {
-    run(&V10, Cuda::new(), || {
+    run(&v10(), Cuda::new(), || {
         let built = Built::new("digits_fp32", DIGITS);
         use trt_pipeline::backend::Backend;
         let backend = trt_pipeline::backend::tensorrt::TensorRtBackend;
@@ -117,67 +119,100 @@ fn a_gpu_that_is_not_there_is_an_error_with_help() {
     });
 }
 
-#[test]
-fn out_of_memory_is_an_error_of_its_own_at_load_in_a_context_and_before_a_run() {
-    // The engine needs 64 KiB of weights, a context some more, and a run its inputs and outputs.
-    for (memory, doing) in [(1 << 10, "loading the engine"), (1 << 17, "preparing a run")] {
-        let wanted = std::env::var("STANDIN_CUDA_MEMORY");
-        if wanted.is_ok_and(|wanted| wanted != memory.to_string()) {
-            continue;
-        }
-        run(&V10, Cuda::new().with("MEMORY", memory), || {
-            let built = Built::new("digits_fp32", DIGITS);
-            let tried = || {
-                let mut context = built.load()?.new_context()?;
-                fill(context.as_mut(), 0, &[32, 1, 8, 8]);
-                context.run().map(|_| ())
-            };
-            let error = tried().unwrap_err();
-            assert!(matches!(&error, BackendError::OutOfMemory { .. }), "{error:?}");
-            let error = error.to_string();
-            assert!(error.contains(doing) && error.contains("bytes are free"), "{error}");
-            nothing_is_held();
-        });
-    }
-}
-
-/// Fails the n-th call of one of TensorRT's methods, which the body runs into.
+/// Fails one call, of TensorRT or of the driver, and checks what is told of it.
 macro_rules! failures {
-    ($($test:ident: $call:literal, $said:literal;)+) => {
+    ($($test:ident: $variable:literal, $call:literal, |$error:ident| $check:expr;)+) => {
         $(#[test]
         fn $test() {
-            let cuda = Cuda::new().and("STANDIN_TENSORRT_FAIL", concat!($call, ":1"));
-            run(&V10, cuda, || {
+            run(&v10(), Cuda::new().and($variable, $call), || {
                 let built = Built::new("digits_fp32", DIGITS);
                 let tried = || -> Result<(), BackendError> {
-                    let engine = built.load()?;
-                    let mut context = engine.new_context()?;
-                    fill(context.as_mut(), 0, &[2, 1, 8, 8]);
-                    context.run()?;
-                    Ok(())
+                    let mut context = built.load()?.new_context()?;
+                    let image = Shape(vec![2, 1, 8, 8]);
+                    context.input_mut(0, &image)?.fill(1);
+                    context.run().map(|_| ())
                 };
-                let error = tried().unwrap_err().to_string();
-                assert!(error.contains($said) && error.contains("failure on demand"), "{error}");
-                // The second time it does not fail.
-                works(&built.load().unwrap());
+                let $error = tried().unwrap_err();
+                assert!($check, "{:?}", $error);
                 nothing_is_held();
+                // The next attempt, in the same process, works.
+                works(&built.load().unwrap());
             });
         })+
     };
 }
 
 failures! {
-    a_failing_deserialisation_is_told: "IRuntime::deserializeCudaEngine", "deserializeCudaEngine";
-    a_context_that_cannot_be_made_is_told: "ICudaEngine::createExecutionContext", "createExecutionContext";
-    a_shape_that_cannot_be_set_is_told: "IExecutionContext::setInputShape", "setInputShape";
-    an_address_that_cannot_be_set_is_told: "IExecutionContext::setTensorAddress", "setTensorAddress";
-    shapes_that_cannot_be_worked_out_are_told: "IExecutionContext::enqueueV3", "enqueueV3";
+    a_failing_deserialisation_is_told:
+        "STANDIN_TENSORRT_FAIL", "IRuntime::deserializeCudaEngine:1",
+        |error| tells(&error, "deserializeCudaEngine");
+    a_context_that_cannot_be_made_is_told:
+        "STANDIN_TENSORRT_FAIL", "ICudaEngine::createExecutionContext:1",
+        |error| tells(&error, "createExecutionContext");
+    a_shape_that_cannot_be_set_is_told:
+        "STANDIN_TENSORRT_FAIL", "IExecutionContext::setInputShape:1",
+        |error| tells(&error, "setInputShape");
+    an_address_that_cannot_be_set_is_told:
+        "STANDIN_TENSORRT_FAIL", "IExecutionContext::setTensorAddress:1",
+        |error| tells(&error, "setTensorAddress");
+    a_run_that_cannot_be_submitted_is_told:
+        "STANDIN_TENSORRT_FAIL", "IExecutionContext::enqueueV3:1",
+        |error| tells(&error, "enqueueV3");
+    shapes_that_cannot_be_worked_out_are_told:
+        "STANDIN_TENSORRT_FAIL", "IExecutionContext::inferShapes:2",
+        |error| tells(&error, "inferShapes");
+    out_of_device_memory_for_the_engine_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemAlloc_v2:1=2",
+        |error| is_out_of_memory(&error, "loading the engine");
+    out_of_device_memory_for_a_context_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemAlloc_v2:2=2",
+        |error| is_out_of_memory(&error, "making an execution context");
+    out_of_device_memory_for_inputs_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemAlloc_v2:3=2",
+        |error| is_out_of_memory(&error, "preparing a run");
+    out_of_device_memory_for_outputs_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemAlloc_v2:4=2",
+        |error| is_out_of_memory(&error, "preparing a run");
+    out_of_pinned_memory_for_inputs_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemHostAlloc:1=2",
+        |error| is_out_of_memory(&error, "staging an input");
+    out_of_pinned_memory_for_outputs_is_an_error_of_its_own:
+        "STANDIN_CUDA_FAIL", "cuMemHostAlloc:2=2",
+        |error| is_out_of_memory(&error, "preparing a run");
+}
+
+fn tells(error: &BackendError, call: &str) -> bool {
+    let text = error.to_string();
+    text.contains(&format!("{call} failed")) && text.contains("failure on demand")
+}
+
+fn is_out_of_memory(error: &BackendError, expected: &str) -> bool {
+    match error {
+        BackendError::OutOfMemory { doing, reason } => {
+            doing == expected && reason.contains("bytes of") && reason.contains("are free")
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn out_of_memory_for_an_output_whose_shape_depends_on_the_data_is_told_and_the_next_run_works() {
+    run(&v10(), Cuda::new().with("FAIL", "cuMemAlloc_v2:4=2"), || {
+        let samples = "      profiles:\n        - x: { min: [1, 4], opt: [2, 4], max: [8, 4] }\n";
+        let mut context = Built::new("dynamic_output", samples).context();
+        fill(context.as_mut(), 0, &[2, 4]);
+        let error = context.run().unwrap_err();
+        assert!(is_out_of_memory(&error, "running the engine"), "{error:?}");
+        assert!(context.output(0).is_err());
+        context.run().unwrap();
+        context.output(0).unwrap();
+    });
 }
 
 #[test]
 fn a_failing_copy_or_wait_of_cuda_is_told_and_the_next_run_works() {
     let cuda = Cuda::new().with("FAIL", "cuMemcpyHtoDAsync_v2:1=700,cuStreamSynchronize:3=719");
-    run(&V10, cuda, || {
+    run(&v10(), cuda, || {
         let engine = Built::new("digits_fp32", DIGITS).load().unwrap();
         let mut context = Arc::clone(&engine).new_context().unwrap();
         fill(context.as_mut(), 0, &[2, 1, 8, 8]);

@@ -7,7 +7,7 @@ use trt_pipeline::backend::cuda::{Ledger, MemoryKind};
 use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
-use crate::standin_tensorrt::{ALL, Built, RTX1, V8_6, V10, fill, held, output, run};
+use crate::tensorrt_engines::{Built, fill, generations, held, output, rtx, run, v8_6, v10};
 
 /// Two profiles: small shapes, and larger ones.
 const TWO_PROFILES: &str = "      profiles:
@@ -19,6 +19,14 @@ const TWO_PROFILES: &str = "      profiles:
 
 const SAMPLES: &str = "      profiles:
         - x: { min: [1, 4], opt: [2, 4], max: [8, 4] }
+";
+
+/// The ranges of an input that holds a shape are ranges of its values.
+const SHAPES: &str = "      profiles:
+        - x: { min: [1, 1], opt: [1, 4], max: [1, 8] }
+          shape: { min: [1, 1], opt: [2, 4], max: [4, 8] }
+        - x: { min: [1, 1], opt: [1, 4], max: [1, 8] }
+          shape: { min: [5, 1], opt: [6, 4], max: [8, 8] }
 ";
 
 const TOKENS: &str = "      profiles:
@@ -42,12 +50,8 @@ fn nothing_is_held() {
 
 #[test]
 fn what_goes_in_comes_out_of_every_generation() {
-    for version in ALL {
-        // Every generation is a process of its own, in which the others are passed over.
-        if version.is_passed_over() {
-            continue;
-        }
-        run(version, Cuda::new().with("DEFER", 1), || {
+    for version in generations() {
+        run(&version, Cuda::new().with("DEFER", 1), || {
             let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
             for (batch, rows) in [(1, 3), (2, 4), (1, 1), (8, 16), (1, 2)] {
                 let left = fill(context.as_mut(), 0, &[batch, rows, 8]);
@@ -66,7 +70,7 @@ fn what_goes_in_comes_out_of_every_generation() {
 
 #[test]
 fn a_profile_that_takes_the_shapes_is_chosen_and_its_memory_is_allocated_once() {
-    run(&V10, Cuda::new(), || {
+    run(&v10(), Cuda::new(), || {
         let engine = Built::new("two_inputs_dynamic", TWO_PROFILES).load().unwrap();
         let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
         let mut go = |batch, rows| {
@@ -98,7 +102,7 @@ fn a_profile_that_takes_the_shapes_is_chosen_and_its_memory_is_allocated_once() 
 
 #[test]
 fn a_shape_outside_every_profile_is_an_input_error_with_the_ranges_of_all() {
-    run(&V8_6, Cuda::new(), || {
+    run(&v8_6(), Cuda::new(), || {
         let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
         let mut refused = |index, shape: &[usize]| {
             context.input_mut(index, &Shape::from(shape)).unwrap_err().to_string()
@@ -120,19 +124,18 @@ fn a_shape_outside_every_profile_is_an_input_error_with_the_ranges_of_all() {
             @"failed to run the engine: there is no input 2: the engine has 2"
         );
         // Each fits a profile, and both fit none.
-        fill(context.as_mut(), 0, &[1, 1, 8]);
-        fill(context.as_mut(), 1, &[1, 8, 9]);
-        let error = context.run().unwrap_err().to_string();
+        fill(context.as_mut(), 0, &[2, 16, 8]);
+        fill(context.as_mut(), 1, &[2, 8, 1]);
         insta::assert_snapshot!(
-            error,
-            @"input `right` of shape [1,8,9] does not fit: the engine was built for [1,8,1] to [2,8,4], or [2,8,4] to [8,8,16]"
+            context.run().unwrap_err(),
+            @"failed to run the engine: no profile takes these shapes together: left [2,16,8], right [2,8,1]"
         );
     });
 }
 
 #[test]
 fn an_input_that_is_not_set_is_named_and_results_of_an_earlier_run_are_gone() {
-    run(&V10, Cuda::new(), || {
+    run(&v10(), Cuda::new(), || {
         let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
         fill(context.as_mut(), 0, &[1, 1, 8]);
         let unset = "failed to run the engine: input `right` is not set";
@@ -151,7 +154,7 @@ fn an_input_that_is_not_set_is_named_and_results_of_an_earlier_run_are_gone() {
 
 #[test]
 fn an_output_whose_shape_depends_on_the_data_has_the_shape_it_turns_out_to_have() {
-    run(&V10, Cuda::new().with("DEFER", 1), || {
+    run(&v10(), Cuda::new().with("DEFER", 1), || {
         let engine = Built::new("dynamic_output", SAMPLES).load().unwrap();
         let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
         for samples in [2, 8, 1] {
@@ -174,7 +177,7 @@ fn an_output_whose_shape_depends_on_the_data_has_the_shape_it_turns_out_to_have(
 
 #[test]
 fn where_tensorrt_has_32_bit_integers_the_model_keeps_its_64_bit_ones() {
-    run(&V8_6, Cuda::new(), || {
+    run(&v8_6(), Cuda::new(), || {
         let mut context = Built::new("int64_io", TOKENS).context();
         let mut go = |ids: [i64; 6]| {
             let bytes = context.input_mut(0, &Shape(vec![2, 3])).unwrap();
@@ -197,8 +200,34 @@ fn where_tensorrt_has_32_bit_integers_the_model_keeps_its_64_bit_ones() {
 }
 
 #[test]
+fn an_input_that_holds_a_shape_is_read_on_the_host_and_its_values_choose_the_profile() {
+    for version in [v8_6(), rtx()] {
+        run(&version, Cuda::new(), || {
+            let mut context = Built::new("shape_tensor", SHAPES).context();
+            let mut go = |shape: [i64; 2]| {
+                let x = fill(context.as_mut(), 0, &[1, 4]);
+                let bytes = context.input_mut(1, &Shape(vec![2])).unwrap();
+                bytes.copy_from_slice(shape.map(i64::to_le_bytes).as_flattened());
+                context.run()?;
+                let (_, bytes) = output(context.as_ref(), 0);
+                assert!(bytes.iter().zip(x.iter().cycle()).all(|(a, b)| a == b));
+                Ok::<_, BackendError>(())
+            };
+            go([2, 4]).unwrap();
+            go([6, 4]).unwrap();
+            go([3, 4]).unwrap();
+            let error = go([9, 4]).unwrap_err().to_string();
+            assert!(error.contains("no profile takes these shapes together"), "{error}");
+            go([8, 4]).unwrap();
+            drop(context);
+            nothing_is_held();
+        });
+    }
+}
+
+#[test]
 fn bool_and_64_bit_integers_pass_as_they_are() {
-    run(&RTX1, Cuda::new(), || {
+    run(&rtx(), Cuda::new(), || {
         let mut context = Built::new("int64_io", TOKENS).context();
         let ids = fill(context.as_mut(), 0, &[4, 3]);
         context.run().unwrap();
@@ -208,7 +237,7 @@ fn bool_and_64_bit_integers_pass_as_they_are() {
 
 #[test]
 fn contexts_of_one_engine_run_on_several_threads_and_can_be_dropped_in_any_order() {
-    run(&V10, Cuda::new().with("DEFER", 1), || {
+    run(&v10(), Cuda::new().with("DEFER", 1), || {
         let engine = Built::new("two_inputs_dynamic", TWO_PROFILES).load().unwrap();
         thread::scope(|scope| {
             for batch in 1..=6 {
@@ -238,7 +267,7 @@ fn contexts_of_one_engine_run_on_several_threads_and_can_be_dropped_in_any_order
 
 #[test]
 fn loading_and_unloading_leaves_nothing_behind() {
-    run(&V8_6, Cuda::new(), || {
+    run(&v8_6(), Cuda::new(), || {
         let built = Built::new("two_inputs_dynamic", TWO_PROFILES);
         for _ in 0..200 {
             let engine = built.load().unwrap();

@@ -68,7 +68,7 @@ impl EngineTensor {
 }
 
 /// The program's word for an element type.
-fn element_type(dtype: DataType) -> Option<DType> {
+pub(in super::super) fn element_type(dtype: DataType) -> Option<DType> {
     Some(match dtype {
         DataType::Float => DType::Float32,
         DataType::Half => DType::Float16,

@@ -23,7 +23,7 @@ mod runtime;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
 pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
-pub(super) use engine::{EngineHandle, EngineTensor};
+pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};

@@ -1,9 +1,10 @@
-//! The stand-in for TensorRT over the one for the CUDA driver, and engines that it built.
+//! Engines that the program built with the stand-in for TensorRT, loaded over that for the CUDA
+//! driver.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -14,79 +15,51 @@ use trt_pipeline::backend::{
 use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
+use crate::standin::tensorrt::TensorRt;
 use crate::support::{Project, repository};
 
-/// A version of the stand-in.
-pub struct Version {
-    flavor: &'static str,
-    version: &'static str,
-    compiled: OnceLock<()>,
+/// TensorRT 8.6: 32-bit integers, no progress, allocators of another kind.
+pub fn v8_6() -> TensorRt {
+    TensorRt::standard("8.6.0.12")
 }
 
-pub static V8_6: Version = Version::new("standard", "8.6.0.12");
-pub static V10: Version = Version::new("standard", "10.13.3.9");
-pub static V11: Version = Version::new("standard", "11.4.0.106");
-pub static RTX1_4: Version = Version::new("rtx", "1.4.0.76");
-pub static RTX1: Version = Version::new("rtx", "1.7.1.116");
-
-/// One of every generation.
-pub static ALL: [&Version; 5] = [&V8_6, &V10, &V11, &RTX1_4, &RTX1];
-
-impl Version {
-    const fn new(flavor: &'static str, version: &'static str) -> Self {
-        Self { flavor, version, compiled: OnceLock::new() }
-    }
-
-    /// The folder of its libraries.
-    fn folder(&self) -> PathBuf {
-        let standin = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin");
-        standin.join(format!("{}-{}", self.flavor, self.version))
-    }
-
-    /// Whether this process is one that [`run`] started for another version.
-    pub fn is_passed_over(&self) -> bool {
-        let here = std::env::var_os("TRT_PIPELINE_TENSORRT");
-        std::env::var_os(INNER).is_some() && here.is_some_and(|here| here != self.folder())
-    }
-
-    fn compile(&self) {
-        let folder = self.folder();
-        fs::create_dir_all(&folder).unwrap();
-        let fresh = TempDir::new_in(folder.parent().unwrap()).unwrap();
-        let script = repository().join("tests/standin/tensorrt/build.sh");
-        let mut command = Command::new("sh");
-        command.arg(script).arg(fresh.path()).args([self.flavor, self.version]);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        // Other processes may be loading the last ones: the new ones take their places.
-        for entry in fs::read_dir(fresh.path()).unwrap() {
-            let entry = entry.unwrap();
-            fs::rename(entry.path(), folder.join(entry.file_name())).unwrap();
-        }
-    }
+/// TensorRT 10.
+pub fn v10() -> TensorRt {
+    TensorRt::standard("10.13.3.9")
 }
 
-/// Runs the rest of a test as [`Cuda::run`] does, in a process that finds this TensorRT, and in
-/// which no object of TensorRT may be left.
+/// TensorRT-RTX.
+pub fn rtx() -> TensorRt {
+    TensorRt::rtx("1.7.1.116")
+}
+
+/// One of each generation.
+pub fn generations() -> [TensorRt; 5] {
+    let (v11, rtx1_4) = (TensorRt::standard("11.4.0.106"), TensorRt::rtx("1.4.0.76"));
+    [v8_6(), v10(), v11, rtx1_4, rtx()]
+}
+
+/// Runs the rest of a test as [`Cuda::run`] does, in a process that finds this TensorRT too and
+/// must leave none of its objects. A test may do so for one version after the other.
 #[track_caller]
-pub fn run<F: FnOnce()>(version: &Version, cuda: Cuda, body: F) {
-    if std::env::var_os(INNER).is_some() {
-        return body();
+pub fn run<F: FnOnce()>(tensorrt: &TensorRt, cuda: Cuda, body: F) {
+    if std::env::var_os(RUNS).is_some_and(|runs| runs != *tensorrt.name()) {
+        return;
     }
-    version.compiled.get_or_init(|| version.compile());
-    let report = TempDir::new().unwrap();
-    let report = report.path().join("report");
-    let cuda = cuda.and("TRT_PIPELINE_TENSORRT", version.folder().display());
-    cuda.and("STANDIN_TENSORRT_REPORT", report.display()).and(INNER, 1).run(body);
-    let lines = fs::read_to_string(report).unwrap_or_default();
-    for line in lines.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(line["live"], serde_json::json!({}), "{line}");
+    let mut attached = Command::new("");
+    tensorrt.attach(attached.env(RUNS, tensorrt.name()));
+    let variables = attached.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let cuda = variables.fold(cuda, |cuda, (name, value)| {
+        cuda.and(name.to_str().unwrap(), value.to_str().unwrap())
+    });
+    cuda.run(body);
+    if std::env::var_os(RUNS).is_none() {
+        tensorrt.assert_nothing_left();
     }
 }
 
-/// Set in the processes that [`run`] starts.
-const INNER: &str = "TRT_PIPELINE_STANDIN_TENSORRT_CHILD";
+/// Which TensorRT a process that [`run`] started is for.
+const RUNS: &str = "TRT_PIPELINE_STANDIN_RUNS";
 
 /// An engine that the program built of a model of `tests/fixtures/tensorrt`.
 pub struct Built {
