@@ -77,7 +77,8 @@ impl TensorRtEngine {
     ) -> Result<Arc<Self>, String> {
         let (inputs, outputs) = (manifest.inputs.clone(), manifest.outputs.clone());
         let ports = (plan::ports(&handle, &inputs, true)?, plan::ports(&handle, &outputs, false)?);
-        let (ranges, values) = (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0));
+        let (ranges, values) =
+            (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0, &manifest.profiles));
         Ok(Arc::new(Self {
             handle: Arc::new(handle),
             ledger,
