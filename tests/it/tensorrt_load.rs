@@ -108,10 +108,8 @@ fn tensorrt_rtx_says_itself_that_an_engine_does_not_run_here() {
 fn a_gpu_that_is_not_there_is_an_error_with_help() {
     run(&v10(), gpu(), || {
         let built = Built::new("digits_fp32", DIGITS);
-        use trt_pipeline::backend::Backend;
-        let backend = trt_pipeline::backend::tensorrt::TensorRtBackend;
-        let error =
-            backend.load(&built.folder(), &built.manifest, Some(3)).map(|_| ()).unwrap_err();
+        let loaded = TensorRtBackend.load(&built.folder(), &built.manifest, Some(3));
+        let error = loaded.map(|_| ()).unwrap_err();
         insta::assert_snapshot!(
             format!("{error}; {}", error.help().unwrap()),
             @"backend `tensorrt` is not available: there is no GPU 3: the CUDA driver sees 1, numbered from 0; choose another GPU; `nvidia-smi -L` lists them"
