@@ -22,3 +22,4 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_standin;

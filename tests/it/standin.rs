@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use crate::support::repository;
 
+pub mod tensorrt;
+
 /// What [`Cuda::live`] tells of a process that released everything.
 pub const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0";
 
