@@ -22,4 +22,7 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_engines;
+mod tensorrt_load;
+mod tensorrt_run;
 mod tensorrt_standin;

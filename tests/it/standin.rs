@@ -58,6 +58,12 @@ impl Cuda {
         self
     }
 
+    /// Sets a variable of another library.
+    pub fn and(mut self, variable: &str, value: impl Display) -> Self {
+        self.settings.push((variable.to_owned(), value.to_string()));
+        self
+    }
+
     /// For [`Self::run`]: objects are left at exit.
     pub fn leaving(mut self, objects: &'static str) -> Self {
         self.leaves = Some(objects);

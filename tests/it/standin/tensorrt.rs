@@ -57,6 +57,11 @@ impl TensorRt {
         self
     }
 
+    /// Product and version.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.flavor, self.version)
+    }
+
     /// The folder with the libraries.
     pub fn folder(&self) -> PathBuf {
         built(self.flavor, &self.version)

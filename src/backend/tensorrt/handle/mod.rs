@@ -20,7 +20,6 @@ mod parser;
 mod recorder;
 mod runtime;
 
-pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
 pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
@@ -29,5 +28,4 @@ pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
-pub(super) use recorder::Recorder;
 pub(super) use runtime::{Runtime, Validity};
