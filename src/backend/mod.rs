@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::CancelToken;
 use crate::progress::Progress;
-use crate::tensor::{Shape, TensorSpec};
+use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
+mod manifest;
+mod shapes;
 pub mod tensorrt;
+
+pub use manifest::EngineManifest;
 
 /// Every backend of this build.
 pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
@@ -97,26 +101,6 @@ pub struct CompileRequest<'a> {
     pub cancel: &'a CancelToken,
 }
 
-/// An engine on disk, as its `engine.json` describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EngineManifest {
-    /// Format of this file.
-    pub format: u32,
-    /// The backend that made the engine and can load it.
-    pub backend: String,
-    /// The engine's file, relative to this one.
-    pub file: PathBuf,
-    /// Inputs in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs in the model's order.
-    pub outputs: Vec<TensorSpec>,
-    /// Optimization profiles; empty where any shape the model allows will do.
-    pub profiles: Vec<Profile>,
-    /// What made it, for which GPU and how; only engines of TensorRT have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensorrt: Option<tensorrt::EngineFacts>,
-}
-
 /// Memory that an engine and its contexts hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct EngineMemory {
@@ -124,6 +108,15 @@ pub struct EngineMemory {
     pub device: MemoryStats,
     /// Pinned host memory.
     pub pinned: MemoryStats,
+}
+
+/// What is in use on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeviceUsage {
+    /// Bytes of device and pinned memory that this process holds by the backend's own count.
+    pub accounted: u64,
+    /// Bytes in use on the device, by whatever program.
+    pub used: u64,
 }
 
 /// What was allocated of one kind of memory, in bytes and pieces.
@@ -141,7 +134,7 @@ pub struct MemoryStats {
     pub live: u64,
 }
 
-/// Durations of one [`ExecutionContext::run`].
+/// Durations of the parts of one [`ExecutionContext::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {
     /// Host to device copies.
@@ -273,6 +266,11 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// What this process holds on a device, where the backend counts it.
+    fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
+        None
+    }
+
     /// Compiles a model: writes the engine's files and returns the manifest that describes them
     /// (the caller writes it as `engine.json`).
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;
@@ -312,7 +310,21 @@ pub trait Engine: Send + Sync {
 pub trait ExecutionContext: Send {
     /// Sets the shape of input `index` and gives its bytes to fill.
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
-    /// Runs on the inputs as they are.
+    /// Sets input `index`, called `name`, to the shape and bytes of a tensor.
+    fn fill(&mut self, index: usize, name: &str, tensor: &Tensor) -> Result<(), BackendError> {
+        let bytes = self.input_mut(index, tensor.shape())?;
+        if bytes.len() != tensor.bytes().len() {
+            return Err(BackendError::Input {
+                input: name.to_owned(),
+                shape: tensor.shape().clone(),
+                reason: format!("the engine set aside {} bytes for it", bytes.len()),
+            });
+        }
+        bytes.copy_from_slice(tensor.bytes());
+        Ok(())
+    }
+    /// Runs on the inputs as they are. The times may be those of an earlier run with the same
+    /// shapes: on a GPU, measuring the parts of every run would make each slower.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;

@@ -8,13 +8,17 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::backend::tensorrt::discover;
 use crate::plan::GraphFormat;
 
+mod bench;
 mod cache;
 mod check;
 mod compile;
 mod console;
 mod diagnostic;
+mod doctor;
+mod facts;
 mod graph;
 mod init;
 mod inspect;
@@ -22,8 +26,10 @@ mod logging;
 mod plan;
 mod printable;
 mod project;
+mod quantity;
 mod reporter;
 mod run;
+mod runtime;
 mod signals;
 
 use console::Console;
@@ -39,6 +45,10 @@ impl ExitStatus {
     pub const FAILED: Self = Self(1);
     /// The spec or the command line is wrong.
     pub const USAGE: Self = Self(2);
+    /// A backend or tool is not on this machine.
+    pub const UNAVAILABLE: Self = Self(3);
+    /// The user asked to stop.
+    pub const INTERRUPTED: Self = Self(130);
 }
 
 /// Takes a trained model to a gated inference endpoint, as one YAML file describes it.
@@ -64,6 +74,9 @@ struct Global {
     /// Write log messages to this file as well, at level debug or the given one if that is finer
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     log_file: Option<PathBuf>,
+    /// The TensorRT library to use, or the folder it is in
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    tensorrt_lib: Option<PathBuf>,
 }
 
 /// A command whose output is for people or for programs.
@@ -109,8 +122,14 @@ enum Command {
     },
     /// Show what is in a model, an engine, an artifact or a stored result
     Inspect(Formatted<inspect::InspectArgs>),
+    /// Measure how fast an engine runs
+    Bench(Formatted<bench::BenchArgs>),
     /// List, clean or verify the cache
     Cache(Formatted<cache::CacheArgs>),
+    /// Show what of TensorRT, CUDA and Python is here, and what it can do
+    Doctor(Formatted<doctor::DoctorArgs>),
+    /// Install a TensorRT, or list those installed
+    Runtime(Formatted<runtime::RuntimeArgs>),
     /// Write a small pipeline to start from
     Init(init::InitArgs),
     /// Compile for TensorRT, as a child of another command
@@ -130,7 +149,10 @@ impl Command {
             | Self::Plan(Formatted { format, .. })
             | Self::Check(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
-            | Self::Cache(Formatted { format, .. }) => *format,
+            | Self::Bench(Formatted { format, .. })
+            | Self::Cache(Formatted { format, .. })
+            | Self::Doctor(Formatted { format, .. })
+            | Self::Runtime(Formatted { format, .. }) => *format,
             Self::CompileTensorRt(_)
             | Self::Graph { .. }
             | Self::Schema { .. }
@@ -172,6 +194,9 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         console.error("log_file", &error.to_string(), None);
         return ExitStatus::USAGE;
     }
+    if let Some(path) = cli.global.tensorrt_lib {
+        discover::name_library(path);
+    }
     let status = match cli.command {
         Command::Run(Formatted { args, .. }) => run::run(&args, &console),
         Command::Plan(Formatted { args, .. }) => plan::plan(&args, &console),
@@ -185,8 +210,11 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
             ExitStatus::OK
         }
         Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
+        Command::Bench(Formatted { args, .. }) => bench::bench(&args, &console),
         Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
         Command::CompileTensorRt(args) => compile::compile(&args, &console),
+        Command::Doctor(_) => doctor::doctor(&console),
+        Command::Runtime(Formatted { args, .. }) => runtime::runtime(&args, &console),
         Command::Init(args) => init::init(&args, &console),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::thread;
 
+use trt_pipeline::backend::MemoryStats;
 use trt_pipeline::backend::cuda::{
     ALIGNMENT, Context, CudaError, DeviceAllocator, DeviceBuffer, Driver, Event, Ledger,
-    MemoryInfo, MemoryKind, MemoryStats, PinnedBuffer, Stream,
+    MemoryInfo, MemoryKind, PinnedBuffer, Stream,
 };
 
 use crate::cuda::told;
@@ -70,12 +71,10 @@ fn every_owner_and_the_process_know_their_memory_and_end_at_zero() {
         drop(device(&engine, 300));
         let foreign = device(&other, 50);
         let staging = PinnedBuffer::new(&context, &engine, 40).unwrap();
-        let expected =
-            MemoryStats { current: 100, peak: 400, total_allocated: 400, allocations: 2, live: 1 };
+        let expected = MemoryStats { current: 100, peak: 400, total: 400, allocations: 2, live: 1 };
         assert_eq!(engine.stats(MemoryKind::Device), expected);
         assert_eq!(engine.stats(MemoryKind::Pinned).peak, 40);
-        let expected =
-            MemoryStats { current: 150, peak: 400, total_allocated: 450, allocations: 3, live: 2 };
+        let expected = MemoryStats { current: 150, peak: 400, total: 450, allocations: 3, live: 2 };
         assert_eq!(Ledger::process().stats(MemoryKind::Device), expected);
         drop((first, foreign, staging));
         for ledger in [&engine, &other, Ledger::process()] {

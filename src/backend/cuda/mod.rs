@@ -15,6 +15,8 @@ mod driver;
 mod error;
 mod ledger;
 mod memory;
+mod release;
+mod slot;
 #[cfg(test)]
 pub(crate) mod standin;
 mod stream;
@@ -24,6 +26,8 @@ pub use context::Context;
 pub use device::DeviceInfo;
 pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
-pub use ledger::{Ledger, MemoryInfo, MemoryKind, MemoryStats};
+pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use release::driver_release;
+pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};

@@ -1,6 +1,10 @@
 //! What `engine.json` says of a TensorRT engine beyond its inputs and outputs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::HardwareCompatibility;
 
 /// Which of NVIDIA's two libraries.
 #[derive(
@@ -32,6 +36,12 @@ impl Flavor {
     }
 }
 
+impl fmt::Display for Flavor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.product())
+    }
+}
+
 /// What made an engine, for which GPU and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {
@@ -43,6 +53,12 @@ pub struct EngineFacts {
     pub gpu: Option<String>,
     /// The compute capabilities it runs on, such as `9.0`.
     pub compute_capabilities: Vec<String>,
+    /// The GPUs it runs on beside those like the one it was built on.
+    #[serde(default)]
+    pub hardware_compatibility: HardwareCompatibility,
+    /// Whether later versions of the library run it too.
+    #[serde(default)]
+    pub version_compatible: bool,
     /// Device memory an execution context needs beyond inputs and outputs, in bytes, where known.
     pub device_memory: Option<u64>,
     /// Bytes of the plan.
@@ -53,6 +69,14 @@ pub struct EngineFacts {
     pub build: BuildFacts,
     /// The engine's layers as the engine inspector describes them, in order of execution.
     pub layers: Vec<serde_json::Value>,
+}
+
+impl EngineFacts {
+    /// What made it and where, such as `TensorRT 8.6.0.12 on NVIDIA H200`.
+    pub fn maker(&self) -> String {
+        let gpu = self.gpu.as_deref().unwrap_or("a machine without a GPU");
+        format!("{} {} on {gpu}", self.flavor, self.version)
+    }
 }
 
 /// How a build went.

@@ -193,7 +193,7 @@ impl Stage for Build {
         let backend = backend::by_name(self.backend.as_str())?;
         let manifest = backend.compile(&request).map_err(|error| self.placed(error))?;
         let model = CompiledFrom { digest: source.digest, opset };
-        write_json(&cx.out.join("engine.json"), &EngineFile { manifest: &manifest, model })
+        write_json(&cx.out.join(EngineManifest::FILE), &EngineFile { manifest: &manifest, model })
     }
 }
 

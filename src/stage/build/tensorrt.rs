@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::BackendError;
-use crate::backend::tensorrt::{Calibration, Files, Options, SettingError};
+use crate::backend::tensorrt::{self, Calibration, Files, Options, SettingError};
 use crate::onnx::ModelSignature;
 use crate::source::{Span, Spanned};
 use crate::stage::{Accepts, FileRef, Input, Problem, StageContext, StageError};
@@ -13,8 +13,8 @@ use crate::tensor::Dim;
 
 use super::{Build, once};
 
-/// The backend that has these settings.
-const TENSORRT: &str = "tensorrt";
+#[cfg(test)]
+mod tests;
 
 impl Build {
     /// The settings as TensorRT's backend reads them, with paths that start at the spec's folder.
@@ -36,33 +36,36 @@ impl Build {
         }
     }
 
+    /// The files for calibration, by role.
+    fn calibration_files(&self) -> [(&'static str, Option<&Spanned<FileRef>>); 2] {
+        let int8 = self.int8.as_ref();
+        [
+            ("int8.data", int8.and_then(|int8| int8.data.as_ref())),
+            ("int8.cache", int8.and_then(|int8| int8.cache.as_ref())),
+        ]
+    }
+
     /// The files that the settings name, by role.
     pub(super) fn files(&self) -> impl Iterator<Item = Input> {
-        let input = |role: String, file: &Spanned<FileRef>| Input {
+        let calibration = self.calibration_files().into_iter();
+        let calibration = calibration.filter_map(|(role, file)| Some((role.to_owned(), file?)));
+        let plugins = self.plugins.iter().enumerate().map(|(at, file)| (plugin_role(at), file));
+        calibration.chain(plugins).map(|(role, file)| Input {
             role,
             reference: FileRef::reference(file),
             accepts: Accepts::Data,
-        };
-        let int8 = self.int8.as_ref();
-        let calibration = [
-            ("int8.data", int8.and_then(|int8| int8.data.as_ref())),
-            ("int8.cache", int8.and_then(|int8| int8.cache.as_ref())),
-        ];
-        let calibration = calibration
-            .into_iter()
-            .filter_map(move |(role, file)| Some(input(role.to_owned(), file?)));
-        let plugins = self.plugins.iter().enumerate();
-        calibration.chain(plugins.map(move |(at, file)| input(plugin_role(at), file)))
+        })
     }
 
     /// The files that the settings name, found.
     pub(super) fn resolved_files(&self, cx: &StageContext<'_>) -> Result<Files, StageError> {
-        let plugins =
-            (0..self.plugins.len()).map(|at| Ok(cx.input(&plugin_role(at))?.path.clone()));
-        let optional = |role: &str| cx.inputs.get(role).map(|input| input.path.clone());
+        let found = |role: &str| Ok(cx.input(role)?.path.clone());
+        let [data, cache] =
+            self.calibration_files().map(|(role, file)| file.map(|_| found(role)).transpose());
+        let plugins = (0..self.plugins.len()).map(|at| found(&plugin_role(at)));
         Ok(Files {
-            calibration_data: optional("int8.data"),
-            calibration_cache: optional("int8.cache"),
+            calibration_data: data?,
+            calibration_cache: cache?,
             plugins: plugins.collect::<Result<_, StageError>>()?,
         })
     }
@@ -73,19 +76,19 @@ impl Build {
 
     /// Everything wrong with the settings that only TensorRT has.
     pub(super) fn tensorrt_problems(&self, model: Option<&ModelSignature>) -> Vec<Problem> {
-        let mut problems = self.foreign();
-        problems.extend(self.counts());
+        let mut problems = self.counts();
+        problems.extend(self.foreign());
         let contradictions = self.options(Path::new("")).contradictions();
         problems.extend(contradictions.into_iter().map(|error| self.contradiction(error)));
-        if self.backend.as_str() == TENSORRT && self.profiles.is_empty() {
+        if self.backend.as_str() == tensorrt::NAME && self.profiles.is_empty() {
             problems.extend(model.into_iter().flat_map(|model| self.open_inputs(model)));
         }
         problems
     }
 
     /// The settings that only TensorRT has and that are not at their default.
-    fn given(&self) -> impl Iterator<Item = (&'static str, Span)> {
-        [
+    fn given(&self) -> Vec<(&'static str, Span)> {
+        let settings = [
             ("compute_capabilities", !self.compute_capabilities.is_default()),
             ("precision", !self.precision.is_default()),
             ("int8", self.int8.is_some()),
@@ -93,43 +96,45 @@ impl Build {
             ("builds", self.builds != once()),
             ("timeout_seconds", self.timeout_seconds.is_some()),
             ("tensorrt", !self.tensorrt.is_default()),
-        ]
-        .into_iter()
-        .filter(|(_, is_given)| *is_given)
-        .map(|(setting, _)| (setting, self.place(setting)))
+        ];
+        let given = settings.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(setting, _)| (setting, self.place(setting))).collect()
     }
 
-    /// Where a setting stands; the stage's `from` where it stands nowhere.
+    /// Where a setting stands, or else what made TensorRT the backend.
     fn place(&self, setting: &str) -> Span {
-        let inside = setting.strip_prefix("tensorrt.");
-        let inside = inside.and_then(|key| self.tensorrt.place(key.split('.').next()?));
-        inside.unwrap_or(match setting.split('.').next() {
-            Some("compute_capabilities") => self.compute_capabilities.span,
-            Some("precision") => self.precision.span,
-            Some("int8") => self.int8.as_ref().map_or(self.from.span, |int8| int8.span),
-            Some("plugins") => self.plugins.first().map_or(self.from.span, |plugin| plugin.span),
-            Some("builds") => self.builds.span,
-            Some("timeout_seconds") => {
-                self.timeout_seconds.map_or(self.from.span, |seconds| seconds.span)
+        let mut keys = setting.split('.');
+        let span = match keys.next() {
+            Some("compute_capabilities") => Some(self.compute_capabilities.span),
+            Some("precision") => Some(self.precision.span),
+            Some("int8") => self.int8.as_ref().map(|int8| int8.span),
+            Some("plugins") => self.plugins.first().map(|plugin| plugin.span),
+            Some("builds") => Some(self.builds.span),
+            Some("timeout_seconds") => self.timeout_seconds.map(|seconds| seconds.span),
+            Some("tensorrt") => {
+                keys.next().and_then(|key| self.tensorrt.place(key)).or(Some(self.tensorrt.span))
             }
-            Some("tensorrt") => self.tensorrt.span,
-            _ => self.from.span,
-        })
+            _ => None,
+        };
+        // What nobody wrote stands nowhere.
+        span.filter(|span| *span != Span::default()).unwrap_or(self.backend.span)
     }
 
-    fn foreign(&self) -> Vec<Problem> {
+    /// One cause, one problem: it stands at the first of the settings and names them all.
+    fn foreign(&self) -> Option<Problem> {
         let backend = self.backend.as_str();
-        if backend == TENSORRT {
-            return Vec::new();
-        }
-        let foreign = self.given().map(|(setting, span)| Problem {
+        let mut given = self.given();
+        given.sort_by_key(|(_, span)| *span);
+        let span = given.first().filter(|_| backend != tensorrt::NAME)?.1;
+        let names: Vec<String> = given.iter().map(|(setting, _)| format!("`{setting}`")).collect();
+        let names = names.join(", ");
+        Some(Problem {
             code: "build::only_tensorrt",
-            message: format!("`{setting}` is for TensorRT, and this build has backend `{backend}`"),
+            message: format!("settings for TensorRT, but the backend is `{backend}`: {names}"),
             span,
             label: format!("nothing that `{backend}` has"),
-            help: Some(format!("write `backend: {TENSORRT}`, or remove `{setting}`")),
-        });
-        foreign.collect()
+            help: Some(format!("write `backend: {}`, or remove them", tensorrt::NAME)),
+        })
     }
 
     fn counts(&self) -> Vec<Problem> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::backend::cuda::{Context, DeviceInfo, Driver};
+use crate::backend::cuda::{Context, DeviceInfo, Driver, Ledger, MemoryKind};
 use crate::backend::{BackendError, EngineManifest};
 use crate::onnx::{Model, OnnxError};
 use crate::progress::Progress;
@@ -46,7 +46,8 @@ struct Compilation<'a> {
 /// The GPU to build on.
 struct Gpu {
     info: DeviceInfo,
-    _context: Context,
+    context: Context,
+    ledger: Arc<Ledger>,
 }
 
 /// What a build gave.
@@ -65,7 +66,7 @@ impl Compilation<'_> {
         handle::set_level(self.severity());
         let library = Library::open(&job.found.runtime, job.found.flavor)
             .map_err(|error| self.failed(error.into()))?;
-        let built = self.build(library, &types)?;
+        let built = self.build(library, gpu.as_ref(), &types)?;
         let bytes = built.plan.bytes();
         fs::write(job.out.join(PLAN), bytes)
             .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
@@ -82,6 +83,8 @@ impl Compilation<'_> {
                 version: job.found.version.to_string(),
                 compute_capabilities: self.compute_capabilities(gpu.as_ref()),
                 gpu: gpu.map(|gpu| gpu.info.name),
+                hardware_compatibility: job.options.settings.hardware_compatibility,
+                version_compatible: job.options.settings.version_compatible,
                 device_memory: None,
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
@@ -105,7 +108,7 @@ impl Compilation<'_> {
             let context = Context::new(0)?;
             context.make_current()?;
             let info = driver.devices()?.swap_remove(0);
-            Ok(Gpu { info, _context: context })
+            Ok(Gpu { info, context, ledger: Ledger::new() })
         };
         open().map(Some).map_err(|error| {
             let error = cuda_error(&error, "starting CUDA", |reason| self.refused(reason));
@@ -126,19 +129,13 @@ impl Compilation<'_> {
     }
 
     fn compute_capabilities(&self, gpu: Option<&Gpu>) -> Vec<String> {
-        match gpu {
-            Some(gpu) => {
-                let (major, minor) = gpu.info.compute_capability;
-                vec![format!("{major}.{minor}")]
-            }
-            None => {
-                let wanted = self.job.options.compute_capabilities.iter();
-                wanted
-                    .map(|capability| capability.number())
-                    .map(|number| format!("{}.{}", number / 10, number % 10))
-                    .collect()
-            }
+        if let Some(gpu) = gpu {
+            let (major, minor) = gpu.info.compute_capability;
+            return vec![format!("{major}.{minor}")];
         }
+        let wanted = self.job.options.compute_capabilities.iter();
+        let numbers = wanted.map(|capability| capability.number());
+        numbers.map(|number| format!("{}.{}", number / 10, number % 10)).collect()
     }
 
     /// TensorRT's number for the finest messages that anybody wants.
@@ -159,10 +156,16 @@ impl Compilation<'_> {
         listened.min(asked)
     }
 
-    fn build(&self, library: &'static Library, types: &GraphTypes) -> Result<Built, BackendError> {
+    fn build(
+        &self,
+        library: &'static Library,
+        gpu: Option<&Gpu>,
+        types: &GraphTypes,
+    ) -> Result<Built, BackendError> {
         let failed = |error: TrtError| self.failed(error);
         let job = self.job;
-        let builder = Builder::new(library).map_err(failed)?;
+        let memory = gpu.map(|gpu| (&gpu.context, &gpu.ledger));
+        let builder = Builder::new(library, memory).map_err(failed)?;
         let strongly_typed =
             precision::is_strongly_typed(&job.options, builder.can_type_strongly());
         self.progress.report("parsing the model", 0, None);
@@ -180,7 +183,9 @@ impl Compilation<'_> {
             config.set_monitor(monitor).map_err(failed)?;
         }
         self.progress.report("building", 0, None);
-        self.build_once(&builder, &parsed, &config)
+        let mut built = self.build_once(&builder, &parsed, &config)?;
+        built.facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
+        Ok(built)
     }
 
     fn build_once(

@@ -10,10 +10,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use crate::backend::cuda::Slot;
 use crate::backend::{BackendError, CompileRequest, EngineManifest};
 use crate::process::{self, Ending, Job, JobError, Outcome};
 
 use tracing::level_filters::LevelFilter;
+
+use super::SettingError;
 
 mod configure;
 mod graph_types;
@@ -36,16 +39,29 @@ const OUTCOME: &str = "outcome.json";
 
 /// Compiles in a child process.
 pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
-    let found = super::find(request.tensorrt)?;
-    if let Some(warning) = &found.warning {
-        tracing::warn!("{warning}");
-    }
-    found.parser()?;
-    let job = CompileJob::new(request, found);
     let failed = |reason: String| BackendError::Compile {
         model: request.model.display().to_string(),
         reason,
     };
+    let found = super::find(request.tensorrt)?;
+    if let Some(warning) = &found.warning {
+        tracing::warn!("{warning}");
+    }
+    if let Some(lacking) = lacking(&request.tensorrt.unsupported(found.generation, found.version)) {
+        return Err(lacking);
+    }
+    found.parser()?;
+    let _slot = if request.tensorrt.compute_capabilities.is_empty() {
+        request.progress.report("waiting for the GPU", 0, None);
+        match Slot::take(request.kept, 0, request.cancel) {
+            Ok(Some(slot)) => Some(slot),
+            Ok(None) => return Err(BackendError::Cancelled),
+            Err(error) => return Err(failed(format!("cannot lock the GPU: {error}"))),
+        }
+    } else {
+        None
+    };
+    let job = CompileJob::new(request, found);
     let (job_file, outcome_file) = (request.scratch.join(JOB), request.scratch.join(OUTCOME));
     let text = serde_json::to_vec(&job).map_err(|error| failed(error.to_string()))?;
     fs::write(&job_file, text).map_err(|error| failed(format!("cannot write the job: {error}")))?;
@@ -84,6 +100,20 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
             None => Err(failed(crashed(status, &output))),
         },
     }
+}
+
+/// All that the library does not have, as one error.
+fn lacking(errors: &[SettingError]) -> Option<BackendError> {
+    let joined = |part: fn(&SettingError) -> &str, with: &str| {
+        let mut parts: Vec<&str> = errors.iter().map(part).collect();
+        parts.dedup();
+        parts.join(with)
+    };
+    (!errors.is_empty()).then(|| BackendError::Setting {
+        setting: joined(|error| error.setting, "`, `"),
+        reason: joined(|error| &error.reason, "; "),
+        help: joined(|error| &error.help, "; "),
+    })
 }
 
 /// What the child wrote before it ended, if it did.

@@ -85,7 +85,7 @@ pub(super) fn apply(
         if let Some(wanted) = wanted
             && computes(&layer)
             && (options.settings.layer_precision(&layer.name()).is_some()
-                || layer.output_types().iter().any(|dtype| *dtype == Some(DataType::Float)))
+                || layer.output_types().contains(&Some(DataType::Float)))
         {
             hold(&layer, wanted)?;
             constrained = true;

@@ -38,7 +38,7 @@ impl Loader {
     /// The TensorRT libraries in `LD_LIBRARY_PATH`, and what was looked at.
     pub(super) fn in_variable(&self) -> (Vec<PathBuf>, String) {
         let Some(variable) = &self.variable else {
-            return (Vec::new(), "LD_LIBRARY_PATH is not set".to_owned());
+            return (Vec::new(), "it is not set".to_owned());
         };
         let folders: Vec<PathBuf> =
             env::split_paths(variable).filter(|path| !path.as_os_str().is_empty()).collect();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Flavor;
 use super::generation::{Generation, LibraryVersion};
 
+mod ability;
 mod elf;
 mod error;
 mod facts;
@@ -21,9 +22,12 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
+pub use ability::Abilities;
 pub use error::{DiscoverError, LibraryError};
 pub use facts::tool_facts;
-pub use places::{name_library, runtimes_folder};
+pub(super) use places::in_folder;
+pub use places::{installed, name_library, runtimes_folder};
+pub(super) use python::program_in_path;
 pub use python::{Python, PythonError, python};
 pub use selection::{InvalidRequirement, TensorRtSelection, VersionRequirement};
 
@@ -151,7 +155,7 @@ pub fn survey() -> Vec<Looked> {
     let places = Places::here();
     let named = places.named().map(|(place, path)| places::look_at_named(place, &path));
     let searched = places::SEARCHED.map(|place| places.look(place));
-    named.into_iter().chain(searched).collect()
+    named.chain(searched).collect()
 }
 
 fn find_in(
@@ -160,7 +164,7 @@ fn find_in(
     folder: &Path,
 ) -> Result<Found, DiscoverError> {
     let in_spec = selection.library.as_ref().map(|path| (Source::Spec, folder.join(path)));
-    if let Some((place, path)) = in_spec.or_else(|| places.named()) {
+    if let Some((place, path)) = in_spec.or_else(|| places.named().next()) {
         return named(place, path, selection);
     }
     let mut searched = Vec::new();

@@ -39,6 +39,9 @@ pub fn runtimes_folder() -> Option<PathBuf> {
     Some(data.join("trt-pipeline/runtimes"))
 }
 
+/// Why there is no folder that `runtime install` could have written to.
+const NO_RUNTIMES: &str = "neither TRT_PIPELINE_RUNTIMES, XDG_DATA_HOME nor HOME is set";
+
 /// Everything outside the spec that can lead to a library.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -62,19 +65,23 @@ impl Places {
         }
     }
 
-    /// The place that somebody named, as an absolute path.
-    pub(super) fn named(&self) -> Option<(Source, PathBuf)> {
+    /// The places that somebody named, as absolute paths; the first is meant.
+    pub(super) fn named(&self) -> impl Iterator<Item = (Source, PathBuf)> {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let option = self.option.as_deref().map(|path| (Source::Option, absolute(path)));
         // An empty variable is one that is not set.
         let variable = self.variable.as_ref().filter(|value| !value.is_empty());
-        option.or_else(|| Some((Source::Variable, absolute(Path::new(variable?)))))
+        let variable = variable.map(|path| (Source::Variable, absolute(Path::new(path))));
+        option.into_iter().chain(variable)
     }
 
     /// Looks at one of the places that are searched.
     pub(super) fn look(&self, place: Source) -> Looked {
         match place {
-            Source::Installed => self.look_at_runtimes(),
+            Source::Installed => match &self.runtimes {
+                Some(folder) => installed(folder),
+                None => looked(place, (Vec::new(), NO_RUNTIMES.to_owned())),
+            },
             Source::Python => look_at_python(self.python.clone().unwrap_or_else(python::python)),
             Source::LibraryPath => looked(place, self.loader.in_variable()),
             Source::Spec | Source::Option | Source::Variable | Source::System => {
@@ -82,22 +89,23 @@ impl Places {
             }
         }
     }
+}
 
-    fn look_at_runtimes(&self) -> Looked {
-        let place = Source::Installed;
-        let Some(folder) = &self.runtimes else {
-            let note = "neither TRT_PIPELINE_RUNTIMES, XDG_DATA_HOME nor HOME is set".to_owned();
-            return Looked { place, libraries: Vec::new(), note };
-        };
-        let mut files = Vec::new();
-        for name in sorted_names(folder) {
-            // Names with a dot are installations that were not finished.
-            if !name.as_encoded_bytes().starts_with(b".") {
-                files.extend(library::in_folder(&folder.join(name)).unwrap_or_default());
-            }
+/// What `runtime install` put into a folder.
+pub fn installed(folder: &Path) -> Looked {
+    let mut files = Vec::new();
+    for name in sorted_names(folder) {
+        // Names with a dot are installations that were not finished.
+        if !name.as_encoded_bytes().starts_with(b".") {
+            files.extend(library::in_folder(&folder.join(name)).unwrap_or_default());
         }
-        looked(place, (files, format!("nothing in {}", folder.display())))
     }
+    looked(Source::Installed, (files, format!("nothing in {}", folder.display())))
+}
+
+/// The libraries in one folder of what `runtime install` made.
+pub(in crate::backend::tensorrt) fn in_folder(folder: &Path) -> Vec<Sighting> {
+    sightings(library::in_folder(folder).unwrap_or_default(), Source::Installed)
 }
 
 /// A place with the files that are there.

@@ -2,17 +2,18 @@
 //! same.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::FileStat;
+use crate::process::{self, CancelToken, Ending, Job, JobError, Outcome};
 
 /// How long Python may take to say where its packages are.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +71,7 @@ pub fn python() -> Result<Python, PythonError> {
     static ANSWER: OnceLock<Result<Python, PythonError>> = OnceLock::new();
     ANSWER
         .get_or_init(|| {
-            let program = in_path("python3").ok_or(PythonError::Missing)?;
+            let program = program_in_path("python3").ok_or(PythonError::Missing)?;
             let memory = memory_file();
             if let Some(known) = memory.as_deref().and_then(|file| remembered(file, &program)) {
                 return Ok(known);
@@ -85,7 +86,7 @@ pub fn python() -> Result<Python, PythonError> {
 }
 
 /// The file that a shell would run.
-fn in_path(name: &str) -> Option<PathBuf> {
+pub(in crate::backend::tensorrt) fn program_in_path(name: &str) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         fs::metadata(path)
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -96,36 +97,30 @@ fn in_path(name: &str) -> Option<PathBuf> {
 /// Runs a Python and reads its answer.
 fn ask(program: &Path, patience: Duration) -> Result<Python, PythonError> {
     let failed = |reason: String| PythonError::NoAnswer { program: program.to_owned(), reason };
-    let start = Command::new(program)
-        .args(["-I", "-c", QUESTION])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = start.map_err(|error| failed(format!("cannot be run: {error}")))?;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    if let Some(mut stdout) = child.stdout.take() {
-        let read = move || {
-            let mut answer = Vec::new();
-            // An answer that cannot be read is no answer.
-            let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut answer);
-            let _ = sender.send(answer);
-        };
-        let started = std::thread::Builder::new().name("python".to_owned()).spawn(read);
-        started.map_err(|error| failed(format!("cannot be listened to: {error}")))?;
+    let folder = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let env: Vec<_> = env::vars_os().collect();
+    let job = Job {
+        program,
+        args: &["-I", "-c", QUESTION].map(OsString::from),
+        env: &env,
+        folder: &folder,
+        timeout: Some(patience),
+        cancel: &CancelToken::default(),
+    };
+    let mut answer = String::new();
+    let outcome = process::run(&job, Some(&mut |line| line.clone_into(&mut answer)));
+    match outcome {
+        Err(JobError::Start(error)) => return Err(failed(format!("cannot be run: {error}"))),
+        Err(JobError::Watch(error)) => return Err(failed(format!("was lost: {error}"))),
+        Ok(Outcome { ending: Ending::Exited(status), .. }) if status.success() => {}
+        Ok(Outcome { ending: Ending::Exited(status), .. }) => {
+            return Err(failed(Outcome::describe(status)));
+        }
+        Ok(Outcome { ending: Ending::TimedOut | Ending::Cancelled, .. }) => {
+            return Err(failed(format!("did not answer within {} s", patience.as_secs())));
+        }
     }
-    let answer = receiver.recv_timeout(patience);
-    if answer.is_err() {
-        // One that has ended meanwhile cannot be killed, and need not be.
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| failed(format!("was lost: {error}")))?;
-    let answer =
-        answer.map_err(|_| failed(format!("did not answer within {} s", patience.as_secs())))?;
-    if !status.success() {
-        return Err(failed(format!("ended with {status}")));
-    }
-    let answer: Answer = serde_json::from_slice(&answer)
+    let answer: Answer = serde_json::from_str(&answer)
         .map_err(|_| failed("answered something else than was asked".to_owned()))?;
     Ok(Python { program: program.to_owned(), version: answer.version, folders: answer.folders })
 }
@@ -212,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_answer_of_a_real_python_names_folders_that_exist() {
-        let python = ask(&in_path("python3").unwrap(), PATIENCE).unwrap();
+        let python = ask(&program_in_path("python3").unwrap(), PATIENCE).unwrap();
         assert!(python.version.starts_with("3."), "{python:?}");
         assert!(!python.folders.is_empty() && python.folders.iter().all(|f| f.is_dir()));
         assert!(!python.has("no_such_package"));
@@ -227,7 +222,7 @@ mod tests {
             ask(&script(folder.path(), text), patience).unwrap_err().to_string()
         };
         let ends = ask("#!/bin/sh\nexit 3\n", PATIENCE);
-        assert!(ends.ends_with("ended with exit status: 3"), "{ends}");
+        assert!(ends.ends_with("exited with status 3"), "{ends}");
         let lies = ask("#!/bin/sh\necho '[]'\n", PATIENCE);
         assert!(lies.ends_with("answered something else than was asked"), "{lies}");
         let hangs = ask("#!/bin/sh\nexec sleep 60\n", Duration::from_millis(200));

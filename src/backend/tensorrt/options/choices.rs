@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Precision {
     /// 16-bit floating point.
     Fp16,
-    /// 16-bit floating point with the range of 32-bit. TensorRT 10 only.
+    /// 16-bit floating point with the range of 32-bit. Available in TensorRT 10.
     Bf16,
     /// 8-bit integers; needs `int8`, or a model with Q/DQ nodes.
     Int8,
@@ -27,7 +27,7 @@ pub enum LayerPrecision {
     Fp32,
     /// 16-bit floating point.
     Fp16,
-    /// 16-bit floating point with the range of 32-bit. TensorRT 10 only.
+    /// 16-bit floating point with the range of 32-bit. Available in TensorRT 10.
     Bf16,
     /// 8-bit integers.
     Int8,
@@ -87,7 +87,7 @@ pub enum ComputeCapability {
     /// Blackwell: RTX 50 series.
     #[serde(rename = "12.0")]
     Sm120,
-    /// Blackwell: GB10. TensorRT-RTX 1.5 or newer.
+    /// Blackwell: GB10. Available in TensorRT-RTX 1.5 or newer.
     #[serde(rename = "12.1")]
     Sm121,
 }
@@ -113,8 +113,8 @@ pub enum Refit {
     /// None; the engine is as fast as it can be.
     #[default]
     None,
-    /// All, but only for the same values, as after `strip_weights`; costs no speed. Not in
-    /// TensorRT 8.6.
+    /// All, but only for the same values, as after `strip_weights`; costs no speed. Available in
+    /// TensorRT 10 or newer and TensorRT-RTX.
     Identical,
     /// All, for any values of the same shape.
     All,
@@ -129,7 +129,8 @@ pub enum HardwareCompatibility {
     None,
     /// All GPUs from Ampere on.
     AmperePlus,
-    /// All GPUs of the same compute capability. TensorRT 10.9 or newer and TensorRT-RTX.
+    /// All GPUs of the same compute capability. Available in TensorRT 10.9 or newer and
+    /// TensorRT-RTX.
     SameComputeCapability,
 }
 
@@ -139,11 +140,11 @@ pub enum HardwareCompatibility {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum TacticSource {
-    /// The cuBLAS library. TensorRT 8.6 and 10, TensorRT-RTX 1.4 and older.
+    /// The cuBLAS library. Available in TensorRT 8.6 and 10, TensorRT-RTX 1.3 and 1.4.
     Cublas,
-    /// The cuBLASLt library. TensorRT 8.6 and 10, TensorRT-RTX 1.4 and older.
+    /// The cuBLASLt library. Available in TensorRT 8.6 and 10, TensorRT-RTX 1.3 and 1.4.
     CublasLt,
-    /// The cuDNN library. TensorRT 8.6 and 10, TensorRT-RTX 1.4 and older.
+    /// The cuDNN library. Available in TensorRT 8.6 and 10, TensorRT-RTX 1.3 and 1.4.
     Cudnn,
     /// Convolutions with edge mask tables, which use more memory.
     EdgeMaskConvolutions,

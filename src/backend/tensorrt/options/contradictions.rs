@@ -2,7 +2,7 @@
 //! exclude each other.
 
 use super::bytes::ByteSize;
-use super::choices::{LayerPrecision, Precision, Refit, Tiling};
+use super::choices::{LayerPrecision, Precision, PrecisionConstraints, Refit, Tiling};
 use super::{Options, SettingError};
 
 /// What TensorRT's interface counts with.
@@ -109,6 +109,15 @@ impl Options {
             let help = "add `version_compatible: true`, or remove it";
             found.add("tensorrt.exclude_lean_runtime", reason, help);
         }
+        let has_layers = !settings.layer_precisions.is_empty();
+        if settings.precision_constraints != PrecisionConstraints::default() && !has_layers {
+            let reason = "it says how strictly `layer_precisions` is taken, which is empty";
+            found.add(
+                "tensorrt.precision_constraints",
+                reason,
+                "add `layer_precisions`, or remove it",
+            );
+        }
         if settings.tiling_l2_limit.is_some() && settings.tiling == Tiling::None {
             let reason = "it limits `tiling`, which is `none`";
             found.add("tensorrt.tiling_l2_limit", reason, "add for instance `tiling: fast`");
@@ -146,9 +155,7 @@ impl Found {
 
     fn range(&mut self, setting: &'static str, value: Option<u32>, least: u32, most: u32) {
         let Some(value) = value.filter(|value| !(least..=most).contains(value)) else { return };
-        let range =
-            if most == MOST { format!("{least} or more") } else { format!("{least} to {most}") };
-        self.add(setting, format!("it is {value}"), &format!("write {range}"));
+        self.add(setting, format!("it is {value}"), &format!("write {least} to {most}"));
     }
 
     fn needs_core(&mut self, setting: &'static str) {

@@ -14,10 +14,13 @@ use serde_json::Value;
 use crate::backend::BackendError;
 use crate::data::RawArray;
 
+mod availability;
 mod bytes;
 mod choices;
 mod contradictions;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use bytes::{ByteSize, InvalidByteSize};
 pub use choices::{

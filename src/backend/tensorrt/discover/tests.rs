@@ -5,11 +5,10 @@ use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
+use crate::backend::tensorrt::fake_library::Fake;
+
 use super::loader::Loader;
 use super::*;
-use fake::Fake;
-
-mod fake;
 
 /// A folder with places in it, none of which has a library yet.
 struct World {
