@@ -130,7 +130,6 @@ fn found_files_reach_the_backend_in_order() {
         inputs: &inputs,
         out: folder,
         scratch: folder,
-        kept: folder,
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     };
