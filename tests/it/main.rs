@@ -24,5 +24,6 @@ mod standin;
 mod support;
 mod tensorrt_engines;
 mod tensorrt_load;
+mod tensorrt_rtx;
 mod tensorrt_run;
 mod tensorrt_standin;

@@ -23,8 +23,9 @@ use super::super::options::{MessageLevel, Refit};
 use super::super::{NAME, PLAN};
 use super::graph_types::GraphTypes;
 use super::job::CompileJob;
+use super::profiles::Ranges;
 use super::watch::Watch;
-use super::{configure, precision};
+use super::{configure, precision, profiles};
 
 /// What a calibration found, beside the engine.
 const CALIBRATION: &str = "calibration.cache";
@@ -60,6 +61,7 @@ struct Gpu {
 /// What a build gave.
 struct Built {
     plan: HostMemory,
+    ranges: Ranges,
     facts: BuildFacts,
 }
 
@@ -86,7 +88,7 @@ impl Compilation<'_> {
             file: PathBuf::from(PLAN),
             inputs: signature.inputs,
             outputs: signature.outputs,
-            profiles: job.profiles.clone(),
+            profiles: built.ranges.shapes,
             tensorrt: Some(EngineFacts {
                 flavor: job.found.flavor,
                 version: job.found.version.to_string(),
@@ -97,6 +99,7 @@ impl Compilation<'_> {
                 device_memory: described.as_ref().and_then(|plan| plan.device_memory),
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
+                shape_values: built.ranges.values,
                 build: built.facts,
                 layers: described.map(|plan| plan.layers).unwrap_or_default(),
             }),
@@ -182,7 +185,8 @@ impl Compilation<'_> {
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
         let mut config = builder.config().map_err(failed)?;
         configure::configure(&config, &job.options, &job.files).map_err(failed)?;
-        configure::add_profiles(&builder, &config, parsed.network(), &job.profiles)?;
+        let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
+        ranges.add_to(&builder, &config)?;
         if !strongly_typed {
             precision::apply(&config, parsed.network(), types, &job.options).map_err(failed)?;
         }
@@ -193,14 +197,14 @@ impl Compilation<'_> {
         }
         self.progress.report("building", 0, None);
         let calibrator = self.calibrate(&builder, &mut config, &parsed, gpu)?;
-        let mut built = self.build_once(&builder, &parsed, &config)?;
+        let (plan, mut facts) = self.build_once(&builder, &parsed, &config)?;
         if let Some(cache) = calibrator.as_ref().and_then(Calibrator::written) {
             fs::write(job.out.join(CALIBRATION), cache).map_err(|error| {
                 self.refused(format!("cannot write the calibration cache: {error}"))
             })?;
         }
-        built.facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
-        Ok(built)
+        facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
+        Ok(Built { plan, ranges, facts })
     }
 
     /// Sets the calibrator that the options ask for.
@@ -217,10 +221,10 @@ impl Compilation<'_> {
         let samples = match &job.files.calibration_data {
             None => None,
             Some(data) => {
-                let inputs = configure::specs(&parsed.network().inputs());
+                let inputs = profiles::specs(&parsed.network().inputs());
                 let batch = BatchSpec::new(&inputs, job.profiles.first(), int8.batch);
                 let batch = batch.map_err(unfit)?;
-                configure::calibration_profile(builder, config, &batch)
+                profiles::calibration_profile(builder, config, &batch)
                     .map_err(|error| self.failed(error))?;
                 let source = DatasetSource::open(data, &int8.raw, batch).map_err(unfit)?;
                 Some(Samples {
@@ -251,11 +255,11 @@ impl Compilation<'_> {
         builder: &Builder,
         parsed: &Parsed,
         config: &Config,
-    ) -> Result<Built, BackendError> {
+    ) -> Result<(HostMemory, BuildFacts), BackendError> {
         let began = Instant::now();
         let plan = builder.build(parsed.network(), config).map_err(|error| self.failed(error))?;
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Built { plan, facts: BuildFacts { seconds, ..BuildFacts::default() } })
+        Ok((plan, BuildFacts { seconds, ..BuildFacts::default() }))
     }
 
     fn failed(&self, error: TrtError) -> BackendError {
