@@ -17,3 +17,4 @@ mod readme;
 mod robustness;
 mod schema;
 mod support;
+mod tensorrt_discovery;
