@@ -29,6 +29,7 @@
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation | what they are for |
+//! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
 //! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
@@ -36,15 +37,16 @@
 //! | [`spec`] | the spec language, version 1, and its schema | what root files hold, GPUs |
 //! | [`plan`] | stages as a graph, references resolved | what is inside files, the cache |
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
+//! | [`bench`] | how fast an engine runs in this process | pipelines, terminals |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
 //!
 //! # Who may use whom
 //!
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
-//! spec -> stage           stage -> backend
+//! spec -> stage           stage -> backend                    bench -> backend
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, progress
+//!                                process, times, progress
 //! the shared words -> each other only
 //! ```
 //!
@@ -70,6 +72,7 @@
 
 pub mod artifact;
 pub mod backend;
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod deployment;
@@ -83,3 +86,4 @@ pub mod spec;
 pub mod stage;
 pub mod suggest;
 pub mod tensor;
+pub mod times;

@@ -1,4 +1,4 @@
-//! Where a value stands in the user's file: [`SourceFile`], [`Span`] and [`Spanned`].
+//! Where a value stands in the user's file: [`SourceFile`], [`Span`], [`Spanned`] and [`Placed`].
 //!
 //! Owns positions and the way a position travels through serde. Knows nothing of YAML
 //! syntax (`spec::tree` does) and nothing of what the values mean.
@@ -10,6 +10,10 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+mod placed;
+
+pub use placed::Placed;
 
 /// A text the user wrote, held once and shared by every diagnostic that points into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +68,8 @@ impl From<Span> for miette::SourceSpan {
     }
 }
 
-/// A value and where it was written. Equality, ordering and serialisation see the value only.
+/// A value and where it was written. Equality, ordering and serialisation see the value only;
+/// a format without places, such as JSON, reads it back as a value that stands nowhere.
 ///
 /// In the JSON Schema a `Spanned<T>` also accepts `"${name}"`, because the value of any field may
 /// come from `vars`; text fields accept every string anyway.
@@ -165,8 +170,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
                 let value = seq.next_element()?.ok_or_else(|| missing(2))?;
                 Ok(Spanned { value, span: Span { start, len } })
             }
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Self::Value, D::Error> {
+                T::deserialize(deserializer).map(Spanned::unplaced)
+            }
         }
-        deserializer.deserialize_tuple_struct(SPANNED, 3, SpannedVisitor(std::marker::PhantomData))
+        deserializer.deserialize_newtype_struct(SPANNED, SpannedVisitor(std::marker::PhantomData))
     }
 }
 
@@ -207,5 +218,15 @@ mod tests {
         let b = Spanned::new(3, Span::new(9, 1));
         assert_eq!(a, b);
         assert_eq!(serde_json::to_string(&a).unwrap(), "3");
+    }
+
+    #[test]
+    fn a_format_without_places_gives_values_that_stand_nowhere() {
+        let text = r#"{"a":[1,2]}"#;
+        let read: std::collections::BTreeMap<Spanned<String>, Spanned<Vec<Spanned<u8>>>> =
+            serde_json::from_str(text).unwrap();
+        let (key, value) = read.first_key_value().unwrap();
+        assert_eq!((key.span, value.span, value[1].span), Default::default());
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
     }
 }

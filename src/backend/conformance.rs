@@ -105,8 +105,12 @@ pub(crate) fn compile(
         model,
         profiles,
         tensorrt: &tensorrt::Options::default(),
+        files: &tensorrt::Files::default(),
+        builds: 1,
+        timeout: None,
         out,
         scratch: scratch.path(),
+        kept: scratch.path(),
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     })

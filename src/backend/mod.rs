@@ -5,8 +5,9 @@
 //! that is not available here is an error, never a silent change to another. Backends know
 //! nothing of pipelines, artifacts or HTTP.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::CancelToken;
 use crate::progress::Progress;
-use crate::tensor::{Shape, TensorSpec};
+use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
+mod manifest;
 pub mod tensorrt;
 
+pub use manifest::EngineManifest;
+
 /// Every backend of this build.
-pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend];
+pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
 
 /// Finds a backend by its name in specs.
 pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
@@ -78,34 +82,22 @@ pub struct CompileRequest<'a> {
     pub profiles: &'a [Profile],
     /// Settings that only TensorRT knows.
     pub tensorrt: &'a tensorrt::Options,
+    /// The files those settings name.
+    pub files: &'a tensorrt::Files,
+    /// How often to build, to keep the fastest engine: 1 or more.
+    pub builds: u32,
+    /// How long it may take altogether.
+    pub timeout: Option<Duration>,
     /// An empty folder that receives the engine's files.
     pub out: &'a Path,
     /// Another empty folder, deleted afterwards.
     pub scratch: &'a Path,
+    /// A folder that outlives the run, for what makes the next one faster and changes no result.
+    pub kept: &'a Path,
     /// Where to tell progress.
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.
     pub cancel: &'a CancelToken,
-}
-
-/// An engine on disk, as its `engine.json` describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EngineManifest {
-    /// Format of this file.
-    pub format: u32,
-    /// The backend that made the engine and can load it.
-    pub backend: String,
-    /// The engine's file, relative to this one.
-    pub file: PathBuf,
-    /// Inputs in the model's order.
-    pub inputs: Vec<TensorSpec>,
-    /// Outputs in the model's order.
-    pub outputs: Vec<TensorSpec>,
-    /// Optimization profiles; empty where any shape the model allows will do.
-    pub profiles: Vec<Profile>,
-    /// What made it, for which GPU and how; only engines of TensorRT have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensorrt: Option<tensorrt::EngineFacts>,
 }
 
 /// Memory that an engine and its contexts hold.
@@ -144,7 +136,8 @@ pub struct RunTimes {
 }
 
 /// Why a backend could not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum BackendError {
     /// The backend, or something it needs, is not on this machine.
     #[error("backend `{backend}` is not available: {reason}")]
@@ -160,7 +153,7 @@ pub enum BackendError {
     #[error("backend `{backend}` cannot run node `{node}` ({op}): {reason}")]
     Unsupported {
         /// The backend.
-        backend: &'static str,
+        backend: Cow<'static, str>,
         /// The node's name, or its first output where it has none.
         node: String,
         /// The operator type.
@@ -211,16 +204,12 @@ pub enum BackendError {
         help: String,
     },
     /// Not enough memory.
-    #[error("out of {kind} memory while {doing}: {requested} bytes asked for, {free} free")]
+    #[error("out of memory while {doing}: {reason}")]
     OutOfMemory {
-        /// `device` or `pinned host`.
-        kind: &'static str,
         /// What was done, such as `loading the engine`.
-        doing: &'static str,
-        /// Bytes asked for.
-        requested: u64,
-        /// Bytes free at that moment.
-        free: u64,
+        doing: Cow<'static, str>,
+        /// What was asked for and what there was, as far as known.
+        reason: String,
     },
     /// The work took longer than it may.
     #[error("compiling took longer than {seconds} s and was ended")]
@@ -238,7 +227,13 @@ impl BackendError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Unavailable { help, .. } | Self::Setting { help, .. } => Some(help.clone()),
-            Self::Unsupported { backend: "cpu", .. } => {
+            Self::OutOfMemory { .. } => Some(
+                "end other programs on the GPU, or use smaller shapes, fewer engines or fewer \
+                 contexts"
+                    .into(),
+            ),
+            Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),
+            Self::Unsupported { backend, .. } if backend == "cpu" => {
                 Some("use a backend that has the operator, or export the model without it".into())
             }
             _ => None,
@@ -300,6 +295,19 @@ pub trait Engine: Send + Sync {
 pub trait ExecutionContext: Send {
     /// Sets the shape of input `index` and gives its bytes to fill.
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError>;
+    /// Sets input `index`, called `name`, to the shape and bytes of a tensor.
+    fn fill(&mut self, index: usize, name: &str, tensor: &Tensor) -> Result<(), BackendError> {
+        let bytes = self.input_mut(index, tensor.shape())?;
+        if bytes.len() != tensor.bytes().len() {
+            return Err(BackendError::Input {
+                input: name.to_owned(),
+                shape: tensor.shape().clone(),
+                reason: format!("the engine set aside {} bytes for it", bytes.len()),
+            });
+        }
+        bytes.copy_from_slice(tensor.bytes());
+        Ok(())
+    }
     /// Runs on the inputs as they are.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.

@@ -13,6 +13,7 @@ use super::ExitStatus;
 use super::console::Console;
 use super::diagnostic::with_causes;
 use super::project::{self, CacheDir};
+use super::quantity::size;
 
 #[derive(Debug, Args)]
 pub(super) struct CacheArgs {
@@ -170,17 +171,4 @@ fn verify(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
         ));
     }
     Ok(if report.damaged.is_empty() { ExitStatus::OK } else { ExitStatus::FAILED })
-}
-
-/// Bytes for people, in powers of 1024.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
 }

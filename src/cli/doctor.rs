@@ -16,8 +16,8 @@ use crate::backend::tensorrt::discover::{
 use crate::backend::{Backend, tensorrt};
 
 use super::ExitStatus;
-use super::cache::size;
 use super::console::Console;
+use super::quantity::size;
 
 /// It takes no arguments of its own.
 #[derive(Debug, Args)]

@@ -12,10 +12,10 @@ use crate::onnx::{Model, Summary};
 use crate::tensor::TensorSpec;
 
 use super::ExitStatus;
-use super::cache::size;
 use super::console::Console;
 use super::diagnostic::with_causes;
 use super::project::{self, CacheDir};
+use super::quantity::{grouped, size};
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -125,18 +125,6 @@ fn tensors(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> String {
         }
     }
     format!("{}\n", table.trim_fmt())
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// An artifact: every JSON description in it, and its files.

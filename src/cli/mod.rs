@@ -13,6 +13,7 @@ use crate::plan::GraphFormat;
 
 mod cache;
 mod check;
+mod compile;
 mod console;
 mod diagnostic;
 mod doctor;
@@ -23,6 +24,7 @@ mod logging;
 mod plan;
 mod printable;
 mod project;
+mod quantity;
 mod reporter;
 mod run;
 mod runtime;
@@ -126,6 +128,9 @@ enum Command {
     Runtime(Formatted<runtime::RuntimeArgs>),
     /// Write a small pipeline to start from
     Init(init::InitArgs),
+    /// Compile for TensorRT, as a child of another command
+    #[command(name = crate::backend::tensorrt::compiler::COMMAND, hide = true)]
+    CompileTensorRt(compile::CompileArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -143,9 +148,11 @@ impl Command {
             | Self::Cache(Formatted { format, .. })
             | Self::Doctor(Formatted { format, .. })
             | Self::Runtime(Formatted { format, .. }) => *format,
-            Self::Graph { .. } | Self::Schema { .. } | Self::Init(_) | Self::Completions { .. } => {
-                Format::Human
-            }
+            Self::CompileTensorRt(_)
+            | Self::Graph { .. }
+            | Self::Schema { .. }
+            | Self::Init(_)
+            | Self::Completions { .. } => Format::Human,
         }
     }
 }
@@ -175,7 +182,10 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         }
     };
     let console = Console::new(cli.command.format() == Format::Json);
-    if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref()) {
+    if matches!(cli.command, Command::CompileTensorRt(_)) {
+        compile::start_logging(cli.global.log_level.into());
+    } else if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref())
+    {
         console.error("log_file", &error.to_string(), None);
         return ExitStatus::USAGE;
     }
@@ -196,6 +206,7 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         }
         Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
         Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
+        Command::CompileTensorRt(args) => compile::compile(&args, &console),
         Command::Doctor(_) => doctor::doctor(&console),
         Command::Runtime(Formatted { args, .. }) => runtime::runtime(&args, &console),
         Command::Init(args) => init::init(&args, &console),

@@ -11,6 +11,7 @@ use crate::execute::{OutcomeKind, RunEvent};
 use crate::plan::Plan;
 
 use super::console::{Console, wants_colour};
+use super::quantity::time;
 
 /// Beyond this many stages, those that were cached are only counted.
 const LIST_CACHED_UP_TO: usize = 40;
@@ -115,7 +116,7 @@ impl<'a> Reporter<'a> {
                         let _ = write!(text, ", {count} {word}");
                     }
                 }
-                let _ = write!(text, " in {}", shown(*seconds));
+                let _ = write!(text, " in {}", time(*seconds));
                 self.print(&text);
             }
         }
@@ -149,7 +150,7 @@ impl<'a> Reporter<'a> {
         let mut line = format!("  {stage:width$}  {kind:9}  {start}{:9}{end}", outcome.name());
         match outcome {
             OutcomeKind::Built | OutcomeKind::Failed => {
-                let _ = write!(line, "  {}", shown(seconds));
+                let _ = write!(line, "  {}", time(seconds));
             }
             OutcomeKind::Skipped => {
                 let _ = write!(line, "  {}", reason.unwrap_or_default());
@@ -193,7 +194,7 @@ impl Bars {
     fn start(&mut self, stage: &str, width: usize) {
         // An estimate is called one: it is what the stage took the last time it ran.
         let estimate = match self.earlier.get(stage) {
-            Some(seconds) if *seconds >= 1.0 => format!(" of ~{} (last time)", shown(*seconds)),
+            Some(seconds) if *seconds >= 1.0 => format!(" of ~{} (last time)", time(*seconds)),
             _ => String::new(),
         };
         let name = format!("{stage:width$}");
@@ -217,17 +218,5 @@ impl Bars {
             bar.set_style(plain.clone());
         }
         bar.set_message(phase.to_owned());
-    }
-}
-
-/// A duration for people.
-fn shown(seconds: f64) -> String {
-    if seconds < 0.0995 {
-        format!("{:.1} ms", seconds * 1000.0)
-    } else if seconds < 100.0 {
-        format!("{seconds:.2} s")
-    } else {
-        let whole = Duration::from_secs_f64(seconds.round());
-        humantime::format_duration(whole).to_string()
     }
 }

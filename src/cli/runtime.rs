@@ -15,9 +15,9 @@ use crate::process::CancelToken;
 use crate::progress::Progress;
 
 use super::ExitStatus;
-use super::cache::size;
 use super::console::Console;
 use super::diagnostic::with_causes;
+use super::quantity::size;
 use super::signals;
 
 #[derive(Debug, Args)]

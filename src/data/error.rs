@@ -17,6 +17,14 @@ pub enum DataError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The file is in no format that is understood.
     #[error("`{}` {reason}", path.display())]
     Unrecognized {

@@ -17,13 +17,17 @@ mod archive;
 mod array;
 mod error;
 mod npy;
+mod random;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use array::Array;
 pub use error::DataError;
+pub use random::random;
 pub use raw::RawArray;
+pub use write::write_npz;
 
 use array::{Storage, header_error};
 

@@ -128,6 +128,7 @@ impl Executor<'_> {
             inputs: &resolved.inputs,
             out: &out,
             scratch: &work,
+            kept: &self.store.root().join("kept"),
             progress: &progress,
             cancel: &self.cancel,
         };

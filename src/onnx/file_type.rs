@@ -31,7 +31,7 @@ impl FileType {
         Some(match head {
             _ if is_html(b"<!doctype html") || is_html(b"<html") => Self::Html,
             _ if head.starts_with(b"version https://git-lfs") => Self::GitLfsPointer,
-            _ if head.starts_with(b"ptrt") || head.starts_with(b"ftrt") => Self::Engine,
+            _ if matches!(head, [b'p' | b'f' | b'v', b't', b'r', b't', ..]) => Self::Engine,
             _ if head.starts_with(b"PK\x03\x04") => Self::Zip,
             _ if matches!(head, [0x80, 2..=5, ..]) => Self::Pickle,
             _ if head.starts_with(b"\x89HDF\r\n") => Self::Hdf5,
@@ -95,10 +95,11 @@ mod tests {
 
     #[test]
     fn files_that_are_often_taken_for_models_are_named() {
-        let cases: [(&[u8], FileType); 7] = [
+        let cases: [(&[u8], FileType); 8] = [
             (b"\n<!DOCTYPE HTML><html>", FileType::Html),
             (b"version https://git-lfs.github.com/spec/v1\n", FileType::GitLfsPointer),
             (b"ptrt\x01\0\0\0", FileType::Engine),
+            (b"vtrt\0\0\0\0\x02\0\0\0", FileType::Engine),
             (b"PK\x03\x04....", FileType::Zip),
             (b"\x80\x02}q\0", FileType::Pickle),
             (b"\x40\0\0\0\0\0\0\0{\"a\":", FileType::Safetensors),

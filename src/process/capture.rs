@@ -20,7 +20,7 @@ pub(super) struct Capture<'a> {
 
 impl<'a> Capture<'a> {
     pub(super) fn new(stream: &'static str, on_line: Option<&'a mut dyn FnMut(&str)>) -> Self {
-        let logged = tracing::enabled!(tracing::Level::DEBUG);
+        let logged = on_line.is_none() && tracing::enabled!(tracing::Level::DEBUG);
         Self { stream, kept: Vec::new(), line: Vec::new(), logged, on_line }
     }
 

@@ -120,8 +120,9 @@ fn signal(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
-/// Runs a job to its end; `on_line` gets each line of its standard output as it comes.
-pub fn run(job: &Job<'_>, on_line: &mut dyn FnMut(&str)) -> Result<Outcome, JobError> {
+/// Runs a job to its end. `on_line` gets each line of its standard output as it comes; without it
+/// they go to the log.
+pub fn run(job: &Job<'_>, on_line: Option<&mut dyn FnMut(&str)>) -> Result<Outcome, JobError> {
     let mut child = start(job).map_err(JobError::Start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let id = Pid::from_child(&child);
@@ -247,14 +248,14 @@ impl<'a> Streams<'a> {
     fn new(
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
-        on_line: &'a mut dyn FnMut(&str),
+        on_line: Option<&'a mut dyn FnMut(&str)>,
     ) -> io::Result<Self> {
         let stdout = stdout.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         let stderr = stderr.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         for pipe in [&stdout, &stderr].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let (out, err) = (Capture::new("stdout", Some(on_line)), Capture::new("stderr", None));
+        let (out, err) = (Capture::new("stdout", on_line), Capture::new("stderr", None));
         Ok(Self { stdout, stderr, out, err, buffer: vec![0; 16 * 1024] })
     }
 

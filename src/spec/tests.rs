@@ -87,3 +87,27 @@ fn placeholders_stand_only_where_they_mean_something() {
         ["spec::name"]
     );
 }
+
+#[test]
+fn settings_of_tensorrt_may_come_from_variables_and_mean_the_same_in_every_spelling() {
+    let spec = |vars: &str, tensorrt: &str| {
+        format!(
+            "version: 1\nvars: {{ {vars} }}\nstages:\n  a:\n    build: {{ from: onnx, \
+             compute_capabilities: [\"8.0\"], tensorrt: {tensorrt} }}\n"
+        )
+    };
+    let written = spec("x: 1", "{ workspace: 4294967296, tf32: false, refit: all }");
+    let with_unit = spec("x: 1", "{ refit: all, tf32: false, workspace: 4 GiB }");
+    let variables = spec(
+        "size: 4GiB, off: false, all: all",
+        "{ workspace: \"${size}\", tf32: \"${off}\", refit: \"${all}\" }",
+    );
+    let whole = spec("all: { workspace: 4GiB, tf32: false, refit: all }", "\"${all}\"");
+    let expected = serde_json::json!({
+        "compute_capabilities": ["8.0"],
+        "tensorrt": { "workspace": 4_294_967_296_u64, "tf32": false, "refit": "all" },
+    });
+    for text in [written, with_unit, variables, whole] {
+        assert_eq!(settings(&text, &[]), expected, "{text}");
+    }
+}

@@ -245,9 +245,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, TypeError> {
+        if name == SPANNED {
+            return visitor.visit_seq(SpannedParts::new(self.mark(), self));
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -269,13 +272,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         _len: usize,
         visitor: V,
     ) -> Result<V::Value, TypeError> {
-        if name == SPANNED {
-            return visitor.visit_seq(SpannedParts::new(self.mark(), self));
-        }
         self.deserialize_seq(visitor)
     }
 
@@ -405,17 +405,19 @@ impl<'de> Deserializer<'de> for Key<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TypeError> {
         visitor.visit_borrowed_str(&self.0.key.value)
     }
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
-        _len: usize,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, TypeError> {
-        visitor.visit_seq(SpannedParts::new(self.0.key.span, self))
+        if name == SPANNED {
+            return visitor.visit_seq(SpannedParts::new(self.0.key.span, self));
+        }
+        visitor.visit_newtype_struct(self)
     }
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple map struct enum identifier ignored_any
+        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

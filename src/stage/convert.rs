@@ -145,6 +145,7 @@ mod tests {
             inputs: &BTreeMap::from([("model".to_owned(), input)]),
             out: out.path(),
             scratch: scratch.path(),
+            kept: scratch.path(),
             progress: &NoProgress,
             cancel: &CancelToken::default(),
         })?;

@@ -193,6 +193,9 @@ pub struct StageContext<'a> {
     pub out: &'a Path,
     /// Another empty folder, deleted afterwards.
     pub scratch: &'a Path,
+    /// A folder that outlives the run and may not be there yet, for what makes the next run faster
+    /// and changes no result.
+    pub kept: &'a Path,
     /// Where to tell progress.
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.

@@ -112,6 +112,19 @@ describe("mistakes", DEADLINE, () => {
     assert.match(two, /^5: Matches multiple schemas/);
   });
 
+  test("an amount of memory is a number or has a unit", async () => {
+    const found = await reported(
+      spec("  x:", "    build:", "      from: a", "      tensorrt:", "        workspace: 4GiB", "        tactic_dram: 4096", "        tiling_l2_limit: 4G"),
+    );
+    assert.match(found, /^10: String does not match the pattern/);
+    assert.equal(found.split("\n").length, 1, found);
+  });
+
+  test("a misspelt setting deep in a map of maps is reported on its line", async () => {
+    const found = await reported(spec("  x:", "    build:", "      from: a", "      tensorrt:", "        preview_features:", "          sharing: true"));
+    assert.equal(found, "9: Property sharing is not allowed.");
+  });
+
   test("a variable may stand for a number, a word of an enum or a map", async () => {
     const found = await reported(
       spec(
@@ -215,4 +228,14 @@ describe("hover", DEADLINE, () => {
       assert.ok(words(await editor.hover(fresh(), text)).includes(words(doc)), `${path.join(".")}: ${doc}`);
     });
   }
+
+  test("every setting of TensorRT shows its doc text", async () => {
+    const names = Object.keys(schema.definitions.TensorRt.properties);
+    assert.ok(names.length > 30, String(names));
+    for (const name of names) {
+      const doc = documented(["stages", "x", "build", "tensorrt", name]);
+      const text = spec("  x:", "    build:", "      from: a", "      tensorrt:", `        ${name[0]}|${name.slice(1)}: `);
+      assert.ok(words(await editor.hover(fresh(), text)).includes(words(doc)), `${name}: ${doc}`);
+    }
+  });
 });

@@ -7,8 +7,11 @@
 mod architecture;
 mod bad_data;
 mod bad_input;
+mod bad_tensorrt_settings;
 mod cache;
 mod cli;
+mod cuda;
+mod cuda_memory;
 mod events;
 mod examples;
 mod hostile;
@@ -16,5 +19,6 @@ mod lock;
 mod readme;
 mod robustness;
 mod schema;
+mod standin;
 mod support;
 mod tensorrt_discovery;

@@ -84,6 +84,30 @@ fn every_stage_kind_has_a_row_with_all_its_settings() {
     }
 }
 
+#[test]
+fn every_setting_of_tensorrt_is_with_the_versions_that_have_it() {
+    let schema = pipeline_schema();
+    let properties = schema["definitions"]["TensorRt"]["properties"].as_object().unwrap();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, property) in properties {
+        let text = property["description"].as_str().unwrap();
+        match text.rsplit_once(" Available in ") {
+            Some((_, versions)) => {
+                let versions = versions.trim_end_matches('.').to_owned();
+                known.entry(versions).or_default().push(name.clone());
+            }
+            None => assert!(readme().contains(&format!("`{name}`")), "{name} is not named"),
+        }
+    }
+    let rows = table("setting of `tensorrt`").into_iter();
+    let mut listed: BTreeMap<String, Vec<String>> =
+        rows.map(|row| (row[1].clone(), quoted(&row[0]))).collect();
+    for settings in listed.values_mut() {
+        settings.sort();
+    }
+    assert_eq!(listed, known);
+}
+
 /// The commands that a help text lists.
 fn commands_in(help: &str) -> Vec<String> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);

@@ -72,7 +72,7 @@ impl Fault {
     fn into_error(self, whole: impl FnOnce(String) -> BackendError) -> BackendError {
         match self {
             Self::Node { node, op, reason } => {
-                BackendError::Unsupported { backend: super::NAME, node, op, reason }
+                BackendError::Unsupported { backend: super::NAME.into(), node, op, reason }
             }
             Self::Model(reason) => whole(reason),
         }

@@ -49,9 +49,8 @@ const NAME: &str = "cpu";
 /// The version of tract in Cargo.lock; a test compares them.
 const TRACT_VERSION: &str = "0.23.9";
 
-/// The engine's file, and the one its caller writes beside it.
+/// The engine's file.
 const MODEL: &str = "model.onnx";
-const CALLERS_FILE: &str = "engine.json";
 
 /// The embedded CPU backend.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +77,7 @@ impl Backend for CpuBackend {
             .and_then(|program| copy_model(request.model, request.out).map(|()| program))
             .map_err(|fault| fault.compiling(request.model))?;
         Ok(EngineManifest {
-            format: 1,
+            format: EngineManifest::FORMAT,
             backend: NAME.to_owned(),
             file: PathBuf::from(MODEL),
             inputs: program.signature.inputs,
@@ -126,7 +125,7 @@ fn copy_model(model: &Path, out: &Path) -> Result<(), Fault> {
     let folder = model.parent().unwrap_or(Path::new(""));
     for relative in onnx::external_files(model)? {
         let target = out.join(&relative);
-        if relative == CALLERS_FILE || target.exists() {
+        if relative == EngineManifest::FILE || target.exists() {
             return Err(Fault::Model(format!(
                 "its external data is called `{relative}`, as a file of the engine"
             )));
@@ -148,6 +147,14 @@ fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
     attempt().map_err(|e| {
         Fault::Model(format!("cannot copy `{}` to `{}`: {e}", from.display(), to.display()))
     })
+}
+
+/// The processor's name, as the kernel gives it.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
 /// The instruction sets that decide which kernels tract runs, sorted.

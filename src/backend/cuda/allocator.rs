@@ -31,10 +31,14 @@ impl DeviceAllocator {
         }
     }
 
-    /// Allocates device memory. All of it is aligned to [`ALIGNMENT`]; 0 means any alignment.
+    /// Allocates device memory; null for no bytes. All of it is aligned to [`ALIGNMENT`]; 0 means
+    /// any alignment.
     pub fn allocate(&self, bytes: usize, alignment: usize) -> Result<*mut c_void, CudaError> {
         if alignment > ALIGNMENT {
             return Err(CudaError::Alignment { requested: alignment });
+        }
+        if bytes == 0 {
+            return Ok(std::ptr::null_mut());
         }
         let buffer = DeviceBuffer::new(&self.context, &self.ledger, bytes)?;
         let address = buffer.as_ptr();

@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::backend::MemoryStats;
+
 /// Whose memory it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,21 +36,6 @@ pub struct MemoryInfo {
     pub free: u64,
     /// All bytes.
     pub total: u64,
-}
-
-/// What a ledger recorded of one kind of memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct MemoryStats {
-    /// Bytes in use.
-    pub current: u64,
-    /// The most bytes that were in use at once.
-    pub peak: u64,
-    /// Bytes of all allocations so far.
-    pub total_allocated: u64,
-    /// Number of allocations so far.
-    pub allocations: u64,
-    /// Number of allocations in use.
-    pub live: u64,
 }
 
 /// A record of allocations, for one owner or for the process.
@@ -83,7 +70,7 @@ impl Ledger {
             let mut stats = ledger.account(kind);
             stats.current += bytes;
             stats.peak = stats.peak.max(stats.current);
-            stats.total_allocated += bytes;
+            stats.total += bytes;
             stats.allocations += 1;
             stats.live += 1;
         }
@@ -133,8 +120,7 @@ mod tests {
         drop(ledger.charge(MemoryKind::Pinned, 50));
         let last = ledger.charge(MemoryKind::Pinned, 20);
         drop(first);
-        let expected =
-            MemoryStats { current: 20, peak: 150, total_allocated: 170, allocations: 3, live: 1 };
+        let expected = MemoryStats { current: 20, peak: 150, total: 170, allocations: 3, live: 1 };
         assert_eq!(ledger.stats(MemoryKind::Pinned), expected);
         assert_eq!(ledger.stats(MemoryKind::Device), MemoryStats::default());
         assert_eq!(other.stats(MemoryKind::Pinned), MemoryStats::default());

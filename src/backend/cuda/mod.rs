@@ -1,7 +1,7 @@
 //! The CUDA driver, as TensorRT needs it: devices, contexts, streams, events, memory, accounting.
 //!
 //! Owns every call into `libcuda`, which is loaded when [`Driver::get`] is first asked for and
-//! never linked: the program starts and works without it. Knows nothing of TensorRT or engines.
+//! never linked: the program starts and works without it. Must not know engines or backends.
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
@@ -16,6 +16,7 @@ mod error;
 mod ledger;
 mod memory;
 mod release;
+mod slot;
 mod stream;
 
 pub use allocator::DeviceAllocator;
@@ -23,7 +24,8 @@ pub use context::Context;
 pub use device::DeviceInfo;
 pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
-pub use ledger::{Ledger, MemoryInfo, MemoryKind, MemoryStats};
+pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use release::driver_release;
+pub use slot::Slot;
 pub use stream::{Event, Stream, Submission};

@@ -2,13 +2,14 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library that copies memory")]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use cudarc::driver::sys::{CUevent, CUevent_flags, CUstream, CUstream_flags};
 
 use super::context::Context;
+use super::driver::Functions;
 use super::error::CudaError;
 use super::memory::DeviceBuffer;
 
@@ -160,28 +161,24 @@ impl<'env> Submission<'_, 'env> {
 
     /// Copies host memory to the start of device memory. Pinned memory is faster.
     pub fn upload(&self, from: &'env [u8], to: &'env DeviceBuffer) -> Result<(), CudaError> {
-        const OPERATION: &str = "copy to the GPU";
-        fits(OPERATION, from.len(), to)?;
-        let (driver, stream) = self.ready()?;
-        let source = from.as_ptr().cast();
-        // SAFETY: both ranges are there, unchanged and not freed until the scope has waited: they
-        // are borrowed for longer. The length is within both.
-        let code =
-            unsafe { (driver.functions.copy_to_device)(to.address(), source, from.len(), stream) };
-        driver.check(OPERATION, code)
+        self.submit("copy to the GPU", from.len(), &[to], |functions, stream| {
+            // SAFETY: both ranges are there, unchanged and not freed until the scope has waited:
+            // they are borrowed for longer. `submit` has checked that the length is within both.
+            unsafe {
+                (functions.copy_to_device)(to.address(), from.as_ptr().cast(), from.len(), stream)
+            }
+        })
     }
 
     /// Fills host memory from the start of device memory. Pinned memory is faster.
     pub fn download(&self, from: &'env DeviceBuffer, to: &'env mut [u8]) -> Result<(), CudaError> {
-        const OPERATION: &str = "copy from the GPU";
-        fits(OPERATION, to.len(), from)?;
-        let (driver, stream) = self.ready()?;
-        let target = to.as_mut_ptr().cast();
-        // SAFETY: as in `upload`; the host's bytes are borrowed mutably, so nobody else sees them
-        // being written, and any byte is a value of theirs.
-        let code =
-            unsafe { (driver.functions.copy_to_host)(target, from.address(), to.len(), stream) };
-        driver.check(OPERATION, code)
+        self.submit("copy from the GPU", to.len(), &[from], |functions, stream| {
+            // SAFETY: as in `upload`; the host's bytes are borrowed mutably, so nobody else sees
+            // them being written, and any byte is a value of theirs.
+            unsafe {
+                (functions.copy_to_host)(to.as_mut_ptr().cast(), from.address(), to.len(), stream)
+            }
+        })
     }
 
     /// Copies the first `len` bytes of one buffer to the start of another.
@@ -191,36 +188,39 @@ impl<'env> Submission<'_, 'env> {
         to: &'env DeviceBuffer,
         len: usize,
     ) -> Result<(), CudaError> {
-        const OPERATION: &str = "copy on the GPU";
-        fits(OPERATION, len, from)?;
-        fits(OPERATION, len, to)?;
-        let (driver, stream) = self.ready()?;
-        // SAFETY: as in `upload`, with two device ranges.
-        let code =
-            unsafe { (driver.functions.copy_on_device)(to.address(), from.address(), len, stream) };
-        driver.check(OPERATION, code)
+        self.submit("copy on the GPU", len, &[from, to], |functions, stream| {
+            // SAFETY: as in `upload`, with two device ranges.
+            unsafe { (functions.copy_on_device)(to.address(), from.address(), len, stream) }
+        })
     }
 
     /// Sets every byte of a buffer.
     pub fn fill(&self, buffer: &'env DeviceBuffer, byte: u8) -> Result<(), CudaError> {
-        let (driver, stream) = self.ready()?;
-        // SAFETY: as in `upload`, with one device range, which is the whole buffer.
-        let code = unsafe { (driver.functions.fill)(buffer.address(), byte, buffer.len(), stream) };
-        driver.check("fill memory of the GPU", code)
+        self.submit("fill memory of the GPU", buffer.len(), &[buffer], |functions, stream| {
+            // SAFETY: as in `upload`, with one device range, the whole buffer.
+            unsafe { (functions.fill)(buffer.address(), byte, buffer.len(), stream) }
+        })
     }
 
-    fn ready(&self) -> Result<(&'static super::Driver, CUstream), CudaError> {
+    /// Makes a call on the first `len` bytes of device buffers, which must have as many.
+    fn submit(
+        &self,
+        operation: &'static str,
+        len: usize,
+        buffers: &[&DeviceBuffer],
+        call: impl FnOnce(&Functions, CUstream) -> c_int,
+    ) -> Result<(), CudaError> {
+        if let Some(small) = buffers.iter().find(|buffer| len > buffer.len()) {
+            let available = small.len();
+            return Err(CudaError::OutOfBounds { operation, requested: len, available });
+        }
+        if len == 0 {
+            return Ok(());
+        }
         self.stream.context.make_current()?;
-        Ok((self.stream.context.driver(), self.stream.raw))
+        let driver = self.stream.context.driver();
+        driver.check(operation, call(&driver.functions, self.stream.raw))
     }
-}
-
-fn fits(operation: &'static str, len: usize, buffer: &DeviceBuffer) -> Result<(), CudaError> {
-    if len > buffer.len() {
-        let available = buffer.len();
-        return Err(CudaError::OutOfBounds { operation, requested: len, available });
-    }
-    Ok(())
 }
 
 /// A moment in a stream's work.

@@ -1,7 +1,11 @@
 //! [`TrtError`]: what a call of TensorRT came to.
 
+use std::path::Path;
+
+use crate::backend::BackendError;
 use crate::backend::cuda::CudaError;
 
+use super::NAME;
 use super::handle::LibraryError;
 use super::sys::Missing;
 
@@ -56,14 +60,62 @@ pub enum TrtError {
 }
 
 impl TrtError {
+    /// As the error of compiling a model.
+    pub(super) fn compiling(self, model: &Path) -> BackendError {
+        let model = model.display().to_string();
+        self.into_error("building the engine", |reason| BackendError::Compile { model, reason })
+    }
+
+    /// As an error of the backend; `whole` makes it of one that has no kind of its own there.
+    pub(super) fn into_error(
+        self,
+        doing: &'static str,
+        whole: impl FnOnce(String) -> BackendError,
+    ) -> BackendError {
+        match self {
+            Self::Cancelled => BackendError::Cancelled,
+            Self::Cuda(error) => cuda_error(&error, doing, whole),
+            Self::Library(error) => BackendError::Unavailable {
+                backend: NAME.to_owned(),
+                reason: error.to_string(),
+                help: "`trt-pipeline doctor` shows every TensorRT of this machine".to_owned(),
+            },
+            error if error.is_out_of_memory() => {
+                BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
+            }
+            error => whole(error.to_string()),
+        }
+    }
+
     /// Whether TensorRT said that memory could not be had.
-    pub fn is_out_of_memory(&self) -> bool {
+    fn is_out_of_memory(&self) -> bool {
         let says = |reported: &Reported| {
             reported.code == "kFAILED_ALLOCATION"
                 || reported.message.contains("out of memory")
                 || reported.message.contains("OutOfMemory")
         };
         matches!(self, Self::Failed { reported, .. } if reported.iter().any(says))
+    }
+}
+
+/// A failure of CUDA as an error of the backend.
+pub(super) fn cuda_error(
+    error: &CudaError,
+    doing: &'static str,
+    whole: impl FnOnce(String) -> BackendError,
+) -> BackendError {
+    match error {
+        CudaError::OutOfMemory { .. } => {
+            BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
+        }
+        CudaError::OutOfBounds { .. } | CudaError::Alignment { .. } | CudaError::Call { .. } => {
+            whole(error.to_string())
+        }
+        _ => BackendError::Unavailable {
+            backend: NAME.to_owned(),
+            reason: error.to_string(),
+            help: error.help().unwrap_or("`trt-pipeline doctor` shows what is here").to_owned(),
+        },
     }
 }
 

@@ -1,5 +1,7 @@
 //! What `engine.json` says of a TensorRT engine beyond its inputs and outputs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Which of NVIDIA's two libraries.
@@ -32,6 +34,12 @@ impl Flavor {
     }
 }
 
+impl fmt::Display for Flavor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.product())
+    }
+}
+
 /// What made an engine, for which GPU and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineFacts {
@@ -53,6 +61,14 @@ pub struct EngineFacts {
     pub build: BuildFacts,
     /// The engine's layers as the engine inspector describes them, in order of execution.
     pub layers: Vec<serde_json::Value>,
+}
+
+impl EngineFacts {
+    /// What made it and where, such as `TensorRT 8.6.0.12 on NVIDIA H200`.
+    pub fn maker(&self) -> String {
+        let gpu = self.gpu.as_deref().unwrap_or("a machine without a GPU");
+        format!("{} {} on {gpu}", self.flavor, self.version)
+    }
 }
 
 /// How a build went.

@@ -1,15 +1,116 @@
 //! The TensorRT backend: engines for NVIDIA GPUs, through whatever TensorRT is installed.
+//!
+//! `discover` finds the library, `sys` calls it, `handle` owns its objects, `compiler` builds
+//! engines in a process of their own.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::cuda::Driver;
+use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+
+pub mod compiler;
 pub mod discover;
 mod error;
 mod facts;
 #[cfg(test)]
 mod fake_library;
-pub mod generation;
+mod generation;
 mod handle;
 pub mod install;
 mod options;
 mod sys;
 
 pub use facts::{BuildFacts, EngineFacts, Flavor};
-pub use options::Options;
+pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
+pub use options::{
+    ByteSize, Calibration, Calibrator, ComputeCapability, Files, HardwareCompatibility,
+    InvalidByteSize, LayerPrecision, MessageLevel, Options, Precision, PrecisionConstraints,
+    PreviewFeatures, ProfilingVerbosity, Refit, SettingError, Settings, TacticSource, Tiling,
+};
+
+use discover::{Found, TensorRtSelection};
+
+/// The backend's name in specs.
+pub const NAME: &str = "tensorrt";
+
+/// The engine's file.
+const PLAN: &str = "engine.plan";
+
+/// The TensorRT backend.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorRtBackend;
+
+impl Backend for TensorRtBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn tools(&self, options: &Options) -> Result<BTreeMap<String, String>, BackendError> {
+        let mut tools = discover::tool_facts(&find(options)?)?;
+        if options.compute_capabilities.is_empty() {
+            tools.extend(gpu_facts());
+        }
+        Ok(tools)
+    }
+
+    fn has_devices(&self) -> bool {
+        true
+    }
+
+    fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
+        compiler::compile(request)
+    }
+
+    fn load(
+        &self,
+        folder: &Path,
+        _manifest: &EngineManifest,
+        _device: Option<usize>,
+    ) -> Result<Arc<dyn Engine>, BackendError> {
+        Err(BackendError::Load { path: folder.display().to_string(), reason: String::new() })
+    }
+
+    fn reference(
+        &self,
+        model: &Path,
+        _outputs: &[String],
+    ) -> Result<Arc<dyn Engine>, BackendError> {
+        Err(BackendError::Load {
+            path: model.display().to_string(),
+            reason: "TensorRT optimises whatever it runs and is no reference".to_owned(),
+        })
+    }
+}
+
+/// The library that the settings ask for; their paths are absolute.
+fn find(options: &Options) -> Result<Found, BackendError> {
+    let settings = &options.settings;
+    let version = settings.version.as_ref().map(|version| version.parse()).transpose();
+    let version = version.map_err(|error: discover::InvalidRequirement| BackendError::Setting {
+        setting: "tensorrt.version".to_owned(),
+        reason: error.to_string(),
+        help: "write versions such as \">=8.6,<12\"".to_owned(),
+    })?;
+    let selection =
+        TensorRtSelection { flavor: settings.flavor, version, library: settings.library.clone() };
+    Ok(discover::find(&selection, Path::new(""))?)
+}
+
+/// What of the GPU goes into the key of an engine that is built on it.
+fn gpu_facts() -> BTreeMap<String, String> {
+    let Ok(devices) = Driver::get().and_then(Driver::devices) else { return BTreeMap::new() };
+    let Some(device) = devices.into_iter().next() else { return BTreeMap::new() };
+    let (major, minor) = device.compute_capability;
+    let mut facts = BTreeMap::from([
+        ("gpu".to_owned(), device.name),
+        ("gpu_compute_capability".to_owned(), format!("{major}.{minor}")),
+        ("gpu_memory".to_owned(), device.total_memory.to_string()),
+        ("gpu_multiprocessors".to_owned(), device.multiprocessors.to_string()),
+        ("cuda_driver".to_owned(), device.driver_version.to_string()),
+    ]);
+    let attributes = device.attributes.into_iter();
+    facts.extend(attributes.map(|(name, value)| (format!("gpu_{name}"), value.to_string())));
+    facts
+}

@@ -3,31 +3,33 @@
 //! Owns the settings and their agreement with the model's inputs. What compiling means is the
 //! backend's business.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use indexmap::IndexMap;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::artifact::{ArtifactKind, Digest};
-use crate::backend::{
-    self, BACKENDS, Backend, CompileRequest, EngineManifest, Profile, ShapeRange, tensorrt,
-};
-use crate::onnx::{self, Model};
-use crate::source::Spanned;
-use crate::suggest::did_you_mean;
+use crate::backend::tensorrt::{ComputeCapability, Precision, Settings};
+use crate::backend::{self, CompileRequest, EngineManifest, Profile, ShapeRange};
+use crate::onnx::{self, Model, ModelSignature};
+use crate::source::{Placed, Spanned};
 use crate::tensor::Shape;
 
 use super::convert::write_json;
 use super::{
-    Accepts, CheckContext, FromRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+    ToolProbe,
 };
 
-mod check;
+mod profiles;
+mod settings;
+mod tensorrt;
 #[cfg(test)]
 mod tests;
+
+pub use settings::{BackendName, Int8, ShapeRangeSetting};
 
 /// Compiles a model into an engine: what validation runs and serving loads.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -43,76 +45,38 @@ pub struct Build {
     /// the backend can do that.
     #[serde(default)]
     pub profiles: Vec<Spanned<IndexMap<Spanned<String>, ShapeRangeSetting>>>,
+    /// The GPU architectures to build for, such as `["8.9", "12.0"]`; by default that of this
+    /// machine's GPU. Where they are given, no GPU is needed. Available in TensorRT-RTX.
+    #[serde(default)]
+    pub compute_capabilities: Spanned<BTreeSet<ComputeCapability>>,
+    /// The precisions that TensorRT may lower layers to, beside float32. Newer libraries keep the
+    /// precision that is in the model instead. Available in TensorRT 8.6 and 10.
+    #[serde(default)]
+    pub precision: Spanned<BTreeSet<Precision>>,
+    /// Finds INT8 ranges from samples while building; needs `int8` in `precision`. Newer libraries
+    /// take them from Q/DQ nodes in the model instead. Available in TensorRT 8.6 and 10.
+    #[serde(default)]
+    pub int8: Option<Spanned<Int8>>,
+    /// Libraries of TensorRT plug-ins (`.so`) that the model needs, in the order in which to load
+    /// them.
+    #[serde(default)]
+    pub plugins: Vec<Spanned<FileRef>>,
+    /// How often TensorRT builds the engine; the fastest by measurement is kept. More than 1 needs
+    /// the GPU that the engine is for.
+    #[serde(default = "once")]
+    #[schemars(range(min = 1))]
+    pub builds: Spanned<u32>,
+    /// Ends TensorRT after this many seconds, all `builds` together; no limit by default. Not part
+    /// of the cache key.
+    #[serde(default)]
+    pub timeout_seconds: Option<Spanned<f64>>,
+    /// Settings that only TensorRT has.
+    #[serde(default)]
+    pub tensorrt: Spanned<Placed<Settings>>,
 }
 
-/// The shapes one profile allows one input.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ShapeRange")]
-pub struct ShapeRangeSetting {
-    /// The smallest extents, one per axis, such as `[1, 3, 224, 224]`.
-    pub min: Spanned<Vec<Spanned<usize>>>,
-    /// The extents to be fastest at.
-    pub opt: Spanned<Vec<Spanned<usize>>>,
-    /// The largest extents.
-    pub max: Spanned<Vec<Spanned<usize>>>,
-}
-
-/// The name of a backend of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct BackendName(&'static str);
-
-impl BackendName {
-    /// The name as specs write it.
-    pub fn as_str(self) -> &'static str {
-        self.0
-    }
-}
-
-impl Default for BackendName {
-    fn default() -> Self {
-        Self(backend::cpu::CpuBackend.name())
-    }
-}
-
-impl fmt::Display for BackendName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for BackendName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl de::Visitor<'_> for NameVisitor {
-            type Value = BackendName;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a backend")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<BackendName, E> {
-                let names = BACKENDS.iter().map(|backend| backend.name());
-                names.clone().find(|name| *name == text).map(BackendName).ok_or_else(|| {
-                    let hint = did_you_mean(text, names, "backends");
-                    E::custom(format!("there is no backend `{text}`; {hint}"))
-                })
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-impl JsonSchema for BackendName {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "BackendName".into()
-    }
-    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
-        json_schema!({ "type": "string", "enum": names })
-    }
+fn once() -> Spanned<u32> {
+    Spanned::unplaced(1)
 }
 
 /// What `engine.json` holds: the manifest, and what the engine was compiled from.
@@ -163,11 +127,12 @@ impl Stage for Build {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input {
+        let from = Input {
             role: "from".to_owned(),
             reference: FromRef::reference(&self.from),
             accepts: Accepts::Model,
-        }]
+        };
+        std::iter::once(from).chain(self.files()).collect()
     }
 
     fn settings(&self) -> serde_json::Value {
@@ -179,11 +144,17 @@ impl Stage for Build {
             // Spelled as a map of sorted names: the order of inputs in a profile means nothing.
             settings.insert("profiles".into(), serde_json::json!(self.shape_profiles()));
         }
+        if self.builds != once() {
+            settings.insert("builds".into(), self.builds.value.into());
+        }
+        // Their paths are not in the key, so it does not matter where they start.
+        settings.extend(self.options(Path::new("")).key_settings());
         settings.into()
     }
 
-    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        Ok(backend::by_name(self.backend.as_str())?.tools(&tensorrt::Options::default())?)
+    fn tools(&self, probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        let backend = backend::by_name(self.backend.as_str())?;
+        backend.tools(&self.options(probe.spec_dir())).map_err(|error| self.placed(error))
     }
 
     fn deterministic(&self) -> bool {
@@ -195,7 +166,7 @@ impl Stage for Build {
     }
 
     fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
-        check::problems(&self.profiles, cx.model)
+        self.problems(cx.model)
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
@@ -209,19 +180,31 @@ impl Stage for Build {
         let request = CompileRequest {
             model: &path,
             profiles: &profiles,
-            tensorrt: &tensorrt::Options::default(),
+            tensorrt: &self.options(cx.spec_dir),
+            files: &self.resolved_files(cx)?,
+            builds: self.builds.value,
+            timeout: self.timeout(),
             out: cx.out,
             scratch: cx.scratch,
+            kept: cx.kept,
             progress: cx.progress,
             cancel: cx.cancel,
         };
-        let manifest = backend::by_name(self.backend.as_str())?.compile(&request)?;
+        let backend = backend::by_name(self.backend.as_str())?;
+        let manifest = backend.compile(&request).map_err(|error| self.placed(error))?;
         let model = CompiledFrom { digest: source.digest, opset };
-        write_json(&cx.out.join("engine.json"), &EngineFile { manifest: &manifest, model })
+        write_json(&cx.out.join(EngineManifest::FILE), &EngineFile { manifest: &manifest, model })
     }
 }
 
 impl Build {
+    /// Everything wrong with the settings; `model` is looked at where it is known.
+    fn problems(&self, model: Option<&ModelSignature>) -> Vec<Problem> {
+        let mut problems = profiles::problems(&self.profiles, model);
+        problems.extend(self.tensorrt_problems(model));
+        problems
+    }
+
     /// Checks the settings against the model that is really there; gives its file and opset.
     fn check_against(&self, path: &Path) -> Result<(std::path::PathBuf, Option<i64>), StageError> {
         let path = onnx::locate(path)?;
@@ -229,7 +212,7 @@ impl Build {
         // A file that no stage made was not checked before.
         model.check()?;
         let signature = model.signature()?;
-        match check::problems(&self.profiles, Some(&signature)).into_iter().next() {
+        match self.problems(Some(&signature)).into_iter().next() {
             Some(problem) => Err(StageError::Setting {
                 message: problem.message,
                 span: problem.span,

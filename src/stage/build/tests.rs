@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::artifact::ArtifactKind;
+use crate::backend::Backend;
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 use crate::source::Span;
@@ -29,11 +30,8 @@ fn build(profiles: Vec<Vec<(&str, ShapeRangeSetting)>>) -> Build {
             .map(|(i, (name, range))| (Spanned::new(name.to_owned(), Span::new(10 + i, 1)), range));
         Spanned::new(named.collect(), Span::new(1, 9))
     };
-    Build {
-        from: Spanned::unplaced(FromRef::Stage("onnx".into())),
-        backend: Spanned::default(),
-        profiles: profiles.into_iter().map(profile).collect(),
-    }
+    let build: Build = serde_json::from_value(json!({ "from": "onnx" })).unwrap();
+    Build { profiles: profiles.into_iter().map(profile).collect(), ..build }
 }
 
 fn model() -> crate::onnx::ModelSignature {
@@ -163,6 +161,7 @@ fn run(build: &Build, model: PathBuf) -> Result<tempfile::TempDir, StageError> {
         inputs: &inputs,
         out: out.path(),
         scratch: out.path(),
+        kept: out.path(),
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     };

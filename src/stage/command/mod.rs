@@ -339,13 +339,12 @@ impl Stage for Command {
             cancel: cx.cancel,
         };
         let name = program.value.clone();
-        let Outcome { ending, output } =
-            process::run(&job, &mut |_| ()).map_err(|error| match error {
-                JobError::Start(source) => start_error(&name, &file, source),
-                JobError::Watch(source) => {
-                    CommandError::System { doing: "watch", program: name.clone(), source }
-                }
-            })?;
+        let Outcome { ending, output } = process::run(&job, None).map_err(|error| match error {
+            JobError::Start(source) => start_error(&name, &file, source),
+            JobError::Watch(source) => {
+                CommandError::System { doing: "watch", program: name.clone(), source }
+            }
+        })?;
         match ending {
             Ending::Cancelled => return Err(StageError::Cancelled),
             Ending::TimedOut => {

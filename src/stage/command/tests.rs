@@ -51,6 +51,7 @@ impl Place {
             inputs: &self.inputs,
             out: &self.path("out"),
             scratch: &self.path("scratch"),
+            kept: &self.path("scratch"),
             progress,
             cancel: &self.cancel,
         })

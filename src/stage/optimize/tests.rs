@@ -28,6 +28,7 @@ fn optimize(name: &str, cancel: &CancelToken) -> Result<tempfile::TempDir, Stage
         inputs: &inputs,
         out: out.path(),
         scratch: scratch.path(),
+        kept: scratch.path(),
         progress: &NoProgress,
         cancel,
     })?;

@@ -74,6 +74,7 @@ fn run(serve: &Serve, manifest: &EngineManifest) -> Result<Deployment, StageErro
         inputs: &inputs,
         out: &out,
         scratch: dir.path(),
+        kept: dir.path(),
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     })?;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::latency::{NOISY, Times};
+use crate::times::{NOISY, Times};
+
 use super::metrics::{Difference, Place};
 use super::report::{
     AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, number,

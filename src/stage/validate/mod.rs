@@ -13,6 +13,7 @@ use crate::data::{Array, Dataset};
 use crate::onnx;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
+use crate::times::Times;
 
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
@@ -22,7 +23,6 @@ use super::{
 pub(super) mod batches;
 mod check;
 mod gates;
-mod latency;
 mod metrics;
 mod report;
 mod runnable;
@@ -37,7 +37,6 @@ pub use settings::{
 };
 
 use batches::BatchSizes;
-use latency::Times;
 use report::{Report, Subject};
 use runnable::{Runnable, Watch, setting};
 use runner::{Findings, Labels, Question, Reference};
@@ -192,7 +191,7 @@ fn measure(
         return Err(setting(message, latency.batch.span, Some(help)));
     }
     let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
-    Ok(Times::new(&times))
+    Ok(Times::new(times))
 }
 
 impl Stage for Validate {
@@ -261,7 +260,7 @@ impl Stage for Validate {
         let mut tools =
             backend::by_name(self.reference_backend.name())?.tools(&tensorrt::Options::default())?;
         if self.latency.is_some() {
-            tools.insert("machine.cpu".into(), cpu_model());
+            tools.insert("machine.cpu".into(), backend::cpu::processor());
         }
         Ok(tools)
     }
@@ -358,12 +357,4 @@ impl Stage for Validate {
         }
         Err(GateFailure { failures, report: cx.out.join("report.md") }.into())
     }
-}
-
-/// The processor's name, as the kernel gives it.
-fn cpu_model() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, Engine, ExecutionContext};
+use crate::backend::{Engine, ExecutionContext};
 use crate::data::{Array, Dataset};
 use crate::process::CancelToken;
 use crate::progress::Progress;
@@ -65,16 +65,7 @@ impl<'a> Runnable<'a> {
     fn fill(&mut self, feed: &Feed) -> Result<(), StageError> {
         for (index, array) in self.arrays.iter().enumerate() {
             let Some(tensor) = feed.get(array.name()) else { continue };
-            let bytes = self.context.input_mut(index, tensor.shape())?;
-            if bytes.len() != tensor.bytes().len() {
-                return Err(BackendError::Input {
-                    input: array.name().to_owned(),
-                    shape: tensor.shape().clone(),
-                    reason: format!("the engine set aside {} bytes for it", bytes.len()),
-                }
-                .into());
-            }
-            bytes.copy_from_slice(tensor.bytes());
+            self.context.fill(index, array.name(), tensor)?;
         }
         Ok(())
     }

@@ -247,6 +247,7 @@ impl Cnn {
             inputs: &self.inputs,
             out: &self.dir.path().join("out"),
             scratch: &self.dir.path().join("scratch"),
+            kept: &self.dir.path().join("scratch"),
             progress: &NoProgress,
             cancel: &self.cancel,
         })

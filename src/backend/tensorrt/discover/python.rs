@@ -108,7 +108,7 @@ fn ask(program: &Path, patience: Duration) -> Result<Python, PythonError> {
         cancel: &CancelToken::default(),
     };
     let mut answer = String::new();
-    let outcome = process::run(&job, &mut |line| line.clone_into(&mut answer));
+    let outcome = process::run(&job, Some(&mut |line| line.clone_into(&mut answer)));
     match outcome {
         Err(JobError::Start(error)) => return Err(failed(format!("cannot be run: {error}"))),
         Err(JobError::Watch(error)) => return Err(failed(format!("was lost: {error}"))),

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
+use crate::backend::cuda::{Context, Ledger};
+
 use super::super::error::TrtError;
 use super::super::generation::Generation;
 use super::super::sys::{
@@ -12,6 +14,7 @@ use super::super::sys::{
     NetworkDefinitionCreationFlag, OptProfileSelector, PreviewFeature, ProfilingVerbosity,
     TacticSource, TilingOptimizationLevel,
 };
+use super::allocator::GpuAllocator;
 use super::callback::text;
 use super::library::Library;
 use super::monitor::Monitor;
@@ -25,14 +28,22 @@ use super::recorder::Recorder;
 pub(in super::super) struct Builder {
     object: Owned<IBuilder>,
     recorder: Recorder,
+    allocator: Option<GpuAllocator>,
     library: &'static Library,
 }
 
 impl Builder {
-    pub(in super::super) fn new(library: &'static Library) -> Result<Arc<Self>, TrtError> {
+    /// A builder for the GPU whose context is current, where there is one; the ledger then counts
+    /// the device memory that it takes.
+    pub(in super::super) fn new(
+        library: &'static Library,
+        gpu: Option<(&Context, &Arc<Ledger>)>,
+    ) -> Result<Arc<Self>, TrtError> {
         const CREATE: &str = "createInferBuilder_INTERNAL";
         let abi = library.abi();
         let recorder = Recorder::new(abi)?;
+        let allocator =
+            gpu.map(|(context, ledger)| GpuAllocator::new(abi, context, ledger)).transpose()?;
         let raw = library.create(CREATE)?;
         // SAFETY: the function gives null or a builder that the caller owns.
         let object = unsafe { IBuilder::from_raw(raw, abi) };
@@ -41,8 +52,12 @@ impl Builder {
         let object = unsafe { Owned::new(object) };
         // SAFETY: the recorder outlives the builder: it is dropped after it.
         unsafe { object.get().set_error_recorder(recorder.as_ptr()) };
+        if let Some(allocator) = &allocator {
+            // SAFETY: as the recorder.
+            unsafe { object.get().set_gpu_allocator(allocator.as_ptr()) };
+        }
         #[expect(clippy::arc_with_non_send_sync, reason = "shared by its children, on one thread")]
-        Ok(Arc::new(Self { object, recorder, library }))
+        Ok(Arc::new(Self { object, recorder, allocator, library }))
     }
 
     pub(in super::super) fn abi(&self) -> Abi {
@@ -116,6 +131,10 @@ impl Builder {
         if plan.is_none() && config.monitor.as_ref().is_some_and(Monitor::has_stopped) {
             return Err(TrtError::Cancelled);
         }
+        let refused = self.allocator.as_ref().and_then(GpuAllocator::take_failure);
+        if let (None, Some(refused)) = (&plan, refused) {
+            return Err(refused.into());
+        }
         let plan = self.recorder.check("buildSerializedNetwork", plan)?;
         // SAFETY: the caller owns the memory; it needs nothing of the builder.
         Ok(HostMemory(unsafe { Owned::new(plan) }))
@@ -181,7 +200,9 @@ impl Network {
 
 fn describe(tensor: ITensor) -> NetworkTensor {
     // SAFETY: tensors live as long as their network, which the caller borrows.
-    let name = unsafe { text(tensor.get_name()) };
+    let name = unsafe { tensor.get_name() };
+    // SAFETY: as above; the text is a C string.
+    let name = unsafe { text(name) };
     // SAFETY: as above.
     let dims = unsafe { tensor.get_dimensions() };
     NetworkTensor {
@@ -204,7 +225,9 @@ pub(in super::super) struct Layer<'a> {
 impl Layer<'_> {
     pub(in super::super) fn name(&self) -> String {
         // SAFETY: layers live as long as their network, which is borrowed.
-        unsafe { text(self.object.get_name()) }
+        let name = unsafe { self.object.get_name() };
+        // SAFETY: as above; the text is a C string.
+        unsafe { text(name) }
     }
 
     pub(in super::super) fn kind(&self) -> Option<LayerType> {
@@ -277,15 +300,14 @@ impl OptimizationProfile {
         let wide: *mut c_void = values.as_ptr().cast_mut().cast();
         // SAFETY: the builder owns the profile and is alive; there are `count` values.
         let set = unsafe { self.object.set_shape_values_v2(input, which, wide, count) };
-        let set = match set {
-            Ok(set) => set,
-            Err(_) => {
-                let narrow: Vec<i32> =
-                    values.iter().map(|&value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
-                let narrow: *mut c_void = narrow.as_ptr().cast_mut().cast();
-                // SAFETY: as above.
-                unsafe { self.object.set_shape_values(input, which, narrow, count) }?
-            }
+        let set = if let Ok(set) = set {
+            set
+        } else {
+            let narrow: Vec<i32> =
+                values.iter().map(|&value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
+            let narrow: *mut c_void = narrow.as_ptr().cast_mut().cast();
+            // SAFETY: as above.
+            unsafe { self.object.set_shape_values(input, which, narrow, count) }?
         };
         self.builder.recorder.hold("IOptimizationProfile::setShapeValues", set)
     }

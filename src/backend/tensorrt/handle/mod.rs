@@ -5,18 +5,27 @@
 //! program sees them.
 #![expect(unsafe_code, reason = "owns C++ objects; every use of one is argued where it stands")]
 
+mod allocator;
 mod builder;
 mod callback;
+mod context;
+mod engine;
 mod library;
 mod logger;
 mod monitor;
+mod output_allocator;
 mod owned;
 mod parser;
 mod recorder;
+mod runtime;
 
+pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use context::ContextHandle;
+pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
 pub(super) use recorder::Recorder;
+pub(super) use runtime::{Runtime, Validity};

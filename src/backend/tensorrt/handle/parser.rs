@@ -95,7 +95,18 @@ fn errors(parser: IParser) -> Vec<ParserError> {
 
 fn error(error: IParserError) -> ParserError {
     // SAFETY: errors live as long as the parser, which the caller holds.
-    let message = unsafe { text(error.desc()) };
+    let description = unsafe { error.desc() };
+    // SAFETY: as above; the text is a C string.
+    let description = unsafe { text(description) };
+    // SAFETY: as above.
+    let function = unsafe { error.func() };
+    // SAFETY: as above; the text is a C string.
+    let function = unsafe { text(function) };
+    // Where a check of the parser has no words, its description is the C++ expression.
+    let message = match description.as_str() {
+        "" | "false" => format!("the parser's `{function}` does not accept it"),
+        _ => description,
+    };
     // SAFETY: as above.
     let node = usize::try_from(unsafe { error.node() }).ok();
     // SAFETY: as above.

@@ -62,7 +62,7 @@ impl Pip {
             .collect();
         let job =
             Job { program: &self.python, args: &args, env: &env, folder, timeout: None, cancel };
-        process::run(&job, &mut |_| {})
+        process::run(&job, None)
     }
 
     /// Downloads a package and checks it, unless that was done before; gives its file.

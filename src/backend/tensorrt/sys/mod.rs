@@ -224,8 +224,10 @@ unsafe fn delete(object: NonNull<c_void>, slot: usize) {
     type Destructor = unsafe extern "C" fn(*mut c_void);
     // SAFETY: of the caller; an object begins with the address of its table.
     let table = unsafe { *object.as_ptr().cast::<*const Destructor>() };
-    // SAFETY: of the caller.
-    let destructor = unsafe { *table.add(slot) };
+    // SAFETY: of the caller; the table has that slot.
+    let entry = unsafe { table.add(slot) };
+    // SAFETY: as above.
+    let destructor = unsafe { *entry };
     // SAFETY: of the caller.
     unsafe { destructor(object.as_ptr()) }
 }

@@ -1,19 +1,21 @@
-//! [`Times`]: what measured run times say.
+//! [`Times`]: what measured run times say: percentiles, mean, spread.
+//!
+//! Knows nothing of what ran.
 
 use std::time::Duration;
 
-/// Above this the times are called noisy: the spread of the middle half of the runs, as a
-/// fraction of the median.
-pub(super) const NOISY: f64 = 0.25;
+/// Above this [`Times::spread`] the times are called noisy.
+pub const NOISY: f64 = 0.25;
 
 /// Measured times of single runs, in milliseconds, ascending.
 #[derive(Debug, Clone)]
-pub(super) struct Times(Vec<f64>);
+pub struct Times(Vec<f64>);
 
 impl Times {
-    pub(super) fn new(durations: &[Duration]) -> Self {
+    /// The times of single runs, in any order.
+    pub fn new(durations: impl IntoIterator<Item = Duration>) -> Self {
         let mut times: Vec<f64> =
-            durations.iter().map(|duration| duration.as_secs_f64() * 1e3).collect();
+            durations.into_iter().map(|duration| duration.as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         Self(times)
     }
@@ -25,36 +27,44 @@ impl Times {
         clippy::cast_sign_loss,
         reason = "a count of runs, far below 2^53, times a fraction from 0 to 1"
     )]
-    pub(super) fn percentile(&self, percent: f64) -> f64 {
+    pub fn percentile(&self, percent: f64) -> f64 {
         // The tiny step keeps 95 % of 100 from becoming rank 96 by rounding.
         let rank = (percent / 100.0 * self.0.len() as f64 - 1e-9).ceil().max(1.0) as usize;
         self.0.get(rank - 1).or(self.0.last()).copied().unwrap_or(0.0)
     }
 
-    pub(super) fn min(&self) -> f64 {
+    /// The shortest time, 0 where nothing was measured.
+    pub fn min(&self) -> f64 {
         self.0.first().copied().unwrap_or(0.0)
     }
 
-    pub(super) fn max(&self) -> f64 {
+    /// The longest time, 0 where nothing was measured.
+    pub fn max(&self) -> f64 {
         self.0.last().copied().unwrap_or(0.0)
     }
 
+    /// The arithmetic mean, 0 where nothing was measured.
     #[expect(clippy::cast_precision_loss, reason = "a count of runs, far below 2^53")]
-    pub(super) fn mean(&self) -> f64 {
+    pub fn mean(&self) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.iter().sum::<f64>() / self.0.len() as f64 }
     }
 
     /// Samples per second with runs of `batch` samples, one after the other.
     #[expect(clippy::cast_precision_loss, reason = "a batch size, far below 2^53")]
-    pub(super) fn throughput(&self, batch: usize) -> f64 {
+    pub fn throughput(&self, batch: usize) -> f64 {
         let mean = self.mean();
         if mean > 0.0 { batch as f64 * 1e3 / mean } else { f64::INFINITY }
     }
 
-    /// Spread of the middle half of the runs as a fraction of the median.
-    pub(super) fn spread(&self) -> f64 {
+    /// How far the middle half of the runs spreads: the interquartile range.
+    pub fn middle_half(&self) -> f64 {
+        self.percentile(75.0) - self.percentile(25.0)
+    }
+
+    /// [`Times::middle_half`] as a fraction of the median.
+    pub fn spread(&self) -> f64 {
         let median = self.percentile(50.0);
-        if median > 0.0 { (self.percentile(75.0) - self.percentile(25.0)) / median } else { 0.0 }
+        if median > 0.0 { self.middle_half() / median } else { 0.0 }
     }
 }
 
@@ -64,8 +74,7 @@ mod tests {
     use super::*;
 
     fn times(millis: impl IntoIterator<Item = u64>) -> Times {
-        let durations: Vec<Duration> = millis.into_iter().map(Duration::from_millis).collect();
-        Times::new(&durations)
+        Times::new(millis.into_iter().map(Duration::from_millis))
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! [`EngineManifest`]: the format of `engine.json`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::TensorSpec;
+
+use super::{BackendError, Profile, tensorrt};
+
+/// An engine on disk, as its `engine.json` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineManifest {
+    /// Format of this file.
+    pub format: u32,
+    /// The backend that made the engine and can load it.
+    pub backend: String,
+    /// The engine's file, relative to this one.
+    pub file: PathBuf,
+    /// Inputs in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs in the model's order.
+    pub outputs: Vec<TensorSpec>,
+    /// Optimization profiles; empty where any shape the model allows will do.
+    pub profiles: Vec<Profile>,
+    /// What made it, for which GPU and how; only engines of TensorRT have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensorrt: Option<tensorrt::EngineFacts>,
+}
+
+impl EngineManifest {
+    /// The manifest's name in an engine's folder.
+    pub const FILE: &'static str = "engine.json";
+    /// The format that is read and written.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads the manifest in an engine's folder.
+    pub fn read(folder: &Path) -> Result<Self, BackendError> {
+        let path = folder.join(Self::FILE);
+        let damaged = |reason| BackendError::Load { path: path.display().to_string(), reason };
+        let text = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => BackendError::Load {
+                path: folder.display().to_string(),
+                reason: format!("there is no `{}` in it", Self::FILE),
+            },
+            _ => damaged(error.to_string()),
+        })?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if manifest.format != Self::FORMAT {
+            let reason = format!("its format is {}, known is {}", manifest.format, Self::FORMAT);
+            return Err(damaged(reason));
+        }
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,212 @@
+//! What the compiling process does: from a job to an engine's files.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::backend::cuda::{Context, DeviceInfo, Driver, Ledger, MemoryKind};
+use crate::backend::{BackendError, EngineManifest};
+use crate::onnx::{Model, OnnxError};
+use crate::progress::Progress;
+
+use super::super::error::{TrtError, cuda_error};
+use super::super::facts::{BuildFacts, EngineFacts};
+use super::super::generation::Generation;
+use super::super::handle::{self, Builder, Config, HostMemory, Library, Monitor, Parsed};
+use super::super::options::{MessageLevel, Refit};
+use super::super::{NAME, PLAN};
+use super::graph_types::GraphTypes;
+use super::job::CompileJob;
+use super::watch::Watch;
+use super::{configure, precision};
+
+/// Does the job in a file, in this process, and writes the outcome into another.
+///
+/// # Errors
+/// A file cannot be read or written; the outcome of the job itself is in the file.
+pub fn compile_here(
+    job: &Path,
+    outcome: &Path,
+    progress: Arc<dyn Progress + Send + Sync>,
+) -> io::Result<()> {
+    let job: CompileJob = serde_json::from_slice(&fs::read(job)?)?;
+    let result = Compilation { job: &job, progress }.run();
+    let partial = outcome.with_extension("partial");
+    fs::write(&partial, serde_json::to_vec(&result)?)?;
+    fs::rename(partial, outcome)
+}
+
+struct Compilation<'a> {
+    job: &'a CompileJob,
+    progress: Arc<dyn Progress + Send + Sync>,
+}
+
+/// The GPU to build on.
+struct Gpu {
+    info: DeviceInfo,
+    context: Context,
+    ledger: Arc<Ledger>,
+}
+
+/// What a build gave.
+struct Built {
+    plan: HostMemory,
+    facts: BuildFacts,
+}
+
+impl Compilation<'_> {
+    fn run(&self) -> Result<EngineManifest, BackendError> {
+        let job = self.job;
+        let model = self.model()?;
+        let types = GraphTypes::of(&model.graph);
+        precision::check(&types, job.found.generation)?;
+        let gpu = self.gpu()?;
+        handle::set_level(self.severity());
+        let library = Library::open(&job.found.runtime, job.found.flavor)
+            .map_err(|error| self.failed(error.into()))?;
+        let built = self.build(library, gpu.as_ref(), &types)?;
+        let bytes = built.plan.bytes();
+        fs::write(job.out.join(PLAN), bytes)
+            .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        let signature = model.signature().map_err(|error| self.onnx(&error))?;
+        Ok(EngineManifest {
+            format: 1,
+            backend: NAME.to_owned(),
+            file: PathBuf::from(PLAN),
+            inputs: signature.inputs,
+            outputs: signature.outputs,
+            profiles: job.profiles.clone(),
+            tensorrt: Some(EngineFacts {
+                flavor: job.found.flavor,
+                version: job.found.version.to_string(),
+                compute_capabilities: self.compute_capabilities(gpu.as_ref()),
+                gpu: gpu.map(|gpu| gpu.info.name),
+                device_memory: None,
+                plan_bytes: bytes.len() as u64,
+                refittable: job.options.settings.refit != Refit::None,
+                build: built.facts,
+                layers: Vec::new(),
+            }),
+        })
+    }
+
+    fn model(&self) -> Result<Model, BackendError> {
+        Model::load(&self.job.model).map_err(|error| self.onnx(&error))
+    }
+
+    /// The GPU to build on; none where the job names what it builds for.
+    fn gpu(&self) -> Result<Option<Gpu>, BackendError> {
+        if !self.job.options.compute_capabilities.is_empty() {
+            return Ok(None);
+        }
+        let open = || {
+            let driver = Driver::get()?;
+            let context = Context::new(0)?;
+            context.make_current()?;
+            let info = driver.devices()?.swap_remove(0);
+            Ok(Gpu { info, context, ledger: Ledger::new() })
+        };
+        open().map(Some).map_err(|error| {
+            let error = cuda_error(&error, "starting CUDA", |reason| self.refused(reason));
+            match (error, self.job.found.generation) {
+                (
+                    BackendError::Unavailable { backend, reason, .. },
+                    Generation::Rtx1_4 | Generation::Rtx1,
+                ) => BackendError::Unavailable {
+                    backend,
+                    reason: format!("TensorRT builds on the GPU it builds for, and {reason}"),
+                    help: "say which GPUs to build for, and TensorRT-RTX needs none: \
+                           `compute_capabilities: [\"8.9\"]`"
+                        .to_owned(),
+                },
+                (error, _) => error,
+            }
+        })
+    }
+
+    fn compute_capabilities(&self, gpu: Option<&Gpu>) -> Vec<String> {
+        if let Some(gpu) = gpu {
+            let (major, minor) = gpu.info.compute_capability;
+            return vec![format!("{major}.{minor}")];
+        }
+        let wanted = self.job.options.compute_capabilities.iter();
+        let numbers = wanted.map(|capability| capability.number());
+        numbers.map(|number| format!("{}.{}", number / 10, number % 10)).collect()
+    }
+
+    /// TensorRT's number for the finest messages that anybody wants.
+    fn severity(&self) -> i32 {
+        let listened = match self.job.log_level.as_str() {
+            "off" | "error" => 1,
+            "warn" => 2,
+            "info" => 3,
+            _ => 4,
+        };
+        let asked = match self.job.options.settings.message_level {
+            MessageLevel::InternalError => 0,
+            MessageLevel::Error => 1,
+            MessageLevel::Warning => 2,
+            MessageLevel::Info => 3,
+            MessageLevel::Verbose => 4,
+        };
+        listened.min(asked)
+    }
+
+    fn build(
+        &self,
+        library: &'static Library,
+        gpu: Option<&Gpu>,
+        types: &GraphTypes,
+    ) -> Result<Built, BackendError> {
+        let failed = |error: TrtError| self.failed(error);
+        let job = self.job;
+        let memory = gpu.map(|gpu| (&gpu.context, &gpu.ledger));
+        let builder = Builder::new(library, memory).map_err(failed)?;
+        let strongly_typed =
+            precision::is_strongly_typed(&job.options, builder.can_type_strongly());
+        self.progress.report("parsing the model", 0, None);
+        let parser = job.found.parser()?;
+        let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
+        let mut config = builder.config().map_err(failed)?;
+        configure::configure(&config, &job.options, &job.files).map_err(failed)?;
+        configure::add_profiles(&builder, &config, parsed.network(), &job.profiles)?;
+        if !strongly_typed {
+            precision::apply(&config, parsed.network(), types, &job.options).map_err(failed)?;
+        }
+        if builder.abi().generation != Generation::V8_6 {
+            let watch = Box::new(Watch::new(Arc::clone(&self.progress)));
+            let monitor = Monitor::new(builder.abi(), watch).map_err(failed)?;
+            config.set_monitor(monitor).map_err(failed)?;
+        }
+        self.progress.report("building", 0, None);
+        let mut built = self.build_once(&builder, &parsed, &config)?;
+        built.facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
+        Ok(built)
+    }
+
+    fn build_once(
+        &self,
+        builder: &Builder,
+        parsed: &Parsed,
+        config: &Config,
+    ) -> Result<Built, BackendError> {
+        let began = Instant::now();
+        let plan = builder.build(parsed.network(), config).map_err(|error| self.failed(error))?;
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(Built { plan, facts: BuildFacts { seconds, ..BuildFacts::default() } })
+    }
+
+    fn failed(&self, error: TrtError) -> BackendError {
+        error.compiling(&self.job.model)
+    }
+
+    fn refused(&self, reason: String) -> BackendError {
+        BackendError::Compile { model: self.job.model.display().to_string(), reason }
+    }
+
+    fn onnx(&self, error: &OnnxError) -> BackendError {
+        self.refused(error.to_string())
+    }
+}

@@ -1,0 +1,133 @@
+//! Compiling, in a process of its own: [`compile`] starts it, [`compile_here`] is what it does.
+//!
+//! TensorRT may take minutes, gigabytes and, where it has a defect, the process with it. In a
+//! child, cancelling, a time limit, a crash and exhausted memory are ordinary failures of one
+//! stage. The two talk in JSON: a job in a file, messages line by line, the outcome in a file.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use crate::backend::cuda::Slot;
+use crate::backend::{BackendError, CompileRequest, EngineManifest};
+use crate::process::{self, Ending, Job, JobError, Outcome};
+
+use tracing::level_filters::LevelFilter;
+
+use super::SettingError;
+
+mod configure;
+mod graph_types;
+mod here;
+mod job;
+mod precision;
+mod watch;
+
+pub use here::compile_here;
+pub use job::Message;
+
+use job::CompileJob;
+
+/// The hidden command of this program that compiles.
+pub const COMMAND: &str = "compile-tensorrt";
+
+/// The job's file and the outcome's, in the scratch folder.
+const JOB: &str = "job.json";
+const OUTCOME: &str = "outcome.json";
+
+/// Compiles in a child process.
+pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
+    let failed = |reason: String| BackendError::Compile {
+        model: request.model.display().to_string(),
+        reason,
+    };
+    let found = super::find(request.tensorrt)?;
+    if let Some(warning) = &found.warning {
+        tracing::warn!("{warning}");
+    }
+    if let Some(lacking) = lacking(&request.tensorrt.unsupported(found.generation, found.version)) {
+        return Err(lacking);
+    }
+    found.parser()?;
+    let _slot = if request.tensorrt.compute_capabilities.is_empty() {
+        request.progress.report("waiting for the GPU", 0, None);
+        match Slot::take(request.kept, 0, request.cancel) {
+            Ok(Some(slot)) => Some(slot),
+            Ok(None) => return Err(BackendError::Cancelled),
+            Err(error) => return Err(failed(format!("cannot lock the GPU: {error}"))),
+        }
+    } else {
+        None
+    };
+    let job = CompileJob::new(request, found);
+    let (job_file, outcome_file) = (request.scratch.join(JOB), request.scratch.join(OUTCOME));
+    let text = serde_json::to_vec(&job).map_err(|error| failed(error.to_string()))?;
+    fs::write(&job_file, text).map_err(|error| failed(format!("cannot write the job: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| failed(format!("cannot find this program's own file: {error}")))?;
+    let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let level = LevelFilter::current().to_string();
+    let arguments = [
+        COMMAND.into(),
+        job_file.into_os_string(),
+        outcome_file.clone().into(),
+        "--log-level".into(),
+        level.into(),
+    ];
+    let child = Job {
+        program: &program,
+        args: &arguments,
+        env: &environment,
+        folder: request.scratch,
+        timeout: request.timeout,
+        cancel: request.cancel,
+    };
+    let mut on_line = |line: &str| Message::pass_on(line, request.progress);
+    let Outcome { ending, output } = process::run(&child, Some(&mut on_line)).map_err(|error| {
+        let (JobError::Start(source) | JobError::Watch(source)) = error;
+        failed(format!("the compiling process could not be run: {source}"))
+    })?;
+    match ending {
+        Ending::Cancelled => Err(BackendError::Cancelled),
+        Ending::TimedOut => {
+            let seconds = request.timeout.unwrap_or_default().as_secs_f64();
+            Err(BackendError::TimedOut { seconds })
+        }
+        Ending::Exited(status) => match outcome(&outcome_file) {
+            Some(outcome) => outcome,
+            None => Err(failed(crashed(status, &output))),
+        },
+    }
+}
+
+/// All that the library does not have, as one error.
+fn lacking(errors: &[SettingError]) -> Option<BackendError> {
+    let joined = |part: fn(&SettingError) -> &str, with: &str| {
+        let mut parts: Vec<&str> = errors.iter().map(part).collect();
+        parts.dedup();
+        parts.join(with)
+    };
+    (!errors.is_empty()).then(|| BackendError::Setting {
+        setting: joined(|error| error.setting, "`, `"),
+        reason: joined(|error| &error.reason, "; "),
+        help: joined(|error| &error.help, "; "),
+    })
+}
+
+/// What the child wrote before it ended, if it did.
+fn outcome(file: &Path) -> Option<Result<EngineManifest, BackendError>> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
+fn crashed(status: ExitStatus, output: &str) -> String {
+    const KILL: i32 = 9;
+    let hint = match status.signal() {
+        Some(KILL) => ", as the system does where memory runs out",
+        _ => "",
+    };
+    let ending = Outcome::describe(status);
+    let output = if output.is_empty() { "it wrote nothing" } else { output };
+    format!("the compiling process {ending}{hint}; the last it wrote:\n{output}")
+}

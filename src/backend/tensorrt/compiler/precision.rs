@@ -1,0 +1,134 @@
+//! Precision on libraries that choose it themselves (8.6; 10 where that is asked for).
+//!
+//! There the graph's types are wishes. For a graph that was converted to FP16, or has Q/DQ nodes,
+//! the flags allow those precisions and every layer that the graph keeps in FP32 is held there,
+//! so that the same model gives the same engine as on a library that types strongly.
+
+use crate::backend::BackendError;
+use crate::onnx::proto::tensor_proto::DataType as OnnxType;
+
+use super::super::NAME;
+use super::super::error::TrtError;
+use super::super::generation::Generation;
+use super::super::handle::{Config, Layer, Network};
+use super::super::options::{LayerPrecision, Options, PrecisionConstraints};
+use super::super::sys::{BuilderFlag, DataType, LayerType};
+use super::graph_types::GraphTypes;
+
+/// The element types that a library lacks, of those a model may have.
+const NOT_IN_8_6: [OnnxType; 7] = [
+    OnnxType::Bfloat16,
+    OnnxType::Float8e4m3fn,
+    OnnxType::Float8e4m3fnuz,
+    OnnxType::Float8e5m2,
+    OnnxType::Float8e5m2fnuz,
+    OnnxType::Int4,
+    OnnxType::Uint4,
+];
+
+/// Refuses a model in a precision that the library does not have, by its first node.
+pub(super) fn check(types: &GraphTypes, generation: Generation) -> Result<(), BackendError> {
+    if generation != Generation::V8_6 {
+        return Ok(());
+    }
+    let Some((dtype, place)) = types.first_of(&NOT_IN_8_6) else { return Ok(()) };
+    let alternative = match dtype {
+        OnnxType::Bfloat16 => "convert the model to float16 or float32",
+        OnnxType::Int4 | OnnxType::Uint4 => "quantize the model to int8",
+        _ => "quantize the model to int8 (Q/DQ), or convert it to float16",
+    };
+    Err(BackendError::Unsupported {
+        backend: NAME.into(),
+        node: place.name.clone(),
+        op: place.op.clone(),
+        reason: format!(
+            "TensorRT 8.6 has no {}; {alternative}, or use TensorRT 10 or newer",
+            dtype.as_str_name().to_lowercase()
+        ),
+    })
+}
+
+/// Whether the network takes its types from the graph alone.
+pub(super) fn is_strongly_typed(options: &Options, can: bool) -> bool {
+    let weak = !options.precision.is_empty()
+        || options.int8.is_some()
+        || !options.settings.layer_precisions.is_empty();
+    can && options.settings.strongly_typed.unwrap_or(!weak)
+}
+
+/// Sets flags and layers of a network that is not strongly typed.
+pub(super) fn apply(
+    config: &Config,
+    network: &Network,
+    types: &GraphTypes,
+    options: &Options,
+) -> Result<(), TrtError> {
+    let asked = !options.precision.is_empty() || options.int8.is_some();
+    let half = types.has(OnnxType::Float16);
+    if half {
+        config.set_flag(BuilderFlag::Fp16)?;
+    }
+    if types.quantized {
+        config.set_flag(BuilderFlag::Int8)?;
+    }
+    let mut constrained = false;
+    for layer in network.layers() {
+        let wanted = match options.settings.layer_precision(&layer.name()) {
+            Some(LayerPrecision::Fp32) => Some(DataType::Float),
+            Some(LayerPrecision::Fp16) => Some(DataType::Half),
+            Some(LayerPrecision::Bf16) => Some(DataType::Bf16),
+            Some(LayerPrecision::Int8) => Some(DataType::Int8),
+            // What the graph itself keeps in FP32, where FP16 would be allowed.
+            None if half && !asked => Some(DataType::Float),
+            None => None,
+        };
+        if let Some(wanted) = wanted
+            && computes(&layer)
+            && (options.settings.layer_precision(&layer.name()).is_some()
+                || layer.output_types().contains(&Some(DataType::Float)))
+        {
+            hold(&layer, wanted)?;
+            constrained = true;
+        }
+    }
+    if constrained {
+        config.set_flag(match options.settings.precision_constraints {
+            PrecisionConstraints::Obey => BuilderFlag::ObeyPrecisionConstraints,
+            PrecisionConstraints::Prefer => BuilderFlag::PreferPrecisionConstraints,
+        })?;
+    }
+    Ok(())
+}
+
+/// Holds a layer and its floating-point outputs to a precision.
+fn hold(layer: &Layer<'_>, dtype: DataType) -> Result<(), TrtError> {
+    layer.set_precision(dtype)?;
+    for (output, found) in layer.output_types().into_iter().enumerate() {
+        // INT8 outputs need scales; a layer in INT8 may give any type.
+        let floating = matches!(found, Some(DataType::Float | DataType::Half));
+        if floating && dtype != DataType::Int8 {
+            layer.set_output_type(output, dtype)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a layer computes with floating-point numbers: shapes, constants and what only moves
+/// values have no precision to set.
+fn computes(layer: &Layer<'_>) -> bool {
+    !matches!(
+        layer.kind(),
+        Some(
+            LayerType::Constant
+                | LayerType::Shape
+                | LayerType::Shuffle
+                | LayerType::Gather
+                | LayerType::Slice
+                | LayerType::Concatenation
+                | LayerType::Identity
+                | LayerType::Cast
+                | LayerType::Quantize
+                | LayerType::Dequantize
+        )
+    )
+}

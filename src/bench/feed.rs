@@ -1,0 +1,103 @@
+//! What is run: a tensor for each input, from a data file or made up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::backend::{BackendError, Engine, ExecutionContext};
+use crate::data::{self, Array, Dataset};
+use crate::tensor::{Shape, Tensor, TensorSpec};
+
+use super::shapes::{Choice, Chosen};
+use super::{BenchError, InputReport};
+
+/// Which inputs to run.
+#[derive(Debug, Clone, Copy)]
+pub struct InputChoice<'a> {
+    /// Shapes by input; the others are those of the data, of the profile, or the smallest.
+    pub shapes: &'a BTreeMap<String, Shape>,
+    /// The profile to take shapes from, and to hold them to.
+    pub profile: Option<usize>,
+    /// Samples; without them, inputs are random.
+    pub data: Option<&'a Dataset>,
+}
+
+/// A tensor for each input of an engine.
+pub(super) struct Feed {
+    pub(super) chosen: Chosen,
+    tensors: Vec<Tensor>,
+}
+
+impl Feed {
+    pub(super) fn new(engine: &dyn Engine, choice: InputChoice<'_>) -> Result<Self, BenchError> {
+        let inputs = engine.inputs();
+        let data = choice.data.map(|data| arrays(data, inputs)).transpose()?;
+        let chosen = Choice {
+            inputs,
+            profiles: engine.profiles(),
+            asked: choice.shapes,
+            profile: choice.profile,
+            arrays: data.as_ref().map(|(_, arrays)| arrays.as_slice()),
+        }
+        .resolve()?;
+        let tensor = |(at, (input, shape)): (usize, (&TensorSpec, &Shape))| match &data {
+            Some((data, arrays)) => samples(data, arrays[at], shape),
+            None => Ok(data::random(&input.name, input.dtype, shape.clone())?),
+        };
+        let each = inputs.iter().zip(&chosen.shapes).enumerate();
+        let tensors = each.map(tensor).collect::<Result<_, BenchError>>()?;
+        Ok(Self { chosen, tensors })
+    }
+
+    /// A context of the engine with these inputs in its staging memory.
+    pub(super) fn context(
+        &self,
+        engine: &Arc<dyn Engine>,
+    ) -> Result<Box<dyn ExecutionContext>, BackendError> {
+        let mut context = Arc::clone(engine).new_context()?;
+        for (index, (input, tensor)) in engine.inputs().iter().zip(&self.tensors).enumerate() {
+            context.fill(index, &input.name, tensor)?;
+        }
+        Ok(context)
+    }
+
+    /// What goes in, for the report.
+    pub(super) fn describe(&self, inputs: &[TensorSpec]) -> Vec<InputReport> {
+        let each = inputs.iter().zip(&self.chosen.shapes);
+        each.map(|(input, shape)| InputReport {
+            name: input.name.clone(),
+            dtype: input.dtype,
+            shape: shape.clone(),
+        })
+        .collect()
+    }
+
+    /// The number of samples in one run, where axis 0 of every input counts the same.
+    pub(super) fn samples(&self) -> Option<usize> {
+        let mut counts = self.chosen.shapes.iter().map(|shape| shape.0.first().copied());
+        let first = counts.next()??;
+        counts.all(|count| count == Some(first)).then_some(first)
+    }
+}
+
+/// A data set with its array for each input.
+type Samples<'a> = (&'a Dataset, Vec<&'a Array>);
+
+fn arrays<'a>(data: &'a Dataset, inputs: &[TensorSpec]) -> Result<Samples<'a>, BenchError> {
+    let arrays = data.arrays_for(inputs)?;
+    data.common_samples(&arrays)?;
+    Ok((data, arrays))
+}
+
+/// The first samples, as many as the shape has.
+fn samples(data: &Dataset, array: &Array, shape: &Shape) -> Result<Tensor, BenchError> {
+    let tensor = array.rows(0, shape.0.first().copied().unwrap_or(0))?;
+    if tensor.shape() == shape {
+        return Ok(tensor);
+    }
+    Err(BenchError::OtherData {
+        path: data.path().to_owned(),
+        input: array.name().to_owned(),
+        found: array.shape().clone(),
+        asked: shape.clone(),
+    })
+}

@@ -1,0 +1,156 @@
+//! [`Report`]: what was measured, for people and programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backend::EngineMemory;
+use crate::tensor::{DType, Shape};
+use crate::times::{NOISY, Times};
+
+use super::Run;
+
+/// What was measured, and on what.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The backend that ran it.
+    pub backend: String,
+    /// The device that was named.
+    pub device: Option<usize>,
+    /// The library that made a TensorRT engine, and the GPU it was made on.
+    pub made_by: Option<String>,
+    /// Versions of what ran it, and the machine.
+    pub tools: BTreeMap<String, String>,
+    /// What went in.
+    pub inputs: Vec<InputReport>,
+    /// The data file; `None` where the inputs are random.
+    pub data: Option<String>,
+    /// The profile that shapes come from.
+    pub profile: Option<usize>,
+    /// Open axes that were taken as 1.
+    pub assumed: Vec<String>,
+    /// Contexts, each of which starts its next run when its last one ended.
+    pub contexts: usize,
+    /// Runs of each context that do not count, after its first.
+    pub warmup: usize,
+    /// Whether it was told to stop early.
+    pub interrupted: bool,
+    /// Reading the engine and making it ready.
+    pub load_ms: f64,
+    /// The first run of the first context.
+    pub first_run_ms: f64,
+    /// Samples of all contexts a second, where axis 0 of every input counts the same.
+    pub samples_per_second: Option<f64>,
+    /// What engine and contexts hold, where the backend counts it.
+    pub memory: Option<EngineMemory>,
+    /// What the runs say all together.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// One input.
+#[derive(Debug, Clone, Serialize)]
+pub struct InputReport {
+    /// Its name.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// The shape that was run.
+    pub shape: Shape,
+}
+
+/// How long runs and their parts took.
+#[derive(Debug, Clone, Serialize)]
+pub struct LatencyReport {
+    /// The whole run, as its caller sees it.
+    pub run: Distribution,
+    /// Host to device copies.
+    pub upload: Distribution,
+    /// Execution.
+    pub compute: Distribution,
+    /// Device to host copies.
+    pub download: Distribution,
+}
+
+/// What the times of many runs look like, in milliseconds. Percentiles are nearest-rank: the
+/// smallest time that so many percent of all runs do not exceed.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Distribution {
+    pub min_ms: f64,
+    pub mean_ms: f64,
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p95_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+    /// The interquartile range: how far the middle half of the runs spreads.
+    pub iqr_ms: f64,
+    /// The same as a fraction of the median.
+    pub spread: f64,
+}
+
+impl Distribution {
+    fn of(runs: &[Vec<Run>], part: impl Fn(&Run) -> u64) -> Self {
+        let times = Times::new(runs.iter().flatten().map(|run| Duration::from_nanos(part(run))));
+        Self {
+            min_ms: times.min(),
+            mean_ms: times.mean(),
+            p50_ms: times.percentile(50.0),
+            p90_ms: times.percentile(90.0),
+            p95_ms: times.percentile(95.0),
+            p99_ms: times.percentile(99.0),
+            max_ms: times.max(),
+            iqr_ms: times.middle_half(),
+            spread: times.spread(),
+        }
+    }
+}
+
+/// What the runs that count say all together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Totals {
+    /// Runs of all contexts.
+    pub runs: usize,
+    /// From the start of the first run to the end of the last.
+    pub seconds: f64,
+    /// Runs of all contexts a second.
+    pub runs_per_second: f64,
+    /// How long they took.
+    pub latency: LatencyReport,
+    /// Whether the middle half of the runs spreads so far that something else must have been
+    /// running.
+    pub noisy: bool,
+}
+
+impl Totals {
+    /// How many samples a second that is.
+    #[expect(clippy::cast_precision_loss, reason = "a batch size, far below 2^53")]
+    pub(super) fn samples_per_second(&self, samples: usize) -> f64 {
+        self.runs_per_second * samples as f64
+    }
+
+    /// Of the runs of every context, at least one in all.
+    #[expect(clippy::cast_precision_loss, reason = "a count of runs, far below 2^53")]
+    pub(super) fn of(runs: &[Vec<Run>]) -> Self {
+        let all = || runs.iter().flatten();
+        let started = all().map(|run| run.started).min().unwrap_or(0);
+        let ended = all().map(|run| run.started.saturating_add(run.took)).max().unwrap_or(0);
+        let seconds = Duration::from_nanos(ended - started).as_secs_f64();
+        let count = all().count();
+        let run = Distribution::of(runs, |run| run.took);
+        Self {
+            runs: count,
+            seconds,
+            runs_per_second: if seconds > 0.0 { count as f64 / seconds } else { 0.0 },
+            noisy: run.spread > NOISY,
+            latency: LatencyReport {
+                run,
+                upload: Distribution::of(runs, |run| run.upload),
+                compute: Distribution::of(runs, |run| run.compute),
+                download: Distribution::of(runs, |run| run.download),
+            },
+        }
+    }
+}

@@ -1,0 +1,284 @@
+/* A stand-in for the CUDA driver, for tests on machines without a GPU.
+ *
+ * Device memory is host memory at the same address, so that another stand-in can compute in it.
+ * Work is done when it is submitted, or, with STANDIN_CUDA_DEFER, when the stream is waited for.
+ * What the real driver would corrupt memory over ends the process with a message: a copy out of
+ * bounds, memory freed twice or while work is left, an object that outlives its context.
+ *
+ * Settings, all from the environment:
+ *   STANDIN_CUDA_DEVICES     how many devices there are (1)
+ *   STANDIN_CUDA_NAME        their name (Stand-in GPU)
+ *   STANDIN_CUDA_CAPABILITY  their compute capability (9.0)
+ *   STANDIN_CUDA_MEMORY      bytes of each device's memory (1 GiB)
+ *   STANDIN_CUDA_PINNED      bytes of host memory that can be pinned (1 GiB)
+ *   STANDIN_CUDA_VERSION     the driver's version (12020)
+ *   STANDIN_CUDA_FAIL        calls that fail, as "function:n=code,..": its n-th call returns code
+ *   STANDIN_CUDA_DEFER       work waits until its stream is synchronized
+ *   STANDIN_CUDA_REPORT      a file for the number of live objects of each kind at exit
+ */
+
+#include "cuda_objects.h"
+
+CUresult cuDriverGetVersion(int *version) {
+    ENTER;
+    *version = (int)number("VERSION", "12020");
+    return SUCCESS;
+}
+
+CUresult cuInit(unsigned flags) {
+    ENTER;
+    if (flags) return INVALID_VALUE;
+    if (device_count() == 0) return NO_DEVICE;
+    started = 1;
+    return SUCCESS;
+}
+
+static const struct { CUresult code; const char *name, *text; } ERRORS[] = {
+    {SUCCESS, "CUDA_SUCCESS", "no error"},
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {34, "CUDA_ERROR_STUB_LIBRARY", "CUDA driver is a stub library"},
+    {NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+    {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {802, "CUDA_ERROR_SYSTEM_NOT_READY", "system not yet initialized"},
+    {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
+};
+
+CUresult cuGetErrorName(CUresult code, const char **name) {
+    *name = NULL;
+    for (size_t i = 0; i < sizeof ERRORS / sizeof *ERRORS; i++)
+        if (ERRORS[i].code == code) *name = ERRORS[i].name;
+    return *name ? SUCCESS : INVALID_VALUE;
+}
+
+CUresult cuGetErrorString(CUresult code, const char **text) {
+    *text = NULL;
+    for (size_t i = 0; i < sizeof ERRORS / sizeof *ERRORS; i++)
+        if (ERRORS[i].code == code) *text = ERRORS[i].text;
+    return *text ? SUCCESS : INVALID_VALUE;
+}
+
+CUresult cuDeviceGetCount(int *count) {
+    ENTER;
+    STARTED;
+    *count = device_count();
+    return SUCCESS;
+}
+
+CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+    ENTER;
+    STARTED;
+    if (ordinal < 0 || ordinal >= device_count()) return INVALID_DEVICE;
+    *device = ordinal;
+    return SUCCESS;
+}
+
+CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
+    ENTER;
+    STARTED;
+    (void)device;
+    snprintf(name, (size_t)length, "%s", setting("NAME", "Stand-in GPU"));
+    return SUCCESS;
+}
+
+CUresult cuDeviceGetUuid_v2(char *uuid, CUdevice device) {
+    ENTER;
+    STARTED;
+    for (int i = 0; i < 16; i++) uuid[i] = (char)(0xF0 + i);
+    uuid[15] = (char)device;
+    return SUCCESS;
+}
+
+CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
+    ENTER;
+    STARTED;
+    (void)device;
+    *bytes = memory_limit(DEVICE);
+    return SUCCESS;
+}
+
+/* An H200's numbers. */
+CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
+    ENTER;
+    STARTED;
+    (void)device;
+    static const int VALUES[][2] = {
+        {1, 1024},       {5, 2147483647}, {6, 65535},       {7, 65535},    {8, 49152},
+        {13, 1980000},   {14, 512},       {16, 132},        {18, 0},       {36, 3201000},
+        {37, 6144},      {38, 62914560},  {69, 268435456},  {81, 233472},  {108, 39321600},
+    };
+    int major, minor;
+    if (sscanf(setting("CAPABILITY", "9.0"), "%d.%d", &major, &minor) != 2)
+        die("STANDIN_CUDA_CAPABILITY is no compute capability");
+    if (attribute == 75 || attribute == 76) {
+        *value = attribute == 75 ? major : minor;
+        return SUCCESS;
+    }
+    for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++)
+        if (VALUES[i][0] == attribute) {
+            *value = VALUES[i][1];
+            return SUCCESS;
+        }
+    return INVALID_VALUE;
+}
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
+    ENTER;
+    STARTED;
+    if (device < 0 || device >= device_count()) return INVALID_DEVICE;
+    contexts[device].device = device;
+    contexts[device].retained++;
+    *context = &contexts[device];
+    return SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    ENTER;
+    STARTED;
+    if (!contexts[device].retained) die("context of device %d released too often", device);
+    if (--contexts[device].retained) return SUCCESS;
+    for (struct object *object = objects; object; object = object->next)
+        if (object->device == device)
+            die("context of device %d released before its %s", device, KIND_NAMES[object->kind]);
+    return SUCCESS;
+}
+
+CUresult cuCtxSetCurrent(CUcontext context) {
+    ENTER;
+    STARTED;
+    if (context && !context->retained) return INVALID_CONTEXT;
+    current = context;
+    return SUCCESS;
+}
+
+CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
+    ENTER;
+    IN_CONTEXT;
+    *total = memory_limit(DEVICE);
+    *available = *total - in_use(DEVICE, current->device);
+    return SUCCESS;
+}
+
+CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t length) {
+    ENTER;
+    IN_CONTEXT;
+    if (!length) return INVALID_VALUE;
+    *address = (CUdeviceptr)allocate(DEVICE, length, ALIGNMENT);
+    return *address ? SUCCESS : OUT_OF_MEMORY;
+}
+
+CUresult cuMemFree_v2(CUdeviceptr address) {
+    ENTER;
+    IN_CONTEXT;
+    release((char *)address, DEVICE);
+    return SUCCESS;
+}
+
+CUresult cuMemHostAlloc(void **address, size_t length, unsigned flags) {
+    ENTER;
+    IN_CONTEXT;
+    (void)flags;
+    if (!length) return INVALID_VALUE;
+    *address = allocate(PINNED, length, PAGE);
+    return *address ? SUCCESS : OUT_OF_MEMORY;
+}
+
+CUresult cuMemFreeHost(void *address) {
+    ENTER;
+    IN_CONTEXT;
+    release(address, PINNED);
+    return SUCCESS;
+}
+
+CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
+    ENTER;
+    IN_CONTEXT;
+    (void)flags;
+    *stream = add(STREAM, NULL, 0);
+    return SUCCESS;
+}
+
+CUresult cuStreamDestroy_v2(CUstream handle) {
+    ENTER;
+    IN_CONTEXT;
+    struct object *stream = alive(handle, STREAM);
+    finish(stream);
+    delete(stream);
+    return SUCCESS;
+}
+
+CUresult cuStreamSynchronize(CUstream handle) {
+    ENTER;
+    IN_CONTEXT;
+    finish(alive(handle, STREAM));
+    return SUCCESS;
+}
+
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t length, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    return submit(stream, (struct work){.kind = COPY, .to = (char *)to, .to_kind = DEVICE,
+                                        .from = from, .from_kind = kind_at(from),
+                                        .length = length});
+}
+
+CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t length, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    return submit(stream, (struct work){.kind = COPY, .to = to, .to_kind = kind_at(to),
+                                        .from = (char *)from, .from_kind = DEVICE,
+                                        .length = length});
+}
+
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t length, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    return submit(stream, (struct work){.kind = COPY, .to = (char *)to, .to_kind = DEVICE,
+                                        .from = (char *)from, .from_kind = DEVICE,
+                                        .length = length});
+}
+
+CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t length, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    return submit(stream, (struct work){.kind = FILL, .to = (char *)to, .to_kind = DEVICE,
+                                        .byte = byte, .length = length});
+}
+
+CUresult cuEventCreate(CUevent *event, unsigned flags) {
+    ENTER;
+    IN_CONTEXT;
+    (void)flags;
+    *event = add(EVENT, NULL, 0);
+    return SUCCESS;
+}
+
+CUresult cuEventDestroy_v2(CUevent event) {
+    ENTER;
+    IN_CONTEXT;
+    delete(alive(event, EVENT));
+    return SUCCESS;
+}
+
+CUresult cuEventRecord(CUevent event, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    alive(event, EVENT)->recorded = SUBMITTED;
+    return submit(stream, (struct work){.kind = RECORD, .event = event});
+}
+
+CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
+    ENTER;
+    IN_CONTEXT;
+    if (alive(start, EVENT)->recorded == NEVER || alive(end, EVENT)->recorded == NEVER)
+        return INVALID_HANDLE;
+    if (start->recorded == SUBMITTED || end->recorded == SUBMITTED) return NOT_READY;
+    *milliseconds = (float)(end->time - start->time);
+    return SUCCESS;
+}

@@ -1,0 +1,280 @@
+/* What the stand-in CUDA driver keeps: its settings, its objects, and work not done yet. */
+
+#ifndef CUDA_OBJECTS_H
+#define CUDA_OBJECTS_H
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef int CUresult;
+typedef int CUdevice;
+typedef uintptr_t CUdeviceptr;
+typedef struct context *CUcontext;
+typedef struct object *CUstream;
+typedef struct object *CUevent;
+
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NOT_INITIALIZED = 3,
+    NO_DEVICE = 100,
+    INVALID_DEVICE = 101,
+    INVALID_CONTEXT = 201,
+    INVALID_HANDLE = 400,
+    NOT_READY = 600,
+    MAX_DEVICES = 8,
+    ALIGNMENT = 256,
+    PAGE = 4096,
+};
+
+/* state, all of it under one lock */
+
+enum kind { STREAM, EVENT, DEVICE, PINNED, KINDS };
+static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device", "pinned"};
+
+enum work_kind { COPY, FILL, RECORD };
+
+struct work {
+    enum work_kind kind;
+    char *to;
+    const char *from;
+    size_t length;
+    enum kind to_kind, from_kind; /* KINDS: ordinary host memory */
+    int byte;
+    struct object *event;
+    struct work *next;
+};
+
+struct object {
+    enum kind kind;
+    int device;
+    char *memory;
+    size_t length;
+    struct work *left; /* of a stream */
+    enum { NEVER, SUBMITTED, REACHED } recorded;
+    double time; /* milliseconds, of an event */
+    struct object *next;
+};
+
+struct context {
+    int device;
+    int retained;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct context contexts[MAX_DEVICES];
+static struct object *objects;
+static int started;
+static __thread struct context *current;
+
+static void die(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("stand-in CUDA: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    abort();
+}
+
+/* settings */
+
+static const char *setting(const char *name, const char *otherwise) {
+    char variable[64];
+    snprintf(variable, sizeof variable, "STANDIN_CUDA_%s", name);
+    const char *value = getenv(variable);
+    return value ? value : otherwise;
+}
+
+static size_t number(const char *name, const char *otherwise) {
+    return strtoull(setting(name, otherwise), NULL, 10);
+}
+
+static int device_count(void) {
+    int count = (int)number("DEVICES", "1");
+    if (count > MAX_DEVICES) die("at most %d devices", MAX_DEVICES);
+    return count;
+}
+
+static size_t memory_limit(enum kind kind) {
+    return number(kind == DEVICE ? "MEMORY" : "PINNED", "1073741824");
+}
+
+/* The code that this call of a function is to fail with, or SUCCESS. */
+static CUresult planned(const char *function) {
+    static struct { const char *function; int calls; } seen[64];
+    size_t at = 0;
+    while (seen[at].function && strcmp(seen[at].function, function)) at++;
+    seen[at].function = function;
+    int call = ++seen[at].calls;
+    char plan[256];
+    snprintf(plan, sizeof plan, "%s", setting("FAIL", ""));
+    char *rest = plan, *item;
+    while ((item = strsep(&rest, ","))) {
+        char name[64];
+        int nth, code;
+        if (sscanf(item, "%63[^:]:%d=%d", name, &nth, &code) == 3 && nth == call &&
+            !strcmp(name, function))
+            return code;
+    }
+    return SUCCESS;
+}
+
+/* Every function begins so: takes the lock until it returns, and fails where that is planned. */
+static void unlock(pthread_mutex_t **held) { pthread_mutex_unlock(*held); }
+#define ENTER                                                                     \
+    pthread_mutex_lock(&lock);                                                    \
+    __attribute__((cleanup(unlock))) pthread_mutex_t *held = &lock;               \
+    (void)held;                                                                   \
+    CUresult plan = planned(__func__);                                            \
+    if (plan != SUCCESS) return plan
+#define STARTED                                                                   \
+    if (!started) return NOT_INITIALIZED
+#define IN_CONTEXT                                                                \
+    if (!current || !current->retained) return INVALID_CONTEXT
+
+/* objects */
+
+static struct object *add(enum kind kind, char *memory, size_t length) {
+    struct object *object = calloc(1, sizeof *object);
+    *object = (struct object){.kind = kind,
+                              .device = current->device,
+                              .memory = memory,
+                              .length = length,
+                              .next = objects};
+    return objects = object;
+}
+
+static void delete(struct object *object) {
+    struct object **link = &objects;
+    while (*link != object) link = &(*link)->next;
+    *link = object->next;
+    free(object);
+}
+
+/* A stream or an event, which must be alive. */
+static struct object *alive(struct object *handle, enum kind kind) {
+    for (struct object *object = objects; object; object = object->next)
+        if (object == handle && object->kind == kind) return object;
+    die("%p is none of the live %s", (void *)handle, KIND_NAMES[kind]);
+    return NULL;
+}
+
+/* The allocation that holds an address, or NULL. */
+static struct object *holder(const char *address) {
+    for (struct object *object = objects; object; object = object->next)
+        if (object->memory && address >= object->memory &&
+            address < object->memory + object->length)
+            return object;
+    return NULL;
+}
+
+static enum kind kind_at(const char *address) {
+    struct object *object = holder(address);
+    return object ? object->kind : KINDS;
+}
+
+/* Ordinary host memory is not known here; all other memory must be there, whole. */
+static void check_range(const char *start, size_t length, enum kind kind) {
+    if (kind == KINDS) return;
+    struct object *object = holder(start);
+    if (!object || object->kind != kind)
+        die("%p is in no live allocation of %s memory", (void *)start, KIND_NAMES[kind]);
+    if (length > (size_t)(object->memory + object->length - start))
+        die("%zu bytes at %p run past an allocation of %zu", length, (void *)start, object->length);
+}
+
+static size_t in_use(enum kind kind, int device) {
+    size_t bytes = 0;
+    for (struct object *object = objects; object; object = object->next)
+        if (object->kind == kind && (kind == PINNED || object->device == device))
+            bytes += object->length;
+    return bytes;
+}
+
+static char *allocate(enum kind kind, size_t length, size_t alignment) {
+    if (length > memory_limit(kind) - in_use(kind, current->device)) return NULL;
+    char *memory = aligned_alloc(alignment, (length + alignment - 1) / alignment * alignment);
+    if (!memory) return NULL;
+    memset(memory, 0xA5, length); /* what was there before */
+    add(kind, memory, length);
+    return memory;
+}
+
+static void release(char *memory, enum kind kind) {
+    struct object *object = holder(memory);
+    if (!object || object->memory != memory || object->kind != kind)
+        die("%p freed, which is no live allocation of %s memory", (void *)memory,
+            KIND_NAMES[kind]);
+    free(memory);
+    delete(object);
+}
+
+/* work */
+
+static void perform(struct work *work) {
+    switch (work->kind) {
+    case COPY:
+        check_range(work->from, work->length, work->from_kind);
+        check_range(work->to, work->length, work->to_kind);
+        memmove(work->to, work->from, work->length);
+        break;
+    case FILL:
+        check_range(work->to, work->length, work->to_kind);
+        memset(work->to, work->byte, work->length);
+        break;
+    case RECORD:
+        for (struct object *object = objects; object; object = object->next)
+            if (object == work->event) {
+                struct timespec now;
+                clock_gettime(CLOCK_MONOTONIC, &now);
+                object->time = (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+                object->recorded = REACHED;
+            }
+        break;
+    }
+}
+
+static void finish(struct object *stream) {
+    while (stream->left) {
+        struct work *work = stream->left;
+        perform(work);
+        stream->left = work->next;
+        free(work);
+    }
+}
+
+static CUresult submit(CUstream handle, struct work work) {
+    struct object *stream = alive(handle, STREAM);
+    if (stream->device != current->device) return INVALID_HANDLE;
+    if (work.kind != RECORD && work.length == 0) return INVALID_VALUE;
+    if (work.kind == COPY) check_range(work.from, work.length, work.from_kind);
+    if (work.kind != RECORD) check_range(work.to, work.length, work.to_kind);
+    struct work **link = &stream->left;
+    while (*link) link = &(*link)->next;
+    *link = malloc(sizeof work);
+    **link = work;
+    if (!getenv("STANDIN_CUDA_DEFER")) finish(stream);
+    return SUCCESS;
+}
+
+__attribute__((destructor)) static void report(void) {
+    const char *path = setting("REPORT", NULL);
+    if (!path || !started) return;
+    int counts[KINDS] = {0}, retained = 0;
+    for (struct object *object = objects; object; object = object->next) counts[object->kind]++;
+    for (int i = 0; i < MAX_DEVICES; i++) retained += contexts[i].retained;
+    FILE *file = fopen(path, "w");
+    if (!file) die("cannot write %s", path);
+    fprintf(file, "contexts=%d", retained);
+    for (int i = 0; i < KINDS; i++) fprintf(file, " %s=%d", KIND_NAMES[i], counts[i]);
+    fclose(file);
+}
+
+#endif
