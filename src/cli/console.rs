@@ -124,7 +124,7 @@ impl Console {
         let paint = anstyle(io::stderr().is_terminal());
         let mut text = format!("{}error{}: {}\n", paint.0, paint.1, printable(message));
         if let Some(help) = help {
-            text.extend(["  help: ", &printable(help), "\n"]);
+            text.extend(["  help: ", &printable(help).replace('\n', "\n        "), "\n"]);
         }
         self.print_error(&text);
     }

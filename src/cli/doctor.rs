@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -48,7 +47,7 @@ impl Findings {
         let cpu = CpuBackend.tools(&tensorrt::Options::default()).unwrap_or_default();
         Self {
             places: discover::survey(),
-            chosen: discover::find(&TensorRtSelection::default(), Path::new(".")),
+            chosen: discover::find(&TensorRtSelection::default()),
             gpus: Driver::get().and_then(Driver::devices),
             release: driver_release(),
             python: discover::python(),

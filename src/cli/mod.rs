@@ -11,12 +11,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::backend::tensorrt::discover;
 use crate::plan::GraphFormat;
 
+mod bench;
 mod cache;
 mod check;
 mod compile;
 mod console;
 mod diagnostic;
 mod doctor;
+mod facts;
 mod graph;
 mod init;
 mod inspect;
@@ -120,6 +122,8 @@ enum Command {
     },
     /// Show what is in a model, an engine, an artifact or a stored result
     Inspect(Formatted<inspect::InspectArgs>),
+    /// Measure how fast an engine runs
+    Bench(Formatted<bench::BenchArgs>),
     /// List, clean or verify the cache
     Cache(Formatted<cache::CacheArgs>),
     /// Show what of TensorRT, CUDA and Python is here, and what it can do
@@ -145,6 +149,7 @@ impl Command {
             | Self::Plan(Formatted { format, .. })
             | Self::Check(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
+            | Self::Bench(Formatted { format, .. })
             | Self::Cache(Formatted { format, .. })
             | Self::Doctor(Formatted { format, .. })
             | Self::Runtime(Formatted { format, .. }) => *format,
@@ -205,6 +210,7 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
             ExitStatus::OK
         }
         Command::Inspect(Formatted { args, .. }) => inspect::inspect(&args, &console),
+        Command::Bench(Formatted { args, .. }) => bench::bench(&args, &console),
         Command::Cache(Formatted { args, .. }) => cache::cache(&args, &console),
         Command::CompileTensorRt(args) => compile::compile(&args, &console),
         Command::Doctor(_) => doctor::doctor(&console),

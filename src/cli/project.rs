@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::artifact::Store;
+use crate::artifact::{Digest, Store, StoreError};
 use crate::plan::Plan;
 use crate::source::SourceFile;
 use crate::spec::{Overrides, tree};
@@ -103,4 +103,28 @@ pub(super) fn store_of(root: &Path, args: &CacheDir) -> Store {
         Some(dir) => Store::open(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
         None => Store::open(root.join(".trt-pipeline")),
     }
+}
+
+/// The store and the digest that a folder in one has, such as what `build/NAME/STAGE` points to.
+pub(super) fn stored_at(folder: &Path) -> Option<(Store, Digest)> {
+    let real = std::fs::canonicalize(folder).ok()?;
+    let digest = real.file_name()?.to_str()?.parse().ok()?;
+    let objects = real.parent()?;
+    let store = objects.parent().filter(|_| objects.ends_with("objects"))?;
+    Some((Store::open(store.to_owned()), digest))
+}
+
+/// Checks that a folder, where it is a stored one, holds what was stored: to be called before
+/// what is in it is loaded.
+pub(super) fn check_stored(folder: &Path) -> Result<(), StoreError> {
+    let Some((store, digest)) = stored_at(folder) else { return Ok(()) };
+    let path = store.object_path(&digest);
+    let found = store.hash_input(&path)?.digest;
+    if let Err(error) = store.flush() {
+        tracing::debug!("{error}");
+    }
+    if found == digest {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { path, reason: format!("its content has digest {found}") })
 }

@@ -39,3 +39,56 @@ pub(super) fn time(seconds: f64) -> String {
         humantime::format_duration(whole).to_string()
     }
 }
+
+/// A number with four digits, or all of those before its point.
+pub(super) fn significant(value: f64) -> String {
+    match value.abs() {
+        huge if huge >= 999.5 => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
+            let whole = grouped(huge.round() as u64);
+            format!("{}{whole}", if value < 0.0 { "-" } else { "" })
+        }
+        hundreds if hundreds >= 99.95 => format!("{value:.1}"),
+        tens if tens >= 9.995 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// The unit in which a time of so many milliseconds has few digits, and how many of it are in a
+/// millisecond.
+pub(super) fn time_unit(milliseconds: f64) -> (&'static str, f64) {
+    match milliseconds {
+        short if short < 1.0 => ("µs", 1e3),
+        long if long >= 1000.0 => ("s", 1e-3),
+        _ => ("ms", 1.0),
+    }
+}
+
+/// A measured time.
+pub(super) fn measured(milliseconds: f64) -> String {
+    let (unit, per_millisecond) = time_unit(milliseconds);
+    format!("{} {unit}", significant(milliseconds * per_millisecond))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_times_have_four_digits_and_a_unit_that_fits() {
+        let cases = [
+            (0.0, "0.000 µs"),
+            (0.037_14, "37.14 µs"),
+            (0.999, "999.0 µs"),
+            (1.0, "1.000 ms"),
+            (9.9996, "10.00 ms"),
+            (99.96, "100.0 ms"),
+            (12_345.6, "12.35 s"),
+            (12_345_678.0, "12 346 s"),
+        ];
+        for (milliseconds, text) in cases {
+            assert_eq!(measured(milliseconds), text);
+        }
+        assert_eq!(significant(-1234.0), "-1 234");
+    }
+}

@@ -8,6 +8,7 @@ mod architecture;
 mod bad_data;
 mod bad_input;
 mod bad_tensorrt_settings;
+mod bench;
 mod cache;
 mod cli;
 mod cuda;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Project, Ran, with_filters};
+use crate::support::{Project, Ran, fixture, with_filters};
 
 /// A machine with no GPU, no Python and no TensorRT but those that a test puts there.
 struct Machine(Project);
@@ -231,6 +231,52 @@ fn packages_of_python_are_found_and_python_is_asked_only_where_it_matters() {
     assert_eq!(found["source"], "python");
     let name = library.file_name().unwrap().to_str().unwrap();
     assert!(found["path"].as_str().unwrap().ends_with(name), "{found}");
+}
+
+/// A build for TensorRT, whose compute capability is given: it needs no GPU.
+const BUILD: &str = "version: 1
+name: p
+stages:
+  onnx: { convert: { model: model.onnx } }
+  engine:
+    build:
+      from: onnx
+      backend: tensorrt
+      profiles: [{ x: { min: [1, 4], opt: [1, 4], max: [1, 4] } }]
+      compute_capabilities: [\"8.9\"]
+      tensorrt: { SETTINGS }
+";
+
+#[test]
+fn a_build_without_a_library_that_fits_exits_with_3_and_the_way_out() {
+    if system_has_tensorrt() {
+        return;
+    }
+    let machine = Machine::empty();
+    machine.0.copy(&fixture("onnx/mlp.onnx"), "model.onnx");
+    let run = |settings: &str, args: &[&str]| {
+        machine.0.write("p.yaml", BUILD.replace("SETTINGS", settings));
+        let ran = machine.trt(&[&["run", "p.yaml"], args].concat());
+        assert_eq!(ran.status, 3, "{ran:#?}");
+        format!("{settings} {}\n{}", args.join(" "), ran.stderr)
+    };
+    let mut text = run("", &[]);
+    machine.tensorrt("lib", "10_3_0_26");
+    machine.rtx("runtimes/tensorrt-rtx-1.7.1");
+    text += &run("", &[]);
+    text += &run("version: \"11\"", &[]);
+    text += &run("library: bin", &[]);
+    text += &run("flavor: rtx", &["--tensorrt-lib", "lib"]);
+    with_filters(|| insta::assert_snapshot!("build_without_a_library", text));
+}
+
+#[test]
+fn a_version_that_is_none_is_refused_at_its_place() {
+    let machine = Machine::empty();
+    machine.0.copy(&fixture("onnx/mlp.onnx"), "model.onnx");
+    machine.0.write("p.yaml", BUILD.replace("SETTINGS", "version: newest"));
+    let ran = machine.trt(&["check", "p.yaml"]);
+    with_filters(|| insta::assert_snapshot!("version_that_is_none", ran.seen()));
 }
 
 #[test]

@@ -86,16 +86,9 @@ impl Backend for TensorRtBackend {
 
 /// The library that the settings ask for; their paths are absolute.
 fn find(options: &Options) -> Result<Found, BackendError> {
-    let settings = &options.settings;
-    let version = settings.version.as_ref().map(|version| version.parse()).transpose();
-    let version = version.map_err(|error: discover::InvalidRequirement| BackendError::Setting {
-        setting: "tensorrt.version".to_owned(),
-        reason: error.to_string(),
-        help: "write versions such as \">=8.6,<12\"".to_owned(),
-    })?;
-    let selection =
-        TensorRtSelection { flavor: settings.flavor, version, library: settings.library.clone() };
-    Ok(discover::find(&selection, Path::new(""))?)
+    let Settings { flavor, version, library, .. } = &options.settings;
+    let (version, library) = (version.clone(), library.clone());
+    Ok(discover::find(&TensorRtSelection { flavor: *flavor, version, library })?)
 }
 
 /// What of the GPU goes into the key of an engine that is built on it.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::tensorrt::Flavor;
+use crate::backend::tensorrt::discover::VersionRequirement;
 
 use super::bytes::ByteSize;
 use super::choices::{
@@ -23,9 +24,9 @@ pub struct Settings {
     /// Which of NVIDIA's two libraries, where a machine has both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flavor: Option<Flavor>,
-    /// The versions of the library that will do, such as `">=8.6,<12"`.
+    /// The versions of the library that will do, such as `">=8.6,<12"` or `"10.13"` (any 10.13).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub version: Option<VersionRequirement>,
     /// The library itself or the folder it is in, absolute or relative to the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
