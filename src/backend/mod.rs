@@ -22,6 +22,7 @@ pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
 mod manifest;
+mod shapes;
 pub mod tensorrt;
 
 pub use manifest::EngineManifest;
@@ -41,13 +42,12 @@ pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
     })
 }
 
-/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions.
+/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions. No
+/// library is searched for.
 pub fn hardware() -> BTreeMap<String, String> {
-    let tools = BACKENDS
-        .iter()
-        .filter_map(|backend| backend.tools(&tensorrt::Options::default()).ok())
-        .flatten();
-    tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
+    let cpu = cpu::CpuBackend.tools(&tensorrt::Options::default()).unwrap_or_default();
+    let facts = cpu.into_iter().chain(tensorrt::gpu_facts());
+    facts.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
 }
 
 /// The range of shapes one optimization profile allows an input.
@@ -109,6 +109,15 @@ pub struct EngineMemory {
     pub pinned: MemoryStats,
 }
 
+/// What is in use on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeviceUsage {
+    /// Bytes of device and pinned memory that this process holds by the backend's own count.
+    pub accounted: u64,
+    /// Bytes in use on the device, by whatever program.
+    pub used: u64,
+}
+
 /// What was allocated of one kind of memory, in bytes and pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStats {
@@ -124,7 +133,7 @@ pub struct MemoryStats {
     pub live: u64,
 }
 
-/// Durations of one [`ExecutionContext::run`].
+/// Durations of the parts of one [`ExecutionContext::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {
     /// Host to device copies.
@@ -256,6 +265,11 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// What this process holds on a device, where the backend counts it.
+    fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
+        None
+    }
+
     /// Compiles a model: writes the engine's files and returns the manifest that describes them
     /// (the caller writes it as `engine.json`).
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;
@@ -308,7 +322,8 @@ pub trait ExecutionContext: Send {
         bytes.copy_from_slice(tensor.bytes());
         Ok(())
     }
-    /// Runs on the inputs as they are.
+    /// Runs on the inputs as they are. The times may be those of an earlier run with the same
+    /// shapes: on a GPU, measuring the parts of every run would make each slower.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;

@@ -21,6 +21,7 @@ use crate::tensor::Tensor;
 mod closed_loop;
 mod error;
 mod feed;
+mod reload;
 mod report;
 mod shapes;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
 pub use closed_loop::Load;
 pub use error::{BenchError, Found};
 pub use feed::InputChoice;
+pub use reload::{Cycle, reload};
 pub use report::{Distribution, InputReport, LatencyReport, Report, Totals};
 
 use feed::Feed;

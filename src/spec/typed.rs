@@ -249,7 +249,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, TypeError> {
         if name == SPANNED {
-            return visitor.visit_seq(SpannedParts::new(self.mark(), self));
+            let parts = SpannedParts::new(self.mark(), self);
+            return visitor.visit_seq(parts).map_err(|error| error.place(self.mark()));
         }
         visitor.visit_newtype_struct(self)
     }

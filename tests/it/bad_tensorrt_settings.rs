@@ -1,11 +1,14 @@
-//! Every mistake in the settings that only TensorRT has is named at its place. They are found
-//! without a library, so these builds have the default backend; that the settings are not for it
-//! is one more error.
+//! Every mistake in the settings that only TensorRT has is named at its place, without a library.
 
 use crate::support::{Project, fixture, with_filters};
 
-/// Runs a build with these settings, which must be refused before anything is stored.
+/// Runs a build for TensorRT with these settings, which must be refused before anything is stored.
 fn refused(name: &str, settings: &str) {
+    let profile = "      profiles: [{ x: { min: [1, 4], opt: [2, 4], max: [4, 4] } }]\n";
+    refused_build(name, &format!("      backend: tensorrt\n{profile}{settings}"));
+}
+
+fn refused_build(name: &str, settings: &str) {
     let spec = format!(
         "version: 1\nname: p\nstages:\n  onnx: {{ convert: {{ model: model.onnx }} }}\n  engine:\n    \
          build:\n      from: onnx\n{settings}"
@@ -23,7 +26,7 @@ fn refused(name: &str, settings: &str) {
 
 #[test]
 fn settings_of_tensorrt_need_its_backend() {
-    refused(
+    refused_build(
         "tensorrt_settings_of_another_backend",
         "      compute_capabilities: [\"8.9\"]\n      precision: [int8]\n      int8: { data: samples.npz \
          }\n      plugins: [samples.npz]\n      builds: 3\n      timeout_seconds: 1800\n      \
@@ -53,6 +56,7 @@ fn values_of_the_wrong_type_are_refused() {
     refused("tensorrt_no_amount_of_memory", "      tensorrt: { workspace: [4GiB] }\n");
     refused("tensorrt_too_much_memory", "      tensorrt: { workspace: 9999TiB }\n");
     refused("tensorrt_negative_level", "      tensorrt: { optimization_level: -1 }\n");
+    refused("tensorrt_no_version", "      tensorrt: { version: newest }\n");
     refused("tensorrt_timeout_with_a_unit", "      timeout_seconds: 30m\n");
 }
 
@@ -79,6 +83,11 @@ fn settings_that_need_or_exclude_each_other_are_refused_at_their_place() {
         "tensorrt_exclusions",
         "      precision: [fp16]\n      tensorrt: { strongly_typed: true, weight_streaming: true }\n",
     );
+}
+
+#[test]
+fn tensorrt_must_be_told_the_range_of_an_open_shape() {
+    refused_build("tensorrt_without_profiles", "      backend: tensorrt\n");
 }
 
 #[test]

@@ -215,9 +215,21 @@ fn packages_of_python_are_found_and_python_is_asked_only_where_it_matters() {
         machine.0.file("asked").display(),
         site.display()
     ));
-    machine.0.write("p.yaml", "version: 1\nstages:\n  a: { convert: { model: m.onnx } }\n");
-    for args in [&["check", "p.yaml"][..], &["graph", "p.yaml"], &["schema"], &["--help"]] {
-        machine.trt(args);
+    machine.0.copy(&fixture("onnx/mlp.onnx"), "model.onnx");
+    machine
+        .0
+        .write("on_cpu.yaml", "version: 1\nstages:\n  a: { convert: { model: model.onnx } }\n");
+    machine.0.write("p.yaml", BUILD.replace("SETTINGS", ""));
+    for args in [
+        &["check", "p.yaml"][..],
+        &["graph", "p.yaml"],
+        &["schema"],
+        &["--help"],
+        &["plan", "on_cpu.yaml"],
+        &["run", "on_cpu.yaml"],
+    ] {
+        let ran = machine.trt(args);
+        assert_eq!(ran.status, 0, "{args:?}: {ran:#?}");
     }
     assert!(!machine.0.file("asked").exists());
     let findings = machine.findings(&mut machine.command(&["doctor"]));
@@ -254,19 +266,18 @@ fn a_build_without_a_library_that_fits_exits_with_3_and_the_way_out() {
     }
     let machine = Machine::empty();
     machine.0.copy(&fixture("onnx/mlp.onnx"), "model.onnx");
-    let run = |settings: &str, args: &[&str]| {
+    let run = |settings: &str| {
         machine.0.write("p.yaml", BUILD.replace("SETTINGS", settings));
-        let ran = machine.trt(&[&["run", "p.yaml"], args].concat());
+        let ran = machine.trt(&["run", "p.yaml"]);
         assert_eq!(ran.status, 3, "{ran:#?}");
-        format!("{settings} {}\n{}", args.join(" "), ran.stderr)
+        format!("tensorrt: {{ {settings} }}\n{}", ran.stderr)
     };
-    let mut text = run("", &[]);
+    let mut text = run("");
     machine.tensorrt("lib", "10_3_0_26");
     machine.rtx("runtimes/tensorrt-rtx-1.7.1");
-    text += &run("", &[]);
-    text += &run("version: \"11\"", &[]);
-    text += &run("library: bin", &[]);
-    text += &run("flavor: rtx", &["--tensorrt-lib", "lib"]);
+    text += &run("");
+    text += &run("version: \"11\"");
+    text += &run("library: bin");
     with_filters(|| insta::assert_snapshot!("build_without_a_library", text));
 }
 

@@ -1,13 +1,15 @@
 //! [`CpuContext`]: one caller's staging memory and execution state.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tract_onnx::prelude::{IntoTValue as _, TValue, TVec, TypedSimpleState};
 
-use crate::backend::{BackendError, Engine as _, ExecutionContext, Profile, RunTimes};
-use crate::tensor::{AlignedBytes, Dim, Shape, TensorSpec};
+use crate::backend::shapes::{
+    accept, agree, misfit, no_profile, no_results, no_such, not_set, takes,
+};
+use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes};
+use crate::tensor::{AlignedBytes, Shape};
 
 use super::contain::contained;
 use super::convert;
@@ -37,51 +39,22 @@ impl CpuContext {
         Self { engine, inputs, outputs: Vec::new(), has_results: false, state: None }
     }
 
-    /// The shapes of all inputs; fails where one is not set or where two disagree on an axis
-    /// that the model names.
+    /// The shapes of all inputs; fails where one is not set, where two disagree on an axis that
+    /// the model names, and where no profile takes them together.
     fn shapes(&self) -> Result<Vec<Shape>, BackendError> {
-        let mut shapes = Vec::with_capacity(self.inputs.len());
-        let mut symbols: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-        for (spec, staging) in self.engine.inputs().iter().zip(&self.inputs) {
-            let Some(staging) = staging else {
-                return Err(BackendError::Run {
-                    reason: format!("input `{}` is not set", spec.name),
-                });
-            };
-            let axes = spec.dims.iter().flatten().zip(&staging.shape.0);
-            for (dim, &extent) in axes {
-                let Dim::Symbol(symbol) = dim else { continue };
-                let (bound, by) = *symbols.entry(symbol).or_insert((extent, &spec.name));
-                if bound != extent {
-                    return Err(misfit(
-                        spec,
-                        &staging.shape,
-                        format!("`{symbol}` is {extent} here and {bound} in input `{by}`"),
-                    ));
-                }
-            }
-            shapes.push(staging.shape.clone());
-        }
-        self.one_profile(&shapes).map(|()| shapes)
-    }
-
-    /// Fails where no profile takes all shapes together.
-    fn one_profile(&self, shapes: &[Shape]) -> Result<(), BackendError> {
-        let inputs = || self.engine.inputs().iter().zip(shapes);
-        let takes = |profile: &Profile| {
-            inputs().all(|(spec, shape)| {
-                profile.get(&spec.name).is_none_or(|range| range.contains(shape))
-            })
+        let specs = self.engine.inputs();
+        let shape = |(spec, staging): (_, &Option<Staging>)| {
+            staging.as_ref().map(|staging| staging.shape.clone()).ok_or_else(|| not_set(spec))
         };
+        let shapes: Vec<Shape> =
+            specs.iter().zip(&self.inputs).map(shape).collect::<Result<_, _>>()?;
+        let inputs = || specs.iter().zip(&shapes);
+        agree(inputs())?;
         let profiles = self.engine.profiles();
-        if profiles.is_empty() || profiles.iter().any(takes) {
-            return Ok(());
+        if !profiles.is_empty() && !profiles.iter().any(|profile| takes(profile, inputs())) {
+            return Err(no_profile(inputs()));
         }
-        let shapes: Vec<String> =
-            inputs().map(|(spec, shape)| format!("{} {shape}", spec.name)).collect();
-        Err(BackendError::Run {
-            reason: format!("no profile takes these shapes together: {}", shapes.join(", ")),
-        })
+        Ok(shapes)
     }
 
     fn stage_inputs(&self) -> Result<TVec<TValue>, BackendError> {
@@ -129,48 +102,13 @@ impl CpuContext {
     }
 }
 
-/// Fails where every profile has a range for this input and none of them takes the shape.
-fn in_some_profile(
-    profiles: &[Profile],
-    spec: &TensorSpec,
-    shape: &Shape,
-) -> Result<(), BackendError> {
-    let ranges: Option<Vec<_>> = profiles.iter().map(|profile| profile.get(&spec.name)).collect();
-    match ranges {
-        Some(ranges) if !ranges.is_empty() && !ranges.iter().any(|r| r.contains(shape)) => {
-            let ranges: Vec<String> =
-                ranges.iter().map(|range| format!("{} to {}", range.min, range.max)).collect();
-            let reason = format!("the engine was built for {}", ranges.join(", or "));
-            Err(misfit(spec, shape, reason))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn misfit(spec: &TensorSpec, shape: &Shape, reason: impl Into<String>) -> BackendError {
-    BackendError::Input { input: spec.name.clone(), shape: shape.clone(), reason: reason.into() }
-}
-
-fn no_such(role: &str, index: usize, count: usize) -> BackendError {
-    BackendError::Run { reason: format!("there is no {role} {index}: the engine has {count}") }
-}
-
 impl ExecutionContext for CpuContext {
     fn input_mut(&mut self, index: usize, shape: &Shape) -> Result<&mut [u8], BackendError> {
         let specs = self.engine.inputs();
         let Some((spec, slot)) = specs.get(index).zip(self.inputs.get_mut(index)) else {
             return Err(no_such("input", index, specs.len()));
         };
-        if !spec.accepts(shape) {
-            return Err(misfit(spec, shape, format!("the model takes {}", spec.dims_text())));
-        }
-        in_some_profile(self.engine.profiles(), spec, shape)?;
-        let bytes = shape
-            .checked_bytes(spec.dtype)
-            .filter(|&bytes| {
-                isize::try_from(bytes.saturating_add(crate::tensor::ALIGNMENT)).is_ok()
-            })
-            .ok_or_else(|| misfit(spec, shape, "it does not fit in memory"))?;
+        let bytes = accept(self.engine.profiles(), spec, shape)?;
         let reused = slot.take().map(|staging| staging.bytes);
         let bytes = reused
             .filter(|reused| reused.as_slice().len() == bytes)
@@ -213,9 +151,7 @@ impl ExecutionContext for CpuContext {
             return Err(no_such("output", index, count));
         }
         let results = if self.has_results { self.outputs.as_slice() } else { &[] };
-        let staging = results.get(index).ok_or_else(|| BackendError::Run {
-            reason: "there are no results: the last run failed, or there was none".to_owned(),
-        })?;
+        let staging = results.get(index).ok_or_else(no_results)?;
         Ok((&staging.shape, staging.bytes.as_slice()))
     }
 }

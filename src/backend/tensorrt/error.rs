@@ -1,11 +1,14 @@
 //! [`TrtError`]: what a call of TensorRT came to.
 
+use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::cuda::CudaError;
 
 use super::NAME;
+use super::calibration::{CacheError, CalibrationError};
 use super::handle::LibraryError;
 use super::sys::Missing;
 
@@ -54,6 +57,9 @@ pub enum TrtError {
     /// The library could not be used.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// Calibration had no batch to give.
+    #[error("failed to calibrate: {0}")]
+    Calibration(Arc<CalibrationError>),
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,
@@ -75,6 +81,7 @@ impl TrtError {
         match self {
             Self::Cancelled => BackendError::Cancelled,
             Self::Cuda(error) => cuda_error(&error, doing, whole),
+            Self::Calibration(error) => error.as_ref().into(),
             Self::Library(error) => BackendError::Unavailable {
                 backend: NAME.to_owned(),
                 reason: error.to_string(),
@@ -96,6 +103,30 @@ impl TrtError {
         };
         matches!(self, Self::Failed { reported, .. } if reported.iter().any(says))
     }
+}
+
+impl From<&CalibrationError> for BackendError {
+    fn from(error: &CalibrationError) -> Self {
+        let help = || error.help().unwrap_or_else(|| "calibrate with other samples".to_owned());
+        let setting = |reason| Self::Setting { setting: "int8".to_owned(), reason, help: help() };
+        match error {
+            CalibrationError::Cuda(error) => cuda_error(error, "calibrating", setting),
+            error => setting(with_causes(error)),
+        }
+    }
+}
+
+impl From<&CacheError> for BackendError {
+    fn from(error: &CacheError) -> Self {
+        let help = error.help().unwrap_or("give `data` to calibrate anew").to_owned();
+        let setting = "int8.cache".to_owned();
+        Self::Setting { setting, reason: with_causes(error), help }
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A failure of CUDA as an error of the backend.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::HardwareCompatibility;
+
 /// Which of NVIDIA's two libraries.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
@@ -51,6 +53,12 @@ pub struct EngineFacts {
     pub gpu: Option<String>,
     /// The compute capabilities it runs on, such as `9.0`.
     pub compute_capabilities: Vec<String>,
+    /// The GPUs it runs on beside those like the one it was built on.
+    #[serde(default)]
+    pub hardware_compatibility: HardwareCompatibility,
+    /// Whether later versions of the library run it too.
+    #[serde(default)]
+    pub version_compatible: bool,
     /// Device memory an execution context needs beyond inputs and outputs, in bytes, where known.
     pub device_memory: Option<u64>,
     /// Bytes of the plan.

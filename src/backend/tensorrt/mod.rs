@@ -4,14 +4,20 @@
 //! engines in a process of their own.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cuda::Driver;
-use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest};
+use super::cuda::{Context, Driver, Ledger, MemoryKind};
+use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
 
+mod calibration;
+mod compatible;
 pub mod compiler;
+mod context;
 pub mod discover;
+mod engine;
 mod error;
 mod facts;
 #[cfg(test)]
@@ -20,8 +26,15 @@ mod generation;
 mod handle;
 pub mod install;
 mod options;
+mod plan;
+mod staging;
+mod stopwatch;
 mod sys;
 
+pub use calibration::{
+    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
+    DatasetSource,
+};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use options::{
@@ -31,6 +44,9 @@ pub use options::{
 };
 
 use discover::{Found, TensorRtSelection};
+use engine::TensorRtEngine;
+use error::TrtError;
+use handle::Library;
 
 /// The backend's name in specs.
 pub const NAME: &str = "tensorrt";
@@ -59,6 +75,16 @@ impl Backend for TensorRtBackend {
         true
     }
 
+    fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {
+        let context = Context::new(u32::try_from(device.unwrap_or(0)).ok()?).ok()?;
+        let memory = context.memory_info().ok()?;
+        let held = |kind| Ledger::process().stats(kind).current;
+        Some(DeviceUsage {
+            accounted: held(MemoryKind::Device) + held(MemoryKind::Pinned),
+            used: memory.total - memory.free,
+        })
+    }
+
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
         compiler::compile(request)
     }
@@ -66,10 +92,25 @@ impl Backend for TensorRtBackend {
     fn load(
         &self,
         folder: &Path,
-        _manifest: &EngineManifest,
-        _device: Option<usize>,
+        manifest: &EngineManifest,
+        device: Option<usize>,
     ) -> Result<Arc<dyn Engine>, BackendError> {
-        Err(BackendError::Load { path: folder.display().to_string(), reason: String::new() })
+        let path = folder.join(&manifest.file);
+        let unreadable = |error: io::Error| BackendError::Load {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let plan = fs::read(&path).map_err(unreadable)?;
+        let mut options = Options::default();
+        options.settings.flavor = manifest.tensorrt.as_ref().map(|facts| facts.flavor);
+        let found = find(&options)?;
+        let library = Library::open(&found.runtime, found.flavor).map_err(|error| {
+            TrtError::from(error).into_error("loading the engine", |reason| BackendError::Load {
+                path: path.display().to_string(),
+                reason,
+            })
+        })?;
+        Ok(TensorRtEngine::load(library, &plan, &path, manifest, device.unwrap_or(0))?)
     }
 
     fn reference(
@@ -86,13 +127,17 @@ impl Backend for TensorRtBackend {
 
 /// The library that the settings ask for; their paths are absolute.
 fn find(options: &Options) -> Result<Found, BackendError> {
-    let Settings { flavor, version, library, .. } = &options.settings;
-    let (version, library) = (version.clone(), library.clone());
-    Ok(discover::find(&TensorRtSelection { flavor: *flavor, version, library })?)
+    let settings = &options.settings;
+    let selection = TensorRtSelection {
+        flavor: settings.flavor,
+        version: settings.version.clone(),
+        library: settings.library.clone(),
+    };
+    Ok(discover::find(&selection)?)
 }
 
 /// What of the GPU goes into the key of an engine that is built on it.
-fn gpu_facts() -> BTreeMap<String, String> {
+pub(super) fn gpu_facts() -> BTreeMap<String, String> {
     let Ok(devices) = Driver::get().and_then(Driver::devices) else { return BTreeMap::new() };
     let Some(device) = devices.into_iter().next() else { return BTreeMap::new() };
     let (major, minor) = device.compute_capability;

@@ -11,8 +11,8 @@ use clap::Args;
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::backend::BackendError;
-use crate::bench::{self, BenchError, InputChoice, Load, Measurement, Report, Request, Run};
+use crate::backend::{BackendError, EngineManifest};
+use crate::bench::{self, BenchError, Cycle, InputChoice, Load, Measurement, Report, Request, Run};
 use crate::data::{self, Dataset};
 use crate::process::CancelToken;
 use crate::progress::Progress;
@@ -60,6 +60,9 @@ pub(super) struct BenchArgs {
     /// The device to run on, where the backend has several
     #[arg(long, value_name = "N")]
     device: Option<usize>,
+    /// Instead of measuring: load, run and unload so many times, and show what memory is left
+    #[arg(long, value_name = "N", conflicts_with_all = ["runs", "duration", "contexts", "dump_latencies", "output_npz"])]
+    reload: Option<NonZeroUsize>,
     /// Write the nanoseconds of every run that counts to this file, as CSV
     #[arg(long, value_name = "FILE")]
     dump_latencies: Option<PathBuf>,
@@ -89,6 +92,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
     let cancel = CancelToken::default();
     signals::cancel_on_signal(cancel.clone());
+    if let Some(cycles) = args.reload {
+        let reloaded = reload(args, cycles, console, &cancel);
+        return reloaded.map_or_else(|failure| failure.end(console), |()| ExitStatus::OK);
+    }
     let watch = Watch::new(console);
     let measured = measure(args, &watch, &cancel);
     watch.bar.finish_and_clear();
@@ -97,10 +104,43 @@ pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
         write_files(args, &measurement)?;
         Ok(if measurement.report.interrupted { ExitStatus::INTERRUPTED } else { ExitStatus::OK })
     });
-    shown.unwrap_or_else(|failure| {
-        console.error("bench", &failure.message, failure.help.as_deref());
-        failure.status
-    })
+    shown.unwrap_or_else(|failure| failure.end(console))
+}
+
+/// Shows a line for each cycle.
+fn reload(
+    args: &BenchArgs,
+    cycles: NonZeroUsize,
+    console: &Console,
+    cancel: &CancelToken,
+) -> Result<(), Failure> {
+    let (folder, manifest) = find(args)?;
+    let data = data(args)?;
+    let shapes: BTreeMap<String, Shape> = args.shapes.iter().cloned().collect();
+    let inputs = InputChoice { shapes: &shapes, profile: args.profile, data: data.as_ref() };
+    let mut on_cycle = |cycle: Cycle| {
+        if console.is_json() {
+            console.record("reload_cycle", serde_json::to_value(cycle).unwrap_or_default());
+        } else {
+            console.text(&text::cycle(&cycle));
+        }
+    };
+    Ok(bench::reload(&folder, &manifest, inputs, args.device, cycles, cancel, &mut on_cycle)?)
+}
+
+fn find(args: &BenchArgs) -> Result<(PathBuf, EngineManifest), Failure> {
+    let (folder, manifest) = bench::find(&args.engine)?;
+    project::check_stored(&folder).map_err(|error| Failure {
+        message: with_causes(&error),
+        help: error.help(),
+        status: ExitStatus::FAILED,
+    })?;
+    Ok((folder, manifest))
+}
+
+fn data(args: &BenchArgs) -> Result<Option<Dataset>, Failure> {
+    let open = |path: &PathBuf| Dataset::open(path, &IndexMap::new());
+    Ok(args.data.as_ref().map(open).transpose().map_err(BenchError::from)?)
 }
 
 /// What went wrong, and how the command ends.
@@ -108,6 +148,13 @@ struct Failure {
     message: String,
     help: Option<String>,
     status: ExitStatus,
+}
+
+impl Failure {
+    fn end(&self, console: &Console) -> ExitStatus {
+        console.error("bench", &self.message, self.help.as_deref());
+        self.status
+    }
 }
 
 impl From<BenchError> for Failure {
@@ -127,14 +174,8 @@ fn measure(
     progress: &dyn Progress,
     cancel: &CancelToken,
 ) -> Result<Measurement, Failure> {
-    let (folder, manifest) = bench::find(&args.engine)?;
-    project::check_stored(&folder).map_err(|error| Failure {
-        message: with_causes(&error),
-        help: error.help(),
-        status: ExitStatus::FAILED,
-    })?;
-    let open = |path: &PathBuf| Dataset::open(path, &IndexMap::new());
-    let data = args.data.as_ref().map(open).transpose().map_err(BenchError::from)?;
+    let (folder, manifest) = find(args)?;
+    let data = data(args)?;
     let shapes: BTreeMap<String, Shape> = args.shapes.iter().cloned().collect();
     let unlimited = if args.runs.is_some() { Duration::MAX } else { DEFAULT_DURATION };
     let request = Request {

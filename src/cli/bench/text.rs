@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::backend::MemoryStats;
-use crate::bench::{Distribution, LatencyReport, Report};
+use crate::bench::{Cycle, Distribution, LatencyReport, Report};
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{grouped, measured, significant, size, time, time_unit};
 
@@ -14,6 +14,18 @@ const MEANING: &str = "\
 percentiles are nearest-rank; closed loop: each context starts its next run when
 its last one ended, so no time that a request would wait is in these numbers
 ";
+
+/// A line about one cycle of `--reload`.
+pub(super) fn cycle(cycle: &Cycle) -> String {
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), size);
+    format!(
+        "cycle {:>4}  still held {}  in use on the device {}  resident {}\n",
+        cycle.cycle,
+        bytes(cycle.accounted),
+        bytes(cycle.device_used),
+        bytes(cycle.rss)
+    )
+}
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = what(report).text();

@@ -55,7 +55,7 @@ pub struct Int8 {
 /// The name of a backend of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct BackendName(pub(super) &'static str);
+pub struct BackendName(&'static str);
 
 impl BackendName {
     /// The name as specs write it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::BackendError;
-use crate::backend::tensorrt::{Calibration, Files, Options, SettingError};
+use crate::backend::tensorrt::{self, Calibration, Files, Options, SettingError};
 use crate::onnx::ModelSignature;
 use crate::source::{Span, Spanned};
 use crate::stage::{Accepts, FileRef, Input, Problem, StageContext, StageError};
@@ -15,9 +15,6 @@ use super::{Build, once};
 
 #[cfg(test)]
 mod tests;
-
-/// The backend that has these settings.
-const TENSORRT: &str = "tensorrt";
 
 impl Build {
     /// The settings as TensorRT's backend reads them, with paths that start at the spec's folder.
@@ -83,7 +80,7 @@ impl Build {
         problems.extend(self.foreign());
         let contradictions = self.options(Path::new("")).contradictions();
         problems.extend(contradictions.into_iter().map(|error| self.contradiction(error)));
-        if self.backend.as_str() == TENSORRT && self.profiles.is_empty() {
+        if self.backend.as_str() == tensorrt::NAME && self.profiles.is_empty() {
             problems.extend(model.into_iter().flat_map(|model| self.open_inputs(model)));
         }
         problems
@@ -128,7 +125,7 @@ impl Build {
         let backend = self.backend.as_str();
         let mut given = self.given();
         given.sort_by_key(|(_, span)| *span);
-        let span = given.first().filter(|_| backend != TENSORRT)?.1;
+        let span = given.first().filter(|_| backend != tensorrt::NAME)?.1;
         let names: Vec<String> = given.iter().map(|(setting, _)| format!("`{setting}`")).collect();
         let names = names.join(", ");
         Some(Problem {
@@ -136,7 +133,7 @@ impl Build {
             message: format!("settings for TensorRT, but the backend is `{backend}`: {names}"),
             span,
             label: format!("nothing that `{backend}` has"),
-            help: Some(format!("write `backend: {TENSORRT}`, or remove them")),
+            help: Some(format!("write `backend: {}`, or remove them", tensorrt::NAME)),
         })
     }
 

@@ -21,6 +21,15 @@ import tempfile
 from pathlib import Path
 
 
+def read(samples: Path) -> list[int]:
+    """The nanoseconds of each run: a number a line, or the column `run_ns` of a CSV file."""
+    lines = samples.read_text().split()
+    if lines and not lines[0].isdigit():
+        column = lines[0].split(",").index("run_ns")
+        lines = [line.split(",")[column] for line in lines[1:]]
+    return [int(line) for line in lines]
+
+
 class Program:
     """One of the two, and what it measured: a list of nanoseconds a round."""
 
@@ -40,7 +49,7 @@ class Program:
                 sys.exit(f"`{command}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
             if not samples.exists():
                 sys.exit(f"`{command}` wrote no samples; does the command contain {{samples}}?")
-            times = [int(line) for line in samples.read_text().split()]
+            times = read(samples)
         lines = done.stdout.splitlines()
         self.said = lines[-1] if lines else ""
         return times

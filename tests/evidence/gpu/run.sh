@@ -81,11 +81,11 @@ step_leaks() {
 
 # against_yardstick NAME ENGINE SHAPE..
 against_yardstick() {
-  local name=$1 engine=$2 shapes=() loop='--warmup {warmup} --iterations {iterations} --samples {samples}'
-  for shape in "${@:3}"; do shapes+=(--shape "$shape"); done
+  local name=$1 engine=$2 theirs=() ours=()
+  for shape in "${@:3}"; do theirs+=(--shape "$shape") ours+=(--shapes "$shape"); done
   run python3 "$root/tests/benches/tensorrt/compare.py" --label "$name" --rounds "$rounds" --out "$raw/$name" \
-    --yardstick "$YARDSTICK/yardstick $engine/engine.plan ${shapes[*]} $loop" \
-    --ours "$TRT_PIPELINE bench $engine ${shapes[*]} $loop" || missed=1
+    --yardstick "$YARDSTICK/yardstick $engine/engine.plan ${theirs[*]} --warmup {warmup} --iterations {iterations} --samples {samples}" \
+    --ours "$TRT_PIPELINE bench $engine ${ours[*]} --warmup {warmup} --runs {iterations} --dump-latencies {samples}" || missed=1
 }
 
 step_overhead() {

@@ -2,11 +2,14 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use crate::backend::{BackendError, Profile};
+use crate::tensor::{Dim, TensorSpec};
 
+use super::super::calibration::BatchSpec;
 use super::super::error::TrtError;
-use super::super::handle::{Builder, Config, Network, NetworkTensor};
+use super::super::handle::{self, Builder, Config, Network, NetworkTensor};
 use super::super::options::{
     ByteSize, Files, HardwareCompatibility, Options, Precision, ProfilingVerbosity, Refit,
     Settings, TacticSource, Tiling,
@@ -171,7 +174,7 @@ fn previews(config: &Config, settings: &Settings) -> Result<(), TrtError> {
 
 /// Gives the configuration the profiles of the spec.
 pub(super) fn add_profiles(
-    builder: &std::sync::Arc<Builder>,
+    builder: &Arc<Builder>,
     config: &Config,
     network: &Network,
     profiles: &[Profile],
@@ -206,6 +209,39 @@ pub(super) fn add_profiles(
         config.add_profile(&target).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The inputs that samples are for: those that hold shapes have their values from profiles.
+pub(super) fn specs(inputs: &[NetworkTensor]) -> Vec<TensorSpec> {
+    let inputs = inputs.iter().filter(|input| !input.is_shape);
+    let dim = |&extent: &i64| usize::try_from(extent).map_or(Dim::Any, Dim::Fixed);
+    inputs
+        .filter_map(|input| {
+            Some(TensorSpec {
+                name: input.name.clone(),
+                dtype: handle::element_type(input.dtype?)?,
+                dims: Some(input.extents.iter().map(dim).collect()),
+            })
+        })
+        .collect()
+}
+
+/// Calibrates with the shapes of the batches, whatever the profiles are fastest at.
+pub(super) fn calibration_profile(
+    builder: &Arc<Builder>,
+    config: &Config,
+    batch: &BatchSpec,
+) -> Result<(), TrtError> {
+    let profile = builder.profile()?;
+    for input in batch.inputs() {
+        let name = CString::new(input.name.as_str()).unwrap_or_default();
+        let extents = input.shape.0.iter().map(|&extent| i64::try_from(extent).unwrap_or(-1));
+        let dims = Dims::new(&extents.collect::<Vec<_>>()).unwrap_or_default();
+        for which in [OptProfileSelector::Min, OptProfileSelector::Opt, OptProfileSelector::Max] {
+            profile.set_shape(&name, which, &dims)?;
+        }
+    }
+    config.set_calibration_profile(&profile)
 }
 
 fn needs_range(input: &NetworkTensor) -> bool {

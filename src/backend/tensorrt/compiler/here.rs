@@ -11,16 +11,23 @@ use crate::backend::{BackendError, EngineManifest};
 use crate::onnx::{Model, OnnxError};
 use crate::progress::Progress;
 
+use super::super::calibration::{BatchSpec, CalibrationCache, CalibrationError, DatasetSource};
+use super::super::engine::describe;
 use super::super::error::{TrtError, cuda_error};
 use super::super::facts::{BuildFacts, EngineFacts};
 use super::super::generation::Generation;
-use super::super::handle::{self, Builder, Config, HostMemory, Library, Monitor, Parsed};
+use super::super::handle::{
+    self, Builder, Calibrator, Config, HostMemory, Library, Monitor, Parsed, Samples,
+};
 use super::super::options::{MessageLevel, Refit};
 use super::super::{NAME, PLAN};
 use super::graph_types::GraphTypes;
 use super::job::CompileJob;
 use super::watch::Watch;
 use super::{configure, precision};
+
+/// What a calibration found, beside the engine.
+const CALIBRATION: &str = "calibration.cache";
 
 /// Does the job in a file, in this process, and writes the outcome into another.
 ///
@@ -70,6 +77,8 @@ impl Compilation<'_> {
         let bytes = built.plan.bytes();
         fs::write(job.out.join(PLAN), bytes)
             .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        let has_host_code = job.options.settings.version_compatible;
+        let described = gpu.as_ref().and_then(|_| describe(library, bytes, has_host_code, 0));
         let signature = model.signature().map_err(|error| self.onnx(&error))?;
         Ok(EngineManifest {
             format: 1,
@@ -83,11 +92,13 @@ impl Compilation<'_> {
                 version: job.found.version.to_string(),
                 compute_capabilities: self.compute_capabilities(gpu.as_ref()),
                 gpu: gpu.map(|gpu| gpu.info.name),
-                device_memory: None,
+                hardware_compatibility: job.options.settings.hardware_compatibility,
+                version_compatible: job.options.settings.version_compatible,
+                device_memory: described.as_ref().and_then(|plan| plan.device_memory),
                 plan_bytes: bytes.len() as u64,
                 refittable: job.options.settings.refit != Refit::None,
                 build: built.facts,
-                layers: Vec::new(),
+                layers: described.map(|plan| plan.layers).unwrap_or_default(),
             }),
         })
     }
@@ -181,9 +192,58 @@ impl Compilation<'_> {
             config.set_monitor(monitor).map_err(failed)?;
         }
         self.progress.report("building", 0, None);
+        let calibrator = self.calibrate(&builder, &mut config, &parsed, gpu)?;
         let mut built = self.build_once(&builder, &parsed, &config)?;
+        if let Some(cache) = calibrator.as_ref().and_then(Calibrator::written) {
+            fs::write(job.out.join(CALIBRATION), cache).map_err(|error| {
+                self.refused(format!("cannot write the calibration cache: {error}"))
+            })?;
+        }
         built.facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
         Ok(built)
+    }
+
+    /// Sets the calibrator that the options ask for.
+    fn calibrate(
+        &self,
+        builder: &Arc<Builder>,
+        config: &mut Config,
+        parsed: &Parsed,
+        gpu: Option<&Gpu>,
+    ) -> Result<Option<Calibrator>, BackendError> {
+        let job = self.job;
+        let (Some(int8), Some(gpu)) = (&job.options.int8, gpu) else { return Ok(None) };
+        let unfit = |error: CalibrationError| self.failed(TrtError::Calibration(Arc::new(error)));
+        let samples = match &job.files.calibration_data {
+            None => None,
+            Some(data) => {
+                let inputs = configure::specs(&parsed.network().inputs());
+                let batch = BatchSpec::new(&inputs, job.profiles.first(), int8.batch);
+                let batch = batch.map_err(unfit)?;
+                configure::calibration_profile(builder, config, &batch)
+                    .map_err(|error| self.failed(error))?;
+                let source = DatasetSource::open(data, &int8.raw, batch).map_err(unfit)?;
+                Some(Samples {
+                    source: Box::new(source),
+                    context: gpu.context.clone(),
+                    ledger: Arc::clone(&gpu.ledger),
+                })
+            }
+        };
+        let cache = match &job.files.calibration_cache {
+            None => Vec::new(),
+            Some(path) => CalibrationCache::load(path, int8.calibrator, job.found.version)
+                .map_err(|error| self.refused(error.to_string()))?
+                .to_string()
+                .into_bytes(),
+        };
+        let calibrator = Calibrator::new(builder.abi(), int8.calibrator, samples, cache)
+            .and_then(|calibrator| {
+                config.set_int8_calibrator(calibrator.clone())?;
+                Ok(calibrator)
+            })
+            .map_err(|error| self.failed(error))?;
+        Ok(Some(calibrator))
     }
 
     fn build_once(

@@ -15,6 +15,7 @@ use super::super::sys::{
     TacticSource, TilingOptimizationLevel,
 };
 use super::allocator::GpuAllocator;
+use super::calibrator::Calibrator;
 use super::callback::text;
 use super::library::Library;
 use super::monitor::Monitor;
@@ -106,7 +107,13 @@ impl Builder {
         let object = self.recorder.check("createBuilderConfig", object)?;
         // SAFETY: the caller owns the new configuration; its builder outlives it.
         let object = unsafe { Owned::new(object) };
-        Ok(Config { object, timing_cache: None, monitor: None, builder: Arc::clone(self) })
+        Ok(Config {
+            object,
+            timing_cache: None,
+            monitor: None,
+            calibrator: None,
+            builder: Arc::clone(self),
+        })
     }
 
     /// A new optimization profile, which the builder owns.
@@ -134,6 +141,10 @@ impl Builder {
         let refused = self.allocator.as_ref().and_then(GpuAllocator::take_failure);
         if let (None, Some(refused)) = (&plan, refused) {
             return Err(refused.into());
+        }
+        if let Some(failure) = config.calibrator.as_ref().and_then(Calibrator::failure) {
+            // Also where there is a plan: it is made of a part of the samples.
+            return Err(TrtError::Calibration(failure));
         }
         let plan = self.recorder.check("buildSerializedNetwork", plan)?;
         // SAFETY: the caller owns the memory; it needs nothing of the builder.
@@ -320,6 +331,7 @@ pub(in super::super) struct Config {
     // What the configuration refers to goes after it.
     timing_cache: Option<TimingCache>,
     monitor: Option<Monitor>,
+    calibrator: Option<Calibrator>,
     builder: Arc<Builder>,
 }
 
@@ -466,6 +478,27 @@ impl Config {
         unsafe { self.object.get().set_progress_monitor(monitor.as_ptr()) }?;
         self.monitor = Some(monitor);
         Ok(())
+    }
+
+    /// Takes INT8 ranges from the calibrator (libraries that calibrate).
+    pub(in super::super) fn set_int8_calibrator(
+        &mut self,
+        calibrator: Calibrator,
+    ) -> Result<(), TrtError> {
+        // SAFETY: the calibrator is kept until the configuration is gone.
+        unsafe { self.object.get().set_int8_calibrator(calibrator.as_ptr()) }?;
+        self.calibrator = Some(calibrator);
+        Ok(())
+    }
+
+    /// Calibrates with the shapes of this profile's `opt`, instead of those of the first.
+    pub(in super::super) fn set_calibration_profile(
+        &self,
+        profile: &OptimizationProfile,
+    ) -> Result<(), TrtError> {
+        // SAFETY: both are alive; the builder owns the profile and outlives the configuration.
+        let set = unsafe { self.object.get().set_calibration_profile(Some(profile.object)) }?;
+        self.builder.recorder.hold("setCalibrationProfile", set)
     }
 
     /// Starts from the timings in `bytes`, which may be empty. Gives whether they are of use here:

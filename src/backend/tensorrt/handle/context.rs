@@ -75,6 +75,10 @@ impl ContextHandle {
         let recorder = Recorder::new(engine.runtime().abi())?;
         // SAFETY: the recorder outlives the context: it is dropped after it.
         unsafe { object.get().set_error_recorder(recorder.as_ptr()) };
+        let allocator = engine.runtime().allocator().as_ptr();
+        // SAFETY: the allocator is the runtime's, which outlives the context.
+        let set = unsafe { object.get().set_temporary_storage_allocator(allocator) };
+        recorder.hold("setTemporaryStorageAllocator", set)?;
         let stream = Stream::new(engine.runtime().context())?;
         let bindings = engine.tensors().iter().map(|_| Binding::None).collect();
         let engine = Arc::clone(engine);
@@ -195,13 +199,19 @@ impl ContextHandle {
     }
 
     /// Works out the shapes that follow from those of the inputs, and from the values of inputs
-    /// that hold shapes, and sees to memory enough for all of them.
-    pub(in super::super) fn settle(&mut self) -> Result<(), TrtError> {
+    /// that hold shapes.
+    pub(in super::super) fn infer_shapes(&mut self) -> Result<(), TrtError> {
         self.engine.runtime().start()?;
+        self.recorder.take();
         // SAFETY: the context is alive, and so is the memory that it reads shapes from; no names
         // are asked for.
         let missing = unsafe { self.object.get().infer_shapes(0, null_mut()) };
-        self.recorder.hold("inferShapes", missing == 0)?;
+        self.recorder.hold("inferShapes", missing == 0)
+    }
+
+    /// Works out shapes, and sees to memory enough for all of them.
+    pub(in super::super) fn settle(&mut self) -> Result<(), TrtError> {
+        self.infer_shapes()?;
         for at in 0..self.bindings.len() {
             let extents = self.extents(at).ok_or_else(|| self.failed("getTensorShape"))?;
             if extents.contains(&OPEN) {
@@ -210,21 +220,10 @@ impl ContextHandle {
             }
             let bytes = self.tensor(at).bytes(&extents);
             let bytes = bytes.ok_or_else(|| self.failed("getTensorShape"))?;
-            self.reserve(at, bytes.max(self.most_bytes(at)))?;
+            self.reserve(at, bytes)?;
         }
         self.is_settled = true;
         Ok(())
-    }
-
-    /// The most bytes an output can have in the profile that is chosen; 0 where TensorRT does not
-    /// tell.
-    fn most_bytes(&self, at: usize) -> usize {
-        if self.tensor(at).is_input {
-            return 0;
-        }
-        // SAFETY: the context is alive.
-        let bytes = unsafe { self.object.get().get_max_output_size(&self.tensor(at).name) };
-        usize::try_from(bytes).unwrap_or(0)
     }
 
     /// Lets an output have what memory it turns out to need.

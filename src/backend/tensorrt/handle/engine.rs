@@ -56,6 +56,10 @@ pub(in super::super) struct EngineTensor {
 }
 
 impl EngineTensor {
+    pub(in super::super) fn name_text(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+
     /// Bytes that it has with these extents.
     pub(super) fn bytes(&self, extents: &[i64]) -> Option<usize> {
         let extents = extents.iter().map(|&extent| usize::try_from(extent).ok());
@@ -88,6 +92,7 @@ impl EngineHandle {
         // SAFETY: the engine is alive.
         let count = unsafe { engine.get_nb_io_tensors() };
         let tensors = (0..count).map(|at| describe(engine, at)).collect();
+        recorder.take();
         Ok(Self { object, recorder, tensors, runtime })
     }
 
@@ -115,6 +120,7 @@ impl EngineHandle {
     ) -> Option<Vec<i64>> {
         // SAFETY: the engine is alive.
         let dims = unsafe { self.object.get().get_profile_shape(input, profile, which) };
+        self.recorder.take();
         dims.ok()?.extents().map(<[i64]>::to_vec)
     }
 

@@ -94,6 +94,10 @@ impl Library {
         self.abi
     }
 
+    pub(in super::super) fn flavor(&self) -> Flavor {
+        self.abi.generation.flavor()
+    }
+
     pub(in super::super) fn version(&self) -> LibraryVersion {
         self.version
     }

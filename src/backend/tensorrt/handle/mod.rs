@@ -7,6 +7,7 @@
 
 mod allocator;
 mod builder;
+mod calibrator;
 mod callback;
 mod context;
 mod engine;
@@ -21,6 +22,7 @@ mod runtime;
 
 pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
 pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};

@@ -121,6 +121,10 @@ impl Runtime {
         self.abi
     }
 
+    pub(super) fn allocator(&self) -> &GpuAllocator {
+        &self.allocator
+    }
+
     pub(super) fn context(&self) -> &Context {
         &self.context
     }

@@ -2,7 +2,7 @@
 //! exclude each other.
 
 use super::bytes::ByteSize;
-use super::choices::{LayerPrecision, Precision, Refit, Tiling};
+use super::choices::{LayerPrecision, Precision, PrecisionConstraints, Refit, Tiling};
 use super::{Options, SettingError};
 
 /// What TensorRT's interface counts with.
@@ -108,6 +108,15 @@ impl Options {
             let reason = "only a version compatible engine has the runtime that this leaves out";
             let help = "add `version_compatible: true`, or remove it";
             found.add("tensorrt.exclude_lean_runtime", reason, help);
+        }
+        let has_layers = !settings.layer_precisions.is_empty();
+        if settings.precision_constraints != PrecisionConstraints::default() && !has_layers {
+            let reason = "it says how strictly `layer_precisions` is taken, which is empty";
+            found.add(
+                "tensorrt.precision_constraints",
+                reason,
+                "add `layer_precisions`, or remove it",
+            );
         }
         if settings.tiling_l2_limit.is_some() && settings.tiling == Tiling::None {
             let reason = "it limits `tiling`, which is `none`";

@@ -21,13 +21,14 @@ use super::choices::{
 #[schemars(rename = "TensorRt")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in specs")]
 pub struct Settings {
-    /// Which of NVIDIA's two libraries, where a machine has both.
+    /// Which of NVIDIA's two libraries; required where a machine has both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flavor: Option<Flavor>,
     /// The versions of the library that will do, such as `">=8.6,<12"` or `"10.13"` (any 10.13).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionRequirement>,
-    /// The library itself or the folder it is in, absolute or relative to the spec.
+    /// The library itself (`libnvinfer.so.10`, `libtensorrt_rtx.so.1`) or the folder it is in:
+    /// absolute, or relative to the spec. Nothing else is looked at then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
 

@@ -138,6 +138,10 @@ fn settings_that_need_another_are_refused_without_it() {
             "layer_precisions": { "/a": "fp32", "/b": "fp16", "/c": "int8" },
         },
     })));
+    insta::assert_snapshot!(
+        wrong(json!({ "tensorrt": { "precision_constraints": "prefer" } })),
+        @"tensorrt.precision_constraints: it says how strictly `layer_precisions` is taken, which is empty | add `layer_precisions`, or remove it"
+    );
 }
 
 #[test]

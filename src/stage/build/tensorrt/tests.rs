@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::artifact::Digest;
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
-use crate::stage::build::BackendName;
 use crate::stage::{CheckContext, ResolvedInput, Stage};
 use crate::tensor::{DType, TensorSpec};
 
@@ -20,7 +19,9 @@ fn build(settings: Value) -> Build {
 }
 
 fn for_tensorrt(settings: Value) -> Build {
-    Build { backend: Spanned::unplaced(BackendName(TENSORRT)), ..build(settings) }
+    let mut settings = settings;
+    settings["backend"] = "tensorrt".into();
+    build(settings)
 }
 
 fn model(dims: Option<Vec<Dim>>) -> ModelSignature {
@@ -125,10 +126,10 @@ fn found_files_reach_the_backend_in_order() {
     let cx = StageContext {
         name: "engine",
         spec_dir: folder,
+        kept: folder,
         inputs: &inputs,
         out: folder,
         scratch: folder,
-        kept: folder,
         progress: &NoProgress,
         cancel: &CancelToken::default(),
     };

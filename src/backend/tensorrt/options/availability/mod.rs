@@ -20,20 +20,14 @@ impl Options {
         version: LibraryVersion,
     ) -> Vec<SettingError> {
         let asked = self.asked();
-        let mut found: Vec<SettingError> = Vec::new();
-        for row in TABLE {
-            let is_asked = asked.iter().any(|(setting, value)| row.is_about(setting, value));
-            // Of a setting that is missing as a whole no value is said to be missing.
-            let is_said = TABLE.iter().any(|whole| {
-                whole.setting == row.setting
-                    && whole.value.is_none()
-                    && row.value.is_some()
-                    && !whole.is_in(generation, version)
-            });
-            if is_asked && !is_said && !row.is_in(generation, version) {
-                found.push(row.error(generation, version));
-            }
-        }
+        let is_asked = |row: &&Row| asked.iter().any(|(name, value)| row.is_about(name, value));
+        let missing: Vec<&Row> =
+            TABLE.iter().filter(|row| !row.is_in(generation, version)).filter(is_asked).collect();
+        // Of a setting that is missing as a whole no value is said to be missing.
+        let is_whole =
+            |setting| missing.iter().any(|row| row.setting == setting && row.value.is_none());
+        let said = missing.iter().filter(|row| row.value.is_none() || !is_whole(row.setting));
+        let mut found: Vec<SettingError> = said.map(|row| row.error(generation, version)).collect();
         let refit = self.settings.refit != Refit::None;
         if generation == Generation::V8_6 && self.settings.version_compatible && refit {
             found.push(SettingError {

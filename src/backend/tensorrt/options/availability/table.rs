@@ -145,11 +145,11 @@ pub(super) const TABLE: &[Row] = &[
     capability("12.0", "kSM120", ONLY_RTX),
     capability("12.1", "kSM121", [Never, Never, Never, Never, Always]),
     weak("precision", Flag("kFP16"), WEAKLY_TYPED),
-    weak("precision", Flag("kBF16"), ONLY_10).value("bf16"),
+    weak("precision", Flag("kBF16"), ONLY_10).value("bf16").instead("take `fp16`"),
     weak("precision", Flag("kINT8"), WEAKLY_TYPED).value("int8"),
     row("int8", Config("setInt8Calibrator"), WEAKLY_TYPED).instead(GRAPH_INT8),
     weak("tensorrt.layer_precisions", Flag("kOBEY_PRECISION_CONSTRAINTS"), WEAKLY_TYPED),
-    weak("tensorrt.layer_precisions", Flag("kBF16"), ONLY_10).value("bf16"),
+    weak("tensorrt.layer_precisions", Flag("kBF16"), ONLY_10).value("bf16").instead("take `fp16`"),
     weak("tensorrt.precision_constraints", Flag("kPREFER_PRECISION_CONSTRAINTS"), WEAKLY_TYPED),
     row(STRONGLY_TYPED, Of("NetworkDefinitionCreationFlag", "kSTRONGLY_TYPED"), FROM_10)
         .value("true")

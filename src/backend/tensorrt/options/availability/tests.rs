@@ -260,6 +260,18 @@ fn weak_typing_is_refused_where_there_is_none() {
 }
 
 #[test]
+fn bfloat16_is_for_tensorrt_10() {
+    let options = json!({
+        "precision": ["bf16"],
+        "tensorrt": { "layer_precisions": { "/head/*": "bf16" }, "precision_constraints": "prefer" },
+    });
+    assert_eq!(lacking(&options, Generation::V10, "10.0.0.1"), "");
+    insta::assert_snapshot!(lacking(&options, Generation::V8_6, "8.6.0.12"));
+    let found = lacking(&options, Generation::V11, "11.0.0.1");
+    assert_eq!(found.lines().count(), 3, "{found}");
+}
+
+#[test]
 fn version_compatible_engines_of_8_6_cannot_be_refitted() {
     let options = json!({ "tensorrt": { "version_compatible": true, "refit": "all" } });
     let found = lacking(&options, Generation::V8_6, "8.6.1.6");

@@ -1,0 +1,212 @@
+//! [`TensorRtEngine`]: a plan, loaded onto a GPU.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
+use crate::backend::{
+    BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext, Profile,
+};
+use crate::tensor::TensorSpec;
+
+use super::compatible::{Here, objection};
+use super::context::TensorRtContext;
+use super::error::TrtError;
+use super::handle::{ContextHandle, EngineHandle, Library, Runtime, Validity};
+use super::plan::{self, ValueRanges};
+use super::staging::Port;
+
+/// A loaded engine, and the ledger of what it and its contexts hold.
+pub(super) struct TensorRtEngine {
+    handle: Arc<EngineHandle>,
+    ledger: Arc<Ledger>,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    profiles: Vec<Profile>,
+    /// How inputs and outputs are those of the plan.
+    ports: (Vec<Port>, Vec<Port>),
+    /// The plan's own profiles: of all inputs, those of fixed shape too.
+    ranges: Vec<Profile>,
+    values: Vec<ValueRanges>,
+}
+
+impl TensorRtEngine {
+    /// Loads a plan onto a GPU. `path` is for messages.
+    pub(super) fn load(
+        library: &'static Library,
+        plan: &[u8],
+        path: &Path,
+        manifest: &EngineManifest,
+        device: usize,
+    ) -> Result<Arc<Self>, BackendError> {
+        let refused = |reason| BackendError::Load { path: path.display().to_string(), reason };
+        let failed = |error: TrtError| error.into_error("loading the engine", refused);
+        let (gpu, context) = open(device).map_err(|error| failed(error.into()))?;
+        let here = Here {
+            flavor: library.flavor(),
+            version: library.version(),
+            gpu: &gpu.name,
+            compute_capability: gpu.compute_capability,
+        };
+        let facts = manifest.tensorrt.as_ref();
+        if let Some(reason) = objection(plan, facts, here) {
+            return Err(refused(reason));
+        }
+        let ledger = Ledger::new();
+        let runtime = Runtime::new(library, &context, &ledger).map_err(failed)?;
+        if facts.is_some_and(|facts| facts.version_compatible) {
+            runtime.allow_host_code();
+        }
+        if let Some(reason) = runtime.validity(plan).and_then(|validity| doubts(&validity, path)) {
+            let reason =
+                format!("TensorRT-RTX does not run it here: {reason}; build it again here");
+            return Err(refused(reason));
+        }
+        let handle = runtime.deserialize(plan).map_err(|error| {
+            error.into_error("loading the engine", |reason| {
+                refused(format!("{reason}; build it again here"))
+            })
+        })?;
+        Self::new(handle, ledger, manifest).map_err(refused)
+    }
+
+    fn new(
+        handle: EngineHandle,
+        ledger: Arc<Ledger>,
+        manifest: &EngineManifest,
+    ) -> Result<Arc<Self>, String> {
+        let (inputs, outputs) = (manifest.inputs.clone(), manifest.outputs.clone());
+        let ports = (plan::ports(&handle, &inputs, true)?, plan::ports(&handle, &outputs, false)?);
+        let (ranges, values) = (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0));
+        Ok(Arc::new(Self {
+            handle: Arc::new(handle),
+            ledger,
+            inputs,
+            outputs,
+            profiles: manifest.profiles.clone(),
+            ports,
+            ranges,
+            values,
+        }))
+    }
+
+    /// How each input is one of the plan.
+    pub(super) fn input_ports(&self) -> &[Port] {
+        &self.ports.0
+    }
+
+    /// How each output is one of the plan.
+    pub(super) fn output_ports(&self) -> &[Port] {
+        &self.ports.1
+    }
+
+    /// The plan's own profiles: of all inputs, those of fixed shape too.
+    pub(super) fn ranges(&self) -> &[Profile] {
+        &self.ranges
+    }
+
+    /// The values that each profile allows of inputs that hold shapes.
+    pub(super) fn values(&self) -> &[ValueRanges] {
+        &self.values
+    }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub(super) fn new_handle(&self) -> Result<ContextHandle, TrtError> {
+        self.handle.new_context()
+    }
+}
+
+impl Engine for TensorRtEngine {
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    fn memory(&self) -> Option<EngineMemory> {
+        Some(EngineMemory {
+            device: self.ledger.stats(MemoryKind::Device),
+            pinned: self.ledger.stats(MemoryKind::Pinned),
+        })
+    }
+
+    fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError> {
+        Ok(Box::new(TensorRtContext::new(self)?))
+    }
+}
+
+fn open(device: usize) -> Result<(DeviceInfo, Context), CudaError> {
+    let devices = Driver::get()?.devices()?;
+    let ordinal = u32::try_from(device).unwrap_or(u32::MAX);
+    let context = Context::new(ordinal)?;
+    let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+    let info = devices.into_iter().nth(device);
+    Ok((info.ok_or(CudaError::UnknownDevice { ordinal, count })?, context))
+}
+
+/// Why an engine of TensorRT-RTX does not run here.
+fn doubts(validity: &Validity, path: &Path) -> Option<String> {
+    if validity.is_slow {
+        tracing::warn!(
+            "engine `{}` runs here, and would be faster if it were built here",
+            path.display()
+        );
+    }
+    // Where it gives no reason, loading does.
+    (!validity.runs && !validity.reasons.is_empty()).then(|| validity.reasons.join(", "))
+}
+
+/// What a plan tells of itself once it is loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Description {
+    /// In the engine's order.
+    pub(super) inputs: Vec<TensorSpec>,
+    /// In the engine's order.
+    pub(super) outputs: Vec<TensorSpec>,
+    pub(super) device_memory: Option<u64>,
+    pub(super) is_refittable: bool,
+    /// As the engine inspector describes them.
+    pub(super) layers: Vec<serde_json::Value>,
+}
+
+/// Describes a plan that was just built. `None` where it does not load here: there is no GPU, or
+/// it is for another one. A version-compatible plan has code of its own.
+pub(super) fn describe(
+    library: &'static Library,
+    plan: &[u8],
+    has_host_code: bool,
+    device: usize,
+) -> Option<Description> {
+    let load = || -> Result<EngineHandle, TrtError> {
+        let (_, context) = open(device)?;
+        let runtime = Runtime::new(library, &context, &Ledger::new())?;
+        if has_host_code {
+            runtime.allow_host_code();
+        }
+        runtime.deserialize(plan)
+    };
+    let handle = load().inspect_err(|error| tracing::debug!("not loaded after building: {error}"));
+    let handle = handle.ok()?;
+    let specs = |are_inputs| plan::specs(&handle, are_inputs).ok();
+    let inspected = handle.inspect().inspect_err(|error| tracing::debug!("{error}"));
+    let layers = inspected.ok().and_then(|mut json| match json.get_mut("Layers")?.take() {
+        serde_json::Value::Array(layers) => Some(layers),
+        _ => None,
+    });
+    Some(Description {
+        inputs: specs(true)?,
+        outputs: specs(false)?,
+        device_memory: handle.device_memory(),
+        is_refittable: handle.is_refittable(),
+        layers: layers.unwrap_or_default(),
+    })
+}
