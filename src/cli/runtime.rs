@@ -125,21 +125,19 @@ fn try_install(
 
 /// What would be installed, from where, and under which terms.
 fn offer(runtime: &Runtime, title: &str, target: &Path) -> String {
-    let below = |lines: &mut dyn Iterator<Item = String>| {
-        lines.map(|line| format!("\n           {line}")).collect::<String>()
-    };
+    let below = |lines: Vec<String>| lines.join("\n           ");
     let width = runtime.terms.iter().map(|(of, _)| of.len()).max().unwrap_or(0);
     format!(
         "{title}: {}\n  \
-         download {} through pip:{}\n  \
+         download {} through pip:\n           {}\n  \
          disk     {} in {}\n  \
-         licence  NVIDIA's; by installing you accept it:{}\n",
+         licence  NVIDIA's; by installing you accept it:\n           {}\n",
         runtime.about,
         size(runtime.download_bytes()),
-        below(&mut runtime.packages().map(str::to_owned)),
+        below(runtime.packages().map(str::to_owned).collect()),
         size(runtime.installed_bytes()),
         target.display(),
-        below(&mut runtime.terms.iter().map(|(of, place)| format!("{of:width$}  {place}")))
+        below(runtime.terms.iter().map(|(of, place)| format!("{of:width$}  {place}")).collect())
     )
 }
 

@@ -42,8 +42,7 @@ impl Machine {
     fn library(&self, file: &str, exports: &[&str]) -> PathBuf {
         let path = self.0.file(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let code: String = exports.iter().map(|name| format!("int {name};\n")).collect();
-        self.0.write("library.c", code);
+        self.0.write("library.c", format!("int {};\n", exports.join(", ")));
         let name = path.file_name().unwrap().to_str().unwrap();
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-nostdlib", "-o"])
@@ -87,7 +86,7 @@ impl Machine {
         assert_eq!(ran.status, 0, "{ran:#?}");
         let (libraries, rest) = ran.stdout.split_once("\nCUDA ").unwrap();
         let next = rest.split("\nnext ").skip(1).filter(|next| !next.contains("to run engines"));
-        format!("{libraries}{}", next.map(|next| format!("\nnext {next}")).collect::<String>())
+        [libraries].into_iter().chain(next).collect::<Vec<_>>().join("\nnext ")
     }
 
     /// The one JSON line of `doctor`.
@@ -99,6 +98,7 @@ impl Machine {
 }
 
 /// Whether the system has a TensorRT of its own, which no test can hide. Says so.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn system_has_tensorrt() -> bool {
     let machine = Machine::empty();
     let findings = machine.findings(&mut machine.command(&["doctor"]));
@@ -106,7 +106,8 @@ fn system_has_tensorrt() -> bool {
     let system = searched.iter().find(|place| place["source"] == "system").unwrap();
     let has = system["libraries"] != 0;
     if has {
-        eprintln!("SKIPPED: the system has a TensorRT of its own: {}", findings["tensorrt"]);
+        let tensorrt = &findings["tensorrt"];
+        eprintln!("SKIPPED: the system has its own {tensorrt}");
     }
     has
 }

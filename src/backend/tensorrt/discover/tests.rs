@@ -105,12 +105,12 @@ fn every_sort_of_wrong_file_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = Fake::runtime("libnvinfer.so.10", "10_3_0_26");
     let bytes = runtime.bytes();
-    let mut text = String::new();
+    let mut told = Vec::new();
     let mut tell = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         let error = library::examine(&path, Source::Option).unwrap_err();
-        text += &format!("{error}\n  help: {}\n", error.help());
+        told.push(format!("{error}\n  help: {}\n", error.help()));
     };
     tell("empty.so", b"");
     tell("text.so", b"INPUT(libnvinfer.so.10)\n");
@@ -137,7 +137,7 @@ fn every_sort_of_wrong_file_is_told_apart() {
     tell("lean.so", &lean.bytes());
     tell("new.so", &Fake::runtime("libnvinfer.so.12", "12_0_0_1").bytes());
     tell("old.so", &Fake::runtime("libnvinfer.so.8", "8_5_3_1").bytes());
-    let text = text.replace(&dir.path().display().to_string(), "[dir]");
+    let text = told.concat().replace(&dir.path().display().to_string(), "[dir]");
     insta::assert_snapshot!(text.replace(std::env::consts::ARCH, "[arch]"));
 }
 
@@ -284,18 +284,18 @@ fn what_was_named_is_used_or_refused_and_nothing_else_is_looked_at() {
     let mut world = World::empty();
     world.standard("system", "10_3_0_26");
     world.places.variable = Some(world.rtx("named", "1_7_1_116").into());
-    let mut text = String::new();
+    let mut told = Vec::new();
     for spec in ["standard", ">=10"] {
-        text += &format!("{}\n", world.refusal(spec));
+        told.push(world.refusal(spec));
     }
     for named in ["nowhere", "named/sub"] {
         fs::create_dir_all(world.path("named/sub")).unwrap();
         world.places.variable = Some(world.path(named).into());
-        text += &format!("{}\n", world.refusal(""));
+        told.push(world.refusal(""));
     }
     world.places.variable = Some("".into());
     assert_eq!(world.find("").unwrap().source, Source::System, "empty is not set");
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]
