@@ -23,3 +23,7 @@ mod schema;
 mod standin;
 mod support;
 mod tensorrt_discovery;
+mod tensorrt_engines;
+mod tensorrt_load;
+mod tensorrt_run;
+mod tensorrt_standin;

@@ -22,6 +22,7 @@ mod error;
 mod facts;
 #[cfg(test)]
 mod fake_library;
+mod fastest;
 mod generation;
 mod handle;
 pub mod install;
@@ -30,6 +31,7 @@ mod plan;
 mod staging;
 mod stopwatch;
 mod sys;
+mod timing_cache;
 
 pub use calibration::{
     BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,

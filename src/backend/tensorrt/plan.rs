@@ -13,11 +13,6 @@ use super::sys::{OptProfileSelector, TensorFormat};
 /// input's index.
 pub(super) type ValueRanges = BTreeMap<usize, (Vec<i64>, Vec<i64>)>;
 
-/// What a plan says of its inputs or outputs, in its own order.
-pub(super) fn specs(handle: &EngineHandle, are_inputs: bool) -> Result<Vec<TensorSpec>, String> {
-    handle.tensors().iter().filter(|tensor| tensor.is_input == are_inputs).map(spec).collect()
-}
-
 /// How the tensors of the manifest are those of the plan; fails where they are not.
 pub(super) fn ports(
     handle: &EngineHandle,

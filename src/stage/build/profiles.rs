@@ -8,7 +8,7 @@ use crate::onnx::ModelSignature;
 use crate::source::Spanned;
 use crate::stage::Problem;
 use crate::suggest::did_you_mean;
-use crate::tensor::{Dim, TensorSpec};
+use crate::tensor::{DType, Dim, TensorSpec};
 
 use super::ShapeRangeSetting;
 
@@ -139,6 +139,9 @@ fn check_model(
 fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
     let Some(dims) = &input.dims else { return };
     for extents in [&range.min, &range.opt, &range.max] {
+        if holds_values(input, dims, extents.len()) {
+            continue;
+        }
         if extents.len() != dims.len() {
             problems.push(Problem {
                 code: "build::profile_rank",
@@ -171,6 +174,18 @@ fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec
             }
         }
     }
+}
+
+/// Whether so many numbers are a range of an input's values: its own shape is fixed,
+/// and integers may be a shape, whose range TensorRT must know.
+fn holds_values(input: &TensorSpec, dims: &[Dim], numbers: usize) -> bool {
+    let is_integer = matches!(input.dtype, DType::Int32 | DType::Int64);
+    is_integer
+        && match dims {
+            [] => numbers == 1,
+            [Dim::Fixed(count)] => numbers == *count,
+            _ => false,
+        }
 }
 
 /// Axes of one name are one extent: at each of min, opt and max they must agree.

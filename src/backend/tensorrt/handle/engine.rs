@@ -165,22 +165,6 @@ impl EngineHandle {
         unsafe { self.object.get().get_device_memory_size() }.ok()
     }
 
-    pub(in super::super) fn layer_count(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_layers() }
-    }
-
-    pub(in super::super) fn is_refittable(&self) -> bool {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().is_refittable() }
-    }
-
-    /// Streams it uses beside the one it is enqueued on.
-    pub(in super::super) fn aux_streams(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_aux_streams() }
-    }
-
     /// What the engine inspector tells, as JSON: how much is set when building.
     pub(in super::super) fn inspect(&self) -> Result<Value, TrtError> {
         const CREATE: &str = "createEngineInspector";

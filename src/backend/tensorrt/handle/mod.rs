@@ -17,10 +17,10 @@ mod monitor;
 mod output_allocator;
 mod owned;
 mod parser;
+mod plugins;
 mod recorder;
 mod runtime;
 
-pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
 pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
@@ -29,5 +29,4 @@ pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
-pub(super) use recorder::Recorder;
 pub(super) use runtime::{Runtime, Validity};
