@@ -22,6 +22,7 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_discovery;
 mod tensorrt_engines;
 mod tensorrt_load;
 mod tensorrt_rtx;

@@ -135,11 +135,11 @@ fn find(options: &Options) -> Result<Found, BackendError> {
         version: settings.version.clone(),
         library: settings.library.clone(),
     };
-    Ok(discover::find(&selection, Path::new(""))?)
+    Ok(discover::find(&selection)?)
 }
 
 /// What of the GPU goes into the key of an engine that is built on it.
-fn gpu_facts() -> BTreeMap<String, String> {
+pub(super) fn gpu_facts() -> BTreeMap<String, String> {
     let Ok(devices) = Driver::get().and_then(Driver::devices) else { return BTreeMap::new() };
     let Some(device) = devices.into_iter().next() else { return BTreeMap::new() };
     let (major, minor) = device.compute_capability;
