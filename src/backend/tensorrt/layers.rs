@@ -59,21 +59,47 @@ const PRECISIONS: [&str; 14] = [
 ];
 
 /// Takes a text such as `Thirty-two wide channel vectorized row major INT8 format (kCHW32)` or
-/// `Channel major FP16 format where channel % 8 == 0` apart.
+/// `Channel major FP16 format where channel % 8 == 0` apart: `INT8` and `CHW32`, `FP16` and `HWC8`.
 fn precision_and_layout(text: &str) -> (Option<String>, Option<String>) {
     let mut precision = None;
-    let mut layout = Vec::new();
+    let mut rest = Vec::new();
     for word in text.split_whitespace() {
         let capitals = word.to_ascii_uppercase();
-        if PRECISIONS.contains(&capitals.as_str()) && precision.is_none() {
+        if precision.is_none() && PRECISIONS.contains(&capitals.as_str()) {
             precision = Some(capitals);
         } else if let Some(name) = word.strip_prefix("(k").and_then(|rest| rest.strip_suffix(')')) {
             return (precision, Some(name.to_owned()));
         } else if word != "format" {
-            layout.push(word);
+            rest.push(word);
         }
     }
-    (precision, (!layout.is_empty()).then(|| layout.join(" ")))
+    (precision, (!rest.is_empty()).then(|| layout(&rest)))
+}
+
+/// TensorRT's short name for a layout that is described in words, or else the words.
+fn layout(words: &[&str]) -> String {
+    let depth = if words.contains(&"spatial") { "D" } else { "" };
+    match words {
+        ["Row", "major", "linear"] => "LINEAR".to_owned(),
+        ["Channel", "major"] => "HWC".to_owned(),
+        ["Channel", "major", .., "where", "channel", "%", multiple, "==", "0"]
+        | ["Channel", "major", "where", "channel", "%", multiple, "==", "0", ..] => {
+            format!("{depth}HWC{multiple}")
+        }
+        [width @ ("Two" | "Four" | "Sixteen" | "Thirty-two"), "wide", "channel", ..] => {
+            let width = match *width {
+                "Two" => 2,
+                "Four" => 4,
+                "Sixteen" => 16,
+                _ => 32,
+            };
+            match depth {
+                "D" => format!("CDHW{width}"),
+                _ => format!("CHW{width}"),
+            }
+        }
+        _ => words.join(" "),
+    }
 }
 
 #[cfg(test)]
@@ -84,20 +110,38 @@ mod tests {
     #[test]
     fn formats_are_taken_apart_as_every_generation_spells_them() {
         let cases = [
-            ("Row major linear FP32", "FP32", "Row major linear"),
+            ("Row major linear FP32", "FP32", "LINEAR"),
             ("Row major linear FP16 format (kLINEAR)", "FP16", "LINEAR"),
+            ("Row major linear BOOL", "BOOL", "LINEAR"),
             ("Row major Int8 format", "INT8", "Row major"),
-            ("Row major linear BOOL", "BOOL", "Row major linear"),
+            (
+                "Row major FP16 format where column stride % 64 == 0",
+                "FP16",
+                "Row major where column stride % 64 == 0",
+            ),
+            ("Four wide channel vectorized row major Int8 format", "INT8", "CHW4"),
+            ("Thirty-two wide channel vectorized row major INT8 format (kCHW32)", "INT8", "CHW32"),
+            (
+                "Thirty-two wide channel vectorized row major FP16 format with 3 spatial dimensions",
+                "FP16",
+                "CDHW32",
+            ),
             (
                 "Thirty-two wide channel vectorized row major INT8 format (kCDHW32) with 3 \
                  spatial dimensions",
                 "INT8",
                 "CDHW32",
             ),
+            ("Channel major FP16 format where channel % 8 == 0", "FP16", "HWC8"),
             (
-                "Channel major FP16 format where channel % 8 == 0",
+                "Channel major FP16 format where channel % 8 == 0 with 3 spatial dimensions",
                 "FP16",
-                "Channel major where channel % 8 == 0",
+                "DHWC8",
+            ),
+            (
+                "Channel major FP32 format with 3 spatial dimensions where channel % 4 == 0",
+                "FP32",
+                "DHWC4",
             ),
         ];
         for (text, precision, layout) in cases {
