@@ -13,6 +13,7 @@ mod cli;
 mod events;
 mod examples;
 mod hostile;
+mod inspect_engine;
 mod lock;
 mod readme;
 mod robustness;
