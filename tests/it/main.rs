@@ -16,6 +16,7 @@ mod cuda_memory;
 mod events;
 mod examples;
 mod hostile;
+mod inspect_engine;
 mod lock;
 mod readme;
 mod robustness;

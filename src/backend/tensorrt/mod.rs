@@ -26,6 +26,7 @@ mod fastest;
 mod generation;
 mod handle;
 pub mod install;
+mod layers;
 mod options;
 mod plan;
 mod staging;
@@ -39,6 +40,7 @@ pub use calibration::{
 };
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
+pub use layers::Layer;
 pub use options::{
     ByteSize, Calibration, Calibrator, ComputeCapability, Files, HardwareCompatibility,
     InvalidByteSize, LayerPrecision, MessageLevel, Options, Precision, PrecisionConstraints,
