@@ -1,7 +1,7 @@
 //! [`TrtError`]: what a call of TensorRT came to.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::BackendError;
@@ -60,6 +60,14 @@ pub enum TrtError {
     /// Calibration had no batch to give.
     #[error("failed to calibrate: {0}")]
     Calibration(Arc<CalibrationError>),
+    /// A library of plug-ins could not be used.
+    #[error("failed to load the plug-in library `{}`: {reason}", path.display())]
+    Plugin {
+        /// The file.
+        path: PathBuf,
+        /// The loader's words, or TensorRT's.
+        reason: String,
+    },
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,
@@ -82,6 +90,13 @@ impl TrtError {
             Self::Cancelled => BackendError::Cancelled,
             Self::Cuda(error) => cuda_error(&error, doing, whole),
             Self::Calibration(error) => error.as_ref().into(),
+            Self::Plugin { .. } => BackendError::Setting {
+                setting: "plugins".to_owned(),
+                reason: self.to_string(),
+                help: "build it for this version of TensorRT (`trt-pipeline doctor` shows it); \
+                       `ldd` shows which libraries it needs and does not find"
+                    .to_owned(),
+            },
             Self::Library(error) => BackendError::Unavailable {
                 backend: NAME.to_owned(),
                 reason: error.to_string(),
@@ -139,9 +154,7 @@ pub(super) fn cuda_error(
         CudaError::OutOfMemory { .. } => {
             BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
         }
-        CudaError::OutOfBounds { .. } | CudaError::Alignment { .. } | CudaError::Call { .. } => {
-            whole(error.to_string())
-        }
+        CudaError::OutOfBounds { .. } | CudaError::Call { .. } => whole(error.to_string()),
         _ => BackendError::Unavailable {
             backend: NAME.to_owned(),
             reason: error.to_string(),

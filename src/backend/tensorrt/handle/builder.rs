@@ -1,6 +1,8 @@
 //! [`Builder`] and what it makes: [`Network`], [`Config`], [`OptimizationProfile`], [`HostMemory`].
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::cuda::{Context, Ledger};
@@ -20,6 +22,7 @@ use super::callback::text;
 use super::library::Library;
 use super::monitor::Monitor;
 use super::owned::Owned;
+use super::plugins::Plugins;
 use super::recorder::Recorder;
 
 /// Makes networks and builds engines of them.
@@ -27,6 +30,8 @@ use super::recorder::Recorder;
 /// Not `Sync`: TensorRT's builder is for one thread at a time.
 #[derive(Debug)]
 pub(in super::super) struct Builder {
+    // They leave the builder's registry before it goes.
+    plugins: RefCell<Vec<Plugins>>,
     object: Owned<IBuilder>,
     recorder: Recorder,
     allocator: Option<GpuAllocator>,
@@ -58,7 +63,7 @@ impl Builder {
             unsafe { object.get().set_gpu_allocator(allocator.as_ptr()) };
         }
         #[expect(clippy::arc_with_non_send_sync, reason = "shared by its children, on one thread")]
-        Ok(Arc::new(Self { object, recorder, allocator, library }))
+        Ok(Arc::new(Self { plugins: RefCell::default(), object, recorder, allocator, library }))
     }
 
     pub(in super::super) fn abi(&self) -> Abi {
@@ -71,6 +76,22 @@ impl Builder {
 
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// Loads libraries of plug-ins, in this order, for the networks that are made afterwards.
+    pub(in super::super) fn load_plugins(&self, files: &[PathBuf]) -> Result<(), TrtError> {
+        let registry = if self.abi().generation == Generation::V8_6 {
+            // The only one that this generation's parser looks into.
+            self.library.plugin_registry()?
+        } else {
+            // SAFETY: the builder is alive.
+            unsafe { self.object.get().get_plugin_registry() }
+        };
+        // SAFETY: the registry is the builder's or the process's; the plug-ins are dropped before
+        // the builder, and after all that is made with it, which holds the builder.
+        let plugins = unsafe { Plugins::load(registry, files, &self.recorder) }?;
+        self.plugins.borrow_mut().push(plugins);
+        Ok(())
     }
 
     /// Whether networks of this library can take their types from the graph alone.
@@ -138,13 +159,13 @@ impl Builder {
         if plan.is_none() && config.monitor.as_ref().is_some_and(Monitor::has_stopped) {
             return Err(TrtError::Cancelled);
         }
-        let refused = self.allocator.as_ref().and_then(GpuAllocator::take_failure);
-        if let (None, Some(refused)) = (&plan, refused) {
-            return Err(refused.into());
-        }
         if let Some(failure) = config.calibrator.as_ref().and_then(Calibrator::failure) {
             // Also where there is a plan: it is made of a part of the samples.
             return Err(TrtError::Calibration(failure));
+        }
+        let refused = self.allocator.as_ref().and_then(GpuAllocator::take_failure);
+        if let (None, Some(refused)) = (&plan, refused) {
+            return Err(refused.into());
         }
         let plan = self.recorder.check("buildSerializedNetwork", plan)?;
         // SAFETY: the caller owns the memory; it needs nothing of the builder.
@@ -357,6 +378,10 @@ impl Config {
         set_max_nb_tactics(i32);
     }
 
+    pub(in super::super) fn generation(&self) -> Generation {
+        self.builder.abi().generation
+    }
+
     pub(in super::super) fn set_memory_pool_limit(
         &self,
         pool: MemoryPoolType,
@@ -505,11 +530,7 @@ impl Config {
     /// timings of another library or GPU are refused and building starts without.
     pub(in super::super) fn set_timing_cache(&mut self, bytes: &[u8]) -> Result<bool, TrtError> {
         let attempt = |bytes: &[u8]| {
-            let (data, size) = (bytes.as_ptr().cast_mut().cast(), bytes.len() as u64);
-            // SAFETY: the configuration is alive and copies the bytes.
-            let cache = unsafe { self.object.get().create_timing_cache(data, size) }?;
-            // SAFETY: the caller owns the cache; it needs nothing of the configuration.
-            let cache = TimingCache(unsafe { Owned::new(cache) });
+            let cache = self.create_timing_cache(bytes)?;
             // SAFETY: both are alive; the cache is kept until the configuration is gone.
             unsafe { self.object.get().set_timing_cache(cache.0.get(), false) }.then_some(cache)
         };
@@ -519,6 +540,25 @@ impl Config {
         let cache = used.or_else(|| attempt(&[]));
         self.timing_cache = Some(self.builder.recorder.check("createTimingCache", cache)?);
         Ok(of_use)
+    }
+
+    /// Adds other timings of this library and GPU, such as those of a build that ended meanwhile.
+    /// Of a kernel that both have timed, the own timing stays. Timings of no use are left out.
+    pub(in super::super) fn combine_timing_cache(&self, bytes: &[u8]) {
+        if let (Some(own), Some(other)) = (&self.timing_cache, self.create_timing_cache(bytes)) {
+            // SAFETY: both are alive.
+            let combined = unsafe { own.0.get().combine(other.0.get(), false) };
+            tracing::debug!(combined, "timings of other builds");
+        }
+        self.builder.recorder.take();
+    }
+
+    fn create_timing_cache(&self, bytes: &[u8]) -> Option<TimingCache> {
+        let (data, size) = (bytes.as_ptr().cast_mut().cast(), bytes.len() as u64);
+        // SAFETY: the configuration is alive and copies the bytes.
+        let cache = unsafe { self.object.get().create_timing_cache(data, size) }?;
+        // SAFETY: the caller owns the cache; it needs nothing of the configuration.
+        Some(TimingCache(unsafe { Owned::new(cache) }))
     }
 
     /// The timings to keep for the next build.

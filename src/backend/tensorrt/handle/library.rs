@@ -11,8 +11,9 @@ use crate::backend::cuda::Driver;
 use super::super::error::TrtError;
 use super::super::facts::Flavor;
 use super::super::generation::{Generation, LibraryVersion};
-use super::super::sys::Abi;
+use super::super::sys::{Abi, IPluginRegistry};
 use super::logger::logger;
+use super::plugins::register_standard;
 
 /// Why a library could not be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,6 +118,19 @@ impl Library {
         Ok(unsafe { create(logger, self.version_code) })
     }
 
+    /// The registry of plug-ins that all of the process shares.
+    pub(super) fn plugin_registry(&self) -> Result<IPluginRegistry, TrtError> {
+        const GET: &str = "getPluginRegistry";
+        type Get = unsafe extern "C" fn() -> *mut c_void;
+        let failed = || TrtError::Failed { call: GET, reported: Vec::new() };
+        // SAFETY: TensorRT's function of this name has this type.
+        let get = unsafe { self.runtime.get::<Get>(GET.as_bytes()) }.map_err(|_| failed())?;
+        // SAFETY: it only returns an address.
+        let registry = unsafe { get() };
+        // SAFETY: the library's own registry, which lives as long as the process.
+        unsafe { IPluginRegistry::from_raw(registry, self.abi) }.ok_or_else(failed)
+    }
+
     /// The ONNX parser's library, loaded when first asked for: the runtime is there by then, as it
     /// must be.
     pub(super) fn parser(&self, path: &Path) -> Result<Arc<Loaded>, LibraryError> {
@@ -125,6 +139,7 @@ impl Library {
             return Ok(Arc::clone(parser));
         }
         let loaded = Arc::new(open(path)?);
+        register_standard(&loaded, self.abi);
         *parser = Some(Arc::clone(&loaded));
         Ok(loaded)
     }

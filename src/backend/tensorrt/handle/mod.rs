@@ -17,6 +17,7 @@ mod monitor;
 mod output_allocator;
 mod owned;
 mod parser;
+mod plugins;
 mod recorder;
 mod runtime;
 
