@@ -63,6 +63,9 @@ pub fn run<F: FnOnce()>(tensorrt: &TensorRt, cuda: Cuda, body: F) {
     }
 }
 
+/// Where the program looks for TensorRT first.
+const LIBRARY: &str = "TRT_PIPELINE_TENSORRT";
+
 /// Which TensorRT a process that [`run`] started is for.
 const RUNS: &str = "TRT_PIPELINE_STANDIN_RUNS";
 
@@ -86,6 +89,8 @@ impl Built {
         for name in ["STANDIN_TENSORRT_FAIL", "STANDIN_CUDA_FAIL", "STANDIN_CUDA_REPORT"] {
             command.env_remove(name);
         }
+        // The project takes it away from all others.
+        command.envs(std::env::var_os(LIBRARY).map(|folder| (LIBRARY, folder)));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let manifest = fs::read(project.file("build/p/engine/engine.json")).unwrap();
