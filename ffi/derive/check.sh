@@ -19,5 +19,5 @@ export DERIVE_HEADERS
 
 "$python" ffi/derive --headers "$DERIVE_HEADERS"/TRT-*
 "$python" -m unittest discover --start-directory ffi/derive
-ffi/generate.py --check
+"$python" ffi/generate.py --check
 tests/standin/tensorrt/headers.sh "$DERIVE_HEADERS"/TRT-*
