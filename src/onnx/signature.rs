@@ -22,6 +22,13 @@ pub struct ModelSignature {
     pub outputs: Vec<TensorSpec>,
 }
 
+impl ModelSignature {
+    /// The input of this name.
+    pub fn input(&self, name: &str) -> Option<&TensorSpec> {
+        self.inputs.iter().find(|input| input.name == name)
+    }
+}
+
 impl Model {
     /// The graph's inputs that are not initializers.
     pub fn fed_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {

@@ -100,6 +100,7 @@ mod tests {
             device_memory: None,
             plan_bytes: 4,
             refittable: false,
+            shape_values: Vec::new(),
             build: BuildFacts::default(),
             layers: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::HardwareCompatibility;
+use crate::backend::Profile;
 
 /// Which of NVIDIA's two libraries.
 #[derive(
@@ -65,6 +66,10 @@ pub struct EngineFacts {
     pub plan_bytes: u64,
     /// Whether weights can be exchanged.
     pub refittable: bool,
+    /// The ranges of the values of inputs that hold shapes, per profile; empty where none does.
+    /// The manifest's own profiles say nothing of such inputs: their shapes are fixed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shape_values: Vec<Profile>,
     /// How the build went.
     pub build: BuildFacts,
     /// The engine's layers as the engine inspector describes them, in order of execution.

@@ -26,6 +26,7 @@ mod fastest;
 mod generation;
 mod handle;
 pub mod install;
+mod layers;
 mod options;
 mod plan;
 mod staging;
@@ -39,6 +40,7 @@ pub use calibration::{
 };
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
+pub use layers::Layer;
 pub use options::{
     ByteSize, Calibration, Calibrator, ComputeCapability, Files, HardwareCompatibility,
     InvalidByteSize, LayerPrecision, MessageLevel, Options, Precision, PrecisionConstraints,
@@ -135,11 +137,11 @@ fn find(options: &Options) -> Result<Found, BackendError> {
         version: settings.version.clone(),
         library: settings.library.clone(),
     };
-    Ok(discover::find(&selection, Path::new(""))?)
+    Ok(discover::find(&selection)?)
 }
 
 /// What of the GPU goes into the key of an engine that is built on it.
-fn gpu_facts() -> BTreeMap<String, String> {
+pub(super) fn gpu_facts() -> BTreeMap<String, String> {
     let Ok(devices) = Driver::get().and_then(Driver::devices) else { return BTreeMap::new() };
     let Some(device) = devices.into_iter().next() else { return BTreeMap::new() };
     let (major, minor) = device.compute_capability;

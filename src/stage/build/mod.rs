@@ -42,7 +42,8 @@ pub struct Build {
     pub backend: Spanned<BackendName>,
     /// The ranges of shapes the engine must take; each profile names every input whose shape the
     /// model leaves open. Without profiles the engine takes any shape the model allows, where
-    /// the backend can do that.
+    /// the backend can do that. TensorRT also needs the range of the values of an input that holds
+    /// a shape.
     #[serde(default)]
     pub profiles: Vec<Spanned<IndexMap<Spanned<String>, ShapeRangeSetting>>>,
     /// The GPU architectures to build for, such as `["8.9", "12.0"]`; by default that of this
@@ -200,7 +201,7 @@ impl Stage for Build {
 impl Build {
     /// Everything wrong with the settings; `model` is looked at where it is known.
     fn problems(&self, model: Option<&ModelSignature>) -> Vec<Problem> {
-        let mut problems = profiles::problems(&self.profiles, model);
+        let mut problems = profiles::problems(&self.profiles, model, self.is_for_tensorrt());
         problems.extend(self.tensorrt_problems(model));
         problems
     }

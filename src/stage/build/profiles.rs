@@ -15,10 +15,12 @@ use super::ShapeRangeSetting;
 type ProfileSetting = IndexMap<Spanned<String>, ShapeRangeSetting>;
 type Extents = Spanned<Vec<Spanned<usize>>>;
 
-/// Everything wrong with the profiles; `model` is looked at where it is known.
+/// Everything wrong with the profiles; `model` is looked at where it is known. `may_be_values` says
+/// whether the backend takes ranges of values for inputs that hold a shape.
 pub(super) fn problems(
     profiles: &[Spanned<ProfileSetting>],
     model: Option<&ModelSignature>,
+    may_be_values: bool,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     for profile in profiles {
@@ -36,15 +38,46 @@ pub(super) fn problems(
         }
         for (name, range) in &profile.value {
             check_range(name, range, &mut problems);
+            let input = model.and_then(|model| model.input(name));
+            let has_values = model.is_none() || input.is_some_and(|input| values(input).is_some());
+            if !(may_be_values && has_values) {
+                check_empty(name, range, &mut problems);
+            }
         }
         if let Some(model) = model {
-            check_model(profile, model, &mut problems);
+            check_model(profile, model, may_be_values, &mut problems);
         }
     }
     problems
 }
 
-/// Ranks agree and min <= opt <= max on every axis, none of them 0.
+/// How many values an input has that may hold a shape: an integer, or a list of as many integers as
+/// the model says. Whether it does is seen when the model is compiled.
+fn values(input: &TensorSpec) -> Option<usize> {
+    let is_integer = matches!(input.dtype, DType::Int32 | DType::Int64);
+    match input.dims.as_deref()? {
+        [] => is_integer.then_some(1),
+        [Dim::Fixed(count)] => is_integer.then_some(*count),
+        _ => None,
+    }
+}
+
+/// No extent is 0.
+fn check_empty(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+    for extent in [&range.min, &range.opt, &range.max].into_iter().flat_map(|e| &e.value) {
+        if extent.value == 0 {
+            problems.push(Problem {
+                code: "build::profile_range",
+                message: format!("an extent of `{name}` is 0"),
+                span: extent.span,
+                label: "would be an empty tensor".to_owned(),
+                help: Some("extents start at 1".into()),
+            });
+        }
+    }
+}
+
+/// Ranks agree and min <= opt <= max on every axis.
 fn check_range(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
     let rank = range.min.len();
     for (word, extents) in [("opt", &range.opt), ("max", &range.max)] {
@@ -59,17 +92,6 @@ fn check_range(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut
                 span: extents.span,
                 label: axes(extents.len()),
                 help: Some("give `min`, `opt` and `max` one extent per axis of the input".into()),
-            });
-        }
-    }
-    for extent in [&range.min, &range.opt, &range.max].into_iter().flat_map(|e| &e.value) {
-        if extent.value == 0 {
-            problems.push(Problem {
-                code: "build::profile_range",
-                message: format!("an extent of `{name}` is 0"),
-                span: extent.span,
-                label: "would be an empty tensor".to_owned(),
-                help: Some("extents start at 1".into()),
             });
         }
     }
@@ -94,11 +116,12 @@ fn check_range(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut
 fn check_model(
     profile: &Spanned<ProfileSetting>,
     model: &ModelSignature,
+    may_be_values: bool,
     problems: &mut Vec<Problem>,
 ) {
     for (name, range) in &profile.value {
-        match model.inputs.iter().find(|input| input.name == name.value) {
-            Some(input) => check_input(input, range, problems),
+        match model.input(name) {
+            Some(input) => check_input(input, range, may_be_values, problems),
             None => problems.push(Problem {
                 code: "build::profile_input",
                 message: format!("the model has no input `{name}`"),
@@ -136,10 +159,16 @@ fn check_model(
 }
 
 /// One input's range against the axes the model declares.
-fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+fn check_input(
+    input: &TensorSpec,
+    range: &ShapeRangeSetting,
+    may_be_values: bool,
+    problems: &mut Vec<Problem>,
+) {
     let Some(dims) = &input.dims else { return };
+    let values = values(input).filter(|_| may_be_values);
     for extents in [&range.min, &range.opt, &range.max] {
-        if holds_values(input, dims, extents.len()) {
+        if values == Some(extents.len()) {
             continue;
         }
         if extents.len() != dims.len() {
@@ -153,7 +182,12 @@ fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec
                 ),
                 span: extents.span,
                 label: format!("the model declares {}", input.dims_text()),
-                help: None,
+                help: values.map(|count| {
+                    format!(
+                        "if `{}` holds a shape, give the range of its {count} values",
+                        input.name
+                    )
+                }),
             });
             continue;
         }
@@ -176,18 +210,6 @@ fn check_input(input: &TensorSpec, range: &ShapeRangeSetting, problems: &mut Vec
     }
 }
 
-/// Whether so many numbers are a range of an input's values: its own shape is fixed,
-/// and integers may be a shape, whose range TensorRT must know.
-fn holds_values(input: &TensorSpec, dims: &[Dim], numbers: usize) -> bool {
-    let is_integer = matches!(input.dtype, DType::Int32 | DType::Int64);
-    is_integer
-        && match dims {
-            [] => numbers == 1,
-            [Dim::Fixed(count)] => numbers == *count,
-            _ => false,
-        }
-}
-
 /// Axes of one name are one extent: at each of min, opt and max they must agree.
 fn check_symbols(
     profile: &Spanned<ProfileSetting>,
@@ -200,7 +222,7 @@ fn check_symbols(
     for (word, pick) in picks {
         let mut bound: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
         for (name, range) in &profile.value {
-            let spec = model.inputs.iter().find(|input| input.name == name.value);
+            let spec = model.input(name);
             let dims = spec.and_then(|spec| spec.dims.as_ref()).into_iter().flatten();
             for (dim, extent) in dims.zip(&pick(range).value) {
                 let Dim::Symbol(symbol) = dim else { continue };

@@ -13,12 +13,13 @@ use crate::source::Spanned;
 use crate::stage::FileRef;
 use crate::suggest::did_you_mean;
 
-/// The shapes one profile allows one input.
+/// The shapes one profile allows one input; or, for TensorRT, the values of one that holds a shape.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ShapeRange")]
 pub struct ShapeRangeSetting {
-    /// The smallest extents, one per axis, such as `[1, 3, 224, 224]`.
+    /// The smallest extents, one per axis, such as `[1, 3, 224, 224]`. For an input that holds a
+    /// shape, its smallest values.
     pub min: Spanned<Vec<Spanned<usize>>>,
     /// The extents to be fastest at.
     pub opt: Spanned<Vec<Spanned<usize>>>,

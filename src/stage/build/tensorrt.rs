@@ -17,6 +17,11 @@ use super::{Build, once};
 mod tests;
 
 impl Build {
+    /// Whether its backend is TensorRT.
+    pub(super) fn is_for_tensorrt(&self) -> bool {
+        self.backend.as_str() == tensorrt::NAME
+    }
+
     /// The settings as TensorRT's backend reads them, with paths that start at the spec's folder.
     pub(super) fn options(&self, spec_dir: &Path) -> Options {
         let mut settings = self.tensorrt.value.value.clone();
@@ -80,7 +85,7 @@ impl Build {
         problems.extend(self.foreign());
         let contradictions = self.options(Path::new("")).contradictions();
         problems.extend(contradictions.into_iter().map(|error| self.contradiction(error)));
-        if self.backend.as_str() == tensorrt::NAME && self.profiles.is_empty() {
+        if self.is_for_tensorrt() && self.profiles.is_empty() {
             problems.extend(model.into_iter().flat_map(|model| self.open_inputs(model)));
         }
         problems
@@ -145,6 +150,12 @@ impl Build {
         };
         if self.builds.value == 0 {
             add("build::builds", "`builds` is 0".into(), self.builds.span, "build once or more");
+        }
+        if self.is_for_tensorrt() && self.builds.value > 1 && !self.compute_capabilities.is_empty()
+        {
+            let message = "engines for `compute_capabilities` are built without their GPU, so the \
+                           fastest of several cannot be told";
+            add("build::builds", message.into(), self.builds.span, "remove `builds`");
         }
         if let Some(seconds) = &self.timeout_seconds
             && !(seconds.value > 0.0 && self.timeout().is_some())

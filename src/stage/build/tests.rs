@@ -128,6 +128,39 @@ fn rank_fixed_axes_and_named_axes_are_held_to_the_model() {
     );
 }
 
+/// A model whose input `shape` may hold a shape of two, and `x` not.
+fn model_of_a_shape() -> crate::onnx::ModelSignature {
+    let input = |name: &str, dtype, dims| TensorSpec { name: name.into(), dtype, dims: Some(dims) };
+    let shape = input("shape", DType::Int64, vec![Dim::Fixed(2)]);
+    let x = input("x", DType::Float32, vec![Dim::Fixed(2)]);
+    crate::onnx::ModelSignature { inputs: vec![shape, x], outputs: vec![] }
+}
+
+#[test]
+fn for_tensorrt_an_input_that_may_hold_a_shape_has_a_range_of_values() {
+    let values = |input| build(vec![vec![(input, range(&[0, 1], &[4, 4], &[8, 8]))]]);
+    let for_tensorrt = |input| Build { backend: backend_name("tensorrt"), ..values(input) };
+    let model = model_of_a_shape();
+    assert_eq!(codes(&for_tensorrt("shape"), Some(&model)), []);
+    let zero = pair("profile_range", 100);
+    let ranks = [100, 200, 300].map(|at| pair("profile_rank", at));
+    let refused = [vec![zero], ranks.to_vec()].concat();
+    assert_eq!(codes(&for_tensorrt("x"), Some(&model)), refused, "not an integer");
+    assert_eq!(codes(&values("shape"), Some(&model)), refused, "not TensorRT");
+    assert_eq!(codes(&for_tensorrt("shape"), None), [], "it is seen when the model is there");
+    let three = build(vec![vec![("shape", range(&[1, 1, 1], &[1, 1, 1], &[1, 1, 1]))]]);
+    let three = Build { backend: backend_name("tensorrt"), ..three };
+    let problems = three.check(&CheckContext { model: Some(&model) });
+    assert_eq!(
+        problems[0].help.as_deref(),
+        Some("if `shape` holds a shape, give the range of its 2 values")
+    );
+}
+
+fn backend_name(name: &str) -> Spanned<BackendName> {
+    Spanned::unplaced(serde_json::from_value(json!(name)).unwrap())
+}
+
 #[test]
 fn integers_of_a_fixed_shape_have_ranges_of_their_values() {
     let mut model = model();

@@ -2,21 +2,16 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
-use crate::backend::{BackendError, Profile};
-use crate::tensor::{Dim, TensorSpec};
-
-use super::super::calibration::BatchSpec;
 use super::super::error::TrtError;
-use super::super::handle::{self, Builder, Config, Network, NetworkTensor};
+use super::super::facts::Flavor;
+use super::super::handle::Config;
 use super::super::options::{
     ByteSize, Files, HardwareCompatibility, Options, Precision, ProfilingVerbosity, Refit,
     Settings, TacticSource, Tiling,
 };
 use super::super::sys::{
-    self, BuilderFlag, ComputeCapability, DeviceType, Dims, MemoryPoolType, OptProfileSelector,
-    PreviewFeature,
+    self, BuilderFlag, ComputeCapability, DeviceType, MemoryPoolType, PreviewFeature,
 };
 
 /// Sets all that the options ask for. Availability was checked before: what a library lacks is an
@@ -98,14 +93,18 @@ fn compatibility(config: &Config, options: &Options) -> Result<(), TrtError> {
             config.set_hardware_compatibility_level(SameComputeCapability)?;
         }
     }
-    if options.compute_capabilities.is_empty() {
-        return Ok(());
+    let named = |name: &str| ComputeCapability::ALL.iter().copied().find(|c| c.name() == name);
+    let wanted = options.compute_capabilities.iter();
+    let mut wanted: Vec<_> =
+        wanted.filter_map(|wanted| named(&format!("kSM{}", wanted.number()))).collect();
+    if wanted.is_empty() {
+        if config.generation().flavor() == Flavor::Standard {
+            return Ok(());
+        }
+        // Else TensorRT-RTX builds for every GPU from Ampere on.
+        wanted.push(ComputeCapability::Current);
     }
-    let capabilities = options.compute_capabilities.iter().filter_map(|wanted| {
-        let name = format!("kSM{}", wanted.number());
-        ComputeCapability::ALL.iter().copied().find(|known| known.name() == name)
-    });
-    config.set_compute_capabilities(&capabilities.collect::<Vec<_>>())
+    config.set_compute_capabilities(&wanted)
 }
 
 fn search(config: &Config, settings: &Settings) -> Result<(), TrtError> {
@@ -170,96 +169,4 @@ fn previews(config: &Config, settings: &Settings) -> Result<(), TrtError> {
         }
     }
     Ok(())
-}
-
-/// Gives the configuration the profiles of the spec.
-pub(super) fn add_profiles(
-    builder: &Arc<Builder>,
-    config: &Config,
-    network: &Network,
-    profiles: &[Profile],
-) -> Result<(), BackendError> {
-    let inputs = network.inputs();
-    let failed = |error: TrtError| BackendError::Setting {
-        setting: "profiles".to_owned(),
-        reason: error.to_string(),
-        help: "a profile gives `min`, `opt` and `max` of every input whose shape is open".into(),
-    };
-    for profile in profiles {
-        let target = builder.profile().map_err(failed)?;
-        for input in inputs.iter().filter(|input| needs_range(input)) {
-            let range = profile.get(&input.name).ok_or_else(|| missing(input))?;
-            let ends = [
-                (OptProfileSelector::Min, &range.min),
-                (OptProfileSelector::Opt, &range.opt),
-                (OptProfileSelector::Max, &range.max),
-            ];
-            let name = CString::new(input.name.as_str()).unwrap_or_default();
-            for (which, shape) in ends {
-                let extents: Vec<i64> =
-                    shape.0.iter().map(|&extent| i64::try_from(extent).unwrap_or(-1)).collect();
-                if input.is_shape {
-                    target.set_values(&name, which, &extents).map_err(failed)?;
-                } else {
-                    let dims = Dims::new(&extents).ok_or_else(|| missing(input))?;
-                    target.set_shape(&name, which, &dims).map_err(failed)?;
-                }
-            }
-        }
-        config.add_profile(&target).map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// The inputs that samples are for: those that hold shapes have their values from profiles.
-pub(super) fn specs(inputs: &[NetworkTensor]) -> Vec<TensorSpec> {
-    let inputs = inputs.iter().filter(|input| !input.is_shape);
-    let dim = |&extent: &i64| usize::try_from(extent).map_or(Dim::Any, Dim::Fixed);
-    inputs
-        .filter_map(|input| {
-            Some(TensorSpec {
-                name: input.name.clone(),
-                dtype: handle::element_type(input.dtype?)?,
-                dims: Some(input.extents.iter().map(dim).collect()),
-            })
-        })
-        .collect()
-}
-
-/// Calibrates with the shapes of the batches, whatever the profiles are fastest at.
-pub(super) fn calibration_profile(
-    builder: &Arc<Builder>,
-    config: &Config,
-    batch: &BatchSpec,
-) -> Result<(), TrtError> {
-    let profile = builder.profile()?;
-    for input in batch.inputs() {
-        let name = CString::new(input.name.as_str()).unwrap_or_default();
-        let extents = input.shape.0.iter().map(|&extent| i64::try_from(extent).unwrap_or(-1));
-        let dims = Dims::new(&extents.collect::<Vec<_>>()).unwrap_or_default();
-        for which in [OptProfileSelector::Min, OptProfileSelector::Opt, OptProfileSelector::Max] {
-            profile.set_shape(&name, which, &dims)?;
-        }
-    }
-    config.set_calibration_profile(&profile)
-}
-
-fn needs_range(input: &NetworkTensor) -> bool {
-    input.is_shape || input.extents.contains(&-1)
-}
-
-fn missing(input: &NetworkTensor) -> BackendError {
-    let (what, extents) = if input.is_shape {
-        ("the values of a shape", "the values")
-    } else {
-        ("an open shape", "the extents")
-    };
-    BackendError::Setting {
-        setting: "profiles".to_owned(),
-        reason: format!("the input `{}` has {what}, and a profile says nothing of it", input.name),
-        help: format!(
-            "give {extents} it must take: `{}: {{ min: .., opt: .., max: .. }}`",
-            input.name
-        ),
-    }
 }

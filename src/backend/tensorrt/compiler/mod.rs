@@ -10,19 +10,21 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use crate::backend::cuda::Slot;
+use crate::backend::cuda::{Driver, Slot};
 use crate::backend::{BackendError, CompileRequest, EngineManifest};
 use crate::process::{self, Ending, Job, JobError, Outcome};
 
 use tracing::level_filters::LevelFilter;
 
-use super::SettingError;
+use super::{Flavor, Options, Refit, SettingError};
 
+mod candidates;
 mod configure;
 mod graph_types;
 mod here;
 mod job;
 mod precision;
+mod profiles;
 mod watch;
 
 pub use here::compile_here;
@@ -49,6 +51,9 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
     }
     if let Some(lacking) = lacking(&request.tensorrt.unsupported(found.generation, found.version)) {
         return Err(lacking);
+    }
+    if found.flavor == Flavor::Rtx {
+        refit_without_driver(request.tensorrt)?;
     }
     found.parser()?;
     let _slot = if request.tensorrt.compute_capabilities.is_empty() {
@@ -114,6 +119,19 @@ fn lacking(errors: &[SettingError]) -> Option<BackendError> {
         reason: joined(|error| &error.reason, "; "),
         help: joined(|error| &error.help, "; "),
     })
+}
+
+/// TensorRT-RTX builds without a GPU, but engines whose weights can be exchanged it compiles with
+/// the CUDA driver.
+fn refit_without_driver(options: &Options) -> Result<(), BackendError> {
+    match Driver::get() {
+        Err(error) if options.settings.refit != Refit::None => Err(BackendError::Setting {
+            setting: "tensorrt.refit".to_owned(),
+            reason: format!("TensorRT-RTX makes such engines with the CUDA driver, and {error}"),
+            help: "remove it, or build on a machine with an NVIDIA GPU".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What the child wrote before it ended, if it did.

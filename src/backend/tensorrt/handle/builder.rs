@@ -378,6 +378,10 @@ impl Config {
         set_max_nb_tactics(i32);
     }
 
+    pub(in super::super) fn generation(&self) -> Generation {
+        self.builder.abi().generation
+    }
+
     pub(in super::super) fn set_memory_pool_limit(
         &self,
         pool: MemoryPoolType,

@@ -129,8 +129,7 @@ pub enum HardwareCompatibility {
     None,
     /// All GPUs from Ampere on.
     AmperePlus,
-    /// All GPUs of the same compute capability. Available in TensorRT 10.9 or newer and
-    /// TensorRT-RTX.
+    /// All GPUs of the same compute capability. Available in TensorRT 10.9 or newer.
     SameComputeCapability,
 }
 

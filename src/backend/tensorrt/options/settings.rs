@@ -113,7 +113,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "is_false")]
     pub exclude_lean_runtime: bool,
     /// The GPUs the engine runs on; by default `none`: those like the one it was built on.
-    /// Available in all versions.
+    /// Available in TensorRT.
     #[serde(skip_serializing_if = "is_default")]
     pub hardware_compatibility: HardwareCompatibility,
 

@@ -150,7 +150,17 @@ fn paths_in_the_options_start_at_the_specs_folder() {
 #[test]
 fn settings_of_tensorrt_are_refused_with_another_backend() {
     insta::assert_snapshot!(wrong(&build(everything()), None));
-    assert_eq!(wrong(&for_tensorrt(everything()), None), "");
+}
+
+#[test]
+fn an_engine_for_other_gpus_is_built_once() {
+    insta::assert_snapshot!(
+        wrong(&for_tensorrt(everything()), None),
+        @"build::builds: engines for `compute_capabilities` are built without their GPU, so the fastest of several cannot be told | remove `builds`"
+    );
+    let mut once = everything();
+    once["builds"] = json!(1);
+    assert_eq!(wrong(&for_tensorrt(once), None), "");
 }
 
 #[test]

@@ -86,6 +86,7 @@ const FROM_10: [Since; 5] = [Never, Always, Always, Always, Always];
 const WEAKLY_TYPED: [Since; 5] = [Always, Always, Never, Never, Never];
 /// TensorRT, not TensorRT-RTX.
 const STANDARD: [Since; 5] = [Always, Always, Always, Never, Never];
+const STANDARD_FROM_10_9: [Since; 5] = [Never, Minor(9), Always, Never, Never];
 const ONLY_8_6: [Since; 5] = [Always, Never, Never, Never, Never];
 const ONLY_10: [Since; 5] = [Never, Always, Never, Never, Never];
 const ONLY_RTX: [Since; 5] = [Never, Never, Never, Always, Always];
@@ -101,6 +102,7 @@ const RTX: &[Generation] = &[Rtx1_4, Rtx1];
 const TYPED: &str = "TensorRT-RTX always keeps the types of the model";
 const STRONGLY_TYPED: &str = "tensorrt.strongly_typed";
 const NO_DLA: &str = "the GPUs of TensorRT-RTX have no DLA cores";
+const BY_CAPABILITY: &str = "TensorRT-RTX is told the GPUs by their compute capability";
 const NO_TIMING: &str = "TensorRT-RTX measures no kernels while it builds";
 
 const GRAPH: &str = "make the precision part of the model instead: `optimize: { precision: fp16 }`, or \
@@ -127,7 +129,7 @@ const fn source(value: &'static str, symbol: &'static str, since: [Since; 5]) ->
 
 const fn hardware(value: &'static str, symbol: &'static str, since: [Since; 5]) -> Row {
     let symbol = Of("HardwareCompatibilityLevel", symbol);
-    row("tensorrt.hardware_compatibility", symbol, since).value(value)
+    row("tensorrt.hardware_compatibility", symbol, since).value(value).refused(RTX, BY_CAPABILITY)
 }
 
 const fn preview(setting: &'static str, symbol: &'static str, since: [Since; 5]) -> Row {
@@ -178,9 +180,11 @@ pub(super) const TABLE: &[Row] = &[
     row("tensorrt.weight_streaming", Flag("kWEIGHT_STREAMING"), FROM_10),
     row("tensorrt.version_compatible", Flag("kVERSION_COMPATIBLE"), ALL),
     row("tensorrt.exclude_lean_runtime", Flag("kEXCLUDE_LEAN_RUNTIME"), ALL),
-    row("tensorrt.hardware_compatibility", Config("setHardwareCompatibilityLevel"), ALL),
-    hardware("ampere_plus", "kAMPERE_PLUS", ALL),
-    hardware("same_compute_capability", "kSAME_COMPUTE_CAPABILITY", from_10(9)),
+    row("tensorrt.hardware_compatibility", Config("setHardwareCompatibilityLevel"), STANDARD)
+        .refused(RTX, BY_CAPABILITY)
+        .instead("name them in `compute_capabilities`"),
+    hardware("ampere_plus", "kAMPERE_PLUS", STANDARD),
+    hardware("same_compute_capability", "kSAME_COMPUTE_CAPABILITY", STANDARD_FROM_10_9),
     row("tensorrt.optimization_level", Config("setBuilderOptimizationLevel"), ALL),
     row("tensorrt.max_aux_streams", Config("setMaxAuxStreams"), ALL),
     row("tensorrt.tactic_sources", Config("setTacticSources"), ALL),
