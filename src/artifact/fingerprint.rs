@@ -2,6 +2,7 @@
 //! can be explained by comparing two of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,18 @@ pub struct FieldChange {
     pub old: Option<String>,
     /// Its value now, `null` where it is absent.
     pub new: Option<String>,
+}
+
+impl fmt::Display for FieldChange {
+    /// `settings.batch: 1 -> 8`, with digests cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| match value {
+            Some(text) if text.parse::<Digest>().is_ok() => format!("{}..", &text[..12]),
+            Some(text) => text.clone(),
+            None => "absent".to_owned(),
+        };
+        write!(f, "{}: {} -> {}", self.field, shown(&self.old), shown(&self.new))
+    }
 }
 
 impl Fingerprint {

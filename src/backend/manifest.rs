@@ -47,12 +47,17 @@ impl EngineManifest {
             },
             _ => damaged(error.to_string()),
         })?;
-        let manifest: Self =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if manifest.format != Self::FORMAT {
-            let reason = format!("its format is {}, known is {}", manifest.format, Self::FORMAT);
-            return Err(damaged(reason));
+        let unreadable = |error: serde_json::Error| damaged(error.to_string());
+        let Version { format } = serde_json::from_slice(&text).map_err(unreadable)?;
+        if format != Self::FORMAT {
+            return Err(damaged(format!("its format is {format}, known is {}", Self::FORMAT)));
         }
-        Ok(manifest)
+        serde_json::from_slice(&text).map_err(unreadable)
     }
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
 }

@@ -42,13 +42,12 @@ pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
     })
 }
 
-/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions.
+/// What tells this machine from others: its `cpu` and `gpu` facts, without software versions. No
+/// library is searched for.
 pub fn hardware() -> BTreeMap<String, String> {
-    let tools = BACKENDS
-        .iter()
-        .filter_map(|backend| backend.tools(&tensorrt::Options::default()).ok())
-        .flatten();
-    tools.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
+    let cpu = cpu::CpuBackend.tools(&tensorrt::Options::default()).unwrap_or_default();
+    let facts = cpu.into_iter().chain(tensorrt::gpu_facts());
+    facts.filter(|(name, _)| name.starts_with("cpu") || name.starts_with("gpu")).collect()
 }
 
 /// The range of shapes one optimization profile allows an input.

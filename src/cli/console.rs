@@ -40,6 +40,15 @@ impl Console {
         !self.json && io::stdout().is_terminal() && io::stderr().is_terminal()
     }
 
+    /// Columns of the terminal that a person reads on.
+    pub(super) fn width(&self) -> Option<u16> {
+        if self.json || !io::stdout().is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(size.ws_col).filter(|columns| *columns > 0)
+    }
+
     /// Writes to standard output as it is.
     pub(super) fn print(&self, text: &str) {
         let mut out = self.out.borrow_mut();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -48,7 +47,7 @@ impl Findings {
         let cpu = CpuBackend.tools(&tensorrt::Options::default()).unwrap_or_default();
         Self {
             places: discover::survey(),
-            chosen: discover::find(&TensorRtSelection::default(), Path::new(".")),
+            chosen: discover::find(&TensorRtSelection::default()),
             gpus: Driver::get().and_then(Driver::devices),
             release: driver_release(),
             python: discover::python(),
@@ -167,6 +166,8 @@ impl Findings {
                 Ok(found) => {
                     self.describe_library(text, heading, place, found);
                     next.extend(found.warning.clone());
+                    let no_parser = found.parser().err();
+                    next.extend(no_parser.map(|error| format!("{error}: {}", error.help())));
                 }
                 Err(error) => {
                     row(text, heading, &format!("cannot be used ({place})"));
@@ -178,13 +179,15 @@ impl Findings {
             heading = "";
         }
         if heading.is_empty() {
-            if let Err(error) = &self.chosen {
-                if let DiscoverError::Ambiguous { .. } = error {
-                    next.push(format!("both products are here: {}", error.help()));
-                } else {
-                    next.push(error.help());
+            next.extend(self.chosen.as_ref().err().map(|error| match error {
+                DiscoverError::Ambiguous { .. } => {
+                    format!("both products are here: {}", error.help())
                 }
-            }
+                DiscoverError::NotFound { .. } => error.help(),
+                DiscoverError::Named { .. } | DiscoverError::Unwanted { .. } => {
+                    format!("{error}: {}", error.help())
+                }
+            }));
             return;
         }
         row(text, heading, "none found");
@@ -206,10 +209,8 @@ impl Findings {
         row(text, heading, &format!("{} {}{mark}", found.flavor.product(), found.version));
         row(text, "", &format!("from     {place}"));
         row(text, "", &format!("library  {}", found.runtime.display()));
-        match found.parser() {
-            Ok(parser) => row(text, "", &format!("parser   {}", parser.display())),
-            Err(error) => row(text, "", &format!("parser   {error}")),
-        }
+        let parser = found.parser.as_ref().map(|parser| parser.display().to_string());
+        row(text, "", &format!("parser   {}", parser.as_deref().unwrap_or("missing")));
         let Abilities { build, run } = found.abilities(&self.gpus);
         let word = |answer: Result<(), String>| match answer {
             Ok(()) => "yes".to_owned(),

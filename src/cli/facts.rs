@@ -1,28 +1,56 @@
-//! [`Facts`]: labelled lines, as the heads of descriptions have them.
+//! [`Facts`]: labelled values, as the heads of descriptions have them.
 
 use std::fmt::Write as _;
 
-/// Lines with a label before the first of those that share it.
+use serde_json::Value;
+
+/// One labelled value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fact {
+    pub(super) label: &'static str,
+    /// As people read it.
+    pub(super) text: String,
+    /// As programs do.
+    pub(super) value: Value,
+}
+
+/// Labelled values in their order; one without a label of its own shares that before it.
 #[derive(Debug, Default)]
-pub(super) struct Facts(Vec<(&'static str, String)>);
+pub(super) struct Facts(Vec<Fact>);
 
 /// Columns of the labels.
-const LABEL: usize = 14;
+const LABEL: usize = 16;
 
 impl Facts {
-    /// Adds a line.
-    pub(super) fn add(&mut self, label: &'static str, value: impl Into<String>) {
-        self.0.push((label, value.into()));
+    /// Adds a text.
+    pub(super) fn add(&mut self, label: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        self.0.push(Fact { label, value: text.clone().into(), text });
     }
 
-    /// All lines.
+    /// Adds a value that people read as `text`.
+    pub(super) fn add_value(
+        &mut self,
+        label: &'static str,
+        value: impl Into<Value>,
+        text: impl Into<String>,
+    ) {
+        self.0.push(Fact { label, value: value.into(), text: text.into() });
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Fact> {
+        self.0.iter()
+    }
+
+    /// A line for each.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut last = "";
-        for (label, value) in &self.0 {
-            let shown = if *label == last { "" } else { label };
-            let _ = writeln!(text, "{shown:LABEL$}{value}");
-            last = label;
+        for fact in &self.0 {
+            let shown = if fact.label == last { "" } else { fact.label };
+            let _ = writeln!(text, "{shown:LABEL$}{}", fact.text);
+            last = fact.label;
         }
         text
     }

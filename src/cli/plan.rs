@@ -72,18 +72,7 @@ fn table(plan: &Plan, told: &[Expectation], explain: bool) -> String {
         table.add_row([planned.name.as_str(), planned.stage.kind(), will, &key, &why]);
         if explain {
             for change in &line.because {
-                let show = |value: &Option<String>| match value {
-                    Some(text)
-                        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) =>
-                    {
-                        format!("{}..", &text[..12])
-                    }
-                    Some(text) => text.clone(),
-                    None => "absent".to_owned(),
-                };
-                let change =
-                    format!("{}: {} -> {}", change.field, show(&change.old), show(&change.new));
-                table.add_row(["", "", "", "", &change]);
+                table.add_row(["", "", "", "", &change.to_string()]);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::artifact::{Digest, Store, StoreError};
+use crate::artifact::{Digest, InputStamp, Store, StoreError};
 use crate::plan::Plan;
 use crate::source::SourceFile;
 use crate::spec::{Overrides, tree};
@@ -114,17 +114,28 @@ pub(super) fn stored_at(folder: &Path) -> Option<(Store, Digest)> {
     Some((Store::open(store.to_owned()), digest))
 }
 
-/// Checks that a folder, where it is a stored one, holds what was stored: to be called before
-/// what is in it is loaded.
-pub(super) fn check_stored(folder: &Path) -> Result<(), StoreError> {
-    let Some((store, digest)) = stored_at(folder) else { return Ok(()) };
-    let path = store.object_path(&digest);
-    let found = store.hash_input(&path)?.digest;
+/// Reads a file or folder and gives its digest and those of its files.
+pub(super) fn hash(path: &Path) -> Result<InputStamp, StoreError> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Some((store, _)) = stored_at(&real) else {
+        // No store knows it, so one that is not there will do.
+        return Store::open(real.with_file_name(".trt-pipeline")).hash_input(&real);
+    };
+    let stamp = store.hash_input(&real)?;
     if let Err(error) = store.flush() {
         tracing::debug!("{error}");
     }
-    if found == digest {
+    Ok(stamp)
+}
+
+/// Checks that a folder, where it is a stored one, holds what was stored: to be called before
+/// what is in it is loaded.
+pub(super) fn check_stored(folder: &Path) -> Result<(), StoreError> {
+    let Some((_, digest)) = stored_at(folder) else { return Ok(()) };
+    let stamp = hash(folder)?;
+    if stamp.digest == digest {
         return Ok(());
     }
-    Err(StoreError::Damaged { path, reason: format!("its content has digest {found}") })
+    let reason = format!("its content has digest {}", stamp.digest);
+    Err(StoreError::Damaged { path: stamp.path, reason })
 }

@@ -125,20 +125,19 @@ fn try_install(
 
 /// What would be installed, from where, and under which terms.
 fn offer(runtime: &Runtime, title: &str, target: &Path) -> String {
-    let download = size(runtime.download_bytes());
-    let packages = runtime.packages().collect::<Vec<_>>().join(", ");
+    let below = |lines: Vec<String>| lines.join("\n           ");
     let width = runtime.terms.iter().map(|(of, _)| of.len()).max().unwrap_or(0);
-    let terms =
-        runtime.terms.iter().map(|(of, place)| format!("\n           {of:width$}  {place}"));
     format!(
         "{title}: {}\n  \
-         download {download} through pip: {packages}\n  \
+         download {} through pip:\n           {}\n  \
          disk     {} in {}\n  \
-         licence  NVIDIA's; by installing you accept it:{}\n",
+         licence  NVIDIA's; by installing you accept it:\n           {}\n",
         runtime.about,
+        size(runtime.download_bytes()),
+        below(runtime.packages().map(str::to_owned).collect()),
         size(runtime.installed_bytes()),
         target.display(),
-        terms.collect::<String>()
+        below(runtime.terms.iter().map(|(of, place)| format!("{of:width$}  {place}")).collect())
     )
 }
 

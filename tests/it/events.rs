@@ -65,6 +65,8 @@ fn every_command_that_takes_the_format_prints_lines_with_version_time_and_event(
         &["cache", "path"],
         &["cache", "gc", "--dry-run"],
         &["inspect", "build/events/ok"],
+        &["doctor"],
+        &["runtime", "list"],
     ] {
         let ran = project.trt(&[args, &["--format", "json"]].concat());
         let events = ran.events();

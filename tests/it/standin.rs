@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use crate::support::repository;
 
+pub mod tensorrt;
+
 /// What [`Cuda::live`] tells of a process that released everything.
 pub const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0";
 
@@ -53,6 +55,12 @@ impl Cuda {
     /// Sets `STANDIN_CUDA_{name}`; `tests/standin/cuda.c` lists them.
     pub fn with(mut self, name: &str, value: impl Display) -> Self {
         self.settings.push((format!("STANDIN_CUDA_{name}"), value.to_string()));
+        self
+    }
+
+    /// Sets a variable of another library.
+    pub fn and(mut self, variable: &str, value: impl Display) -> Self {
+        self.settings.push((variable.to_owned(), value.to_string()));
         self
     }
 

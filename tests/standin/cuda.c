@@ -251,6 +251,13 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t length, CUst
                                         .byte = byte, .length = length});
 }
 
+/* The function must not call the driver, which is true of the real one too. */
+CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *), void *argument) {
+    ENTER;
+    IN_CONTEXT;
+    return submit(stream, (struct work){.kind = CALL, .function = function, .argument = argument});
+}
+
 CUresult cuEventCreate(CUevent *event, unsigned flags) {
     ENTER;
     IN_CONTEXT;

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ enum {
 enum kind { STREAM, EVENT, DEVICE, PINNED, KINDS };
 static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device", "pinned"};
 
-enum work_kind { COPY, FILL, RECORD };
+enum work_kind { COPY, FILL, RECORD, CALL };
 
 struct work {
     enum work_kind kind;
@@ -49,6 +50,8 @@ struct work {
     enum kind to_kind, from_kind; /* KINDS: ordinary host memory */
     int byte;
     struct object *event;
+    void (*function)(void *);
+    void *argument;
     struct work *next;
 };
 
@@ -238,6 +241,7 @@ static void perform(struct work *work) {
                 object->recorded = REACHED;
             }
         break;
+    case CALL: work->function(work->argument); break;
     }
 }
 
@@ -253,9 +257,10 @@ static void finish(struct object *stream) {
 static CUresult submit(CUstream handle, struct work work) {
     struct object *stream = alive(handle, STREAM);
     if (stream->device != current->device) return INVALID_HANDLE;
-    if (work.kind != RECORD && work.length == 0) return INVALID_VALUE;
+    bool moves = work.kind == COPY || work.kind == FILL;
+    if (moves && work.length == 0) return INVALID_VALUE;
     if (work.kind == COPY) check_range(work.from, work.length, work.from_kind);
-    if (work.kind != RECORD) check_range(work.to, work.length, work.to_kind);
+    if (moves) check_range(work.to, work.length, work.to_kind);
     struct work **link = &stream->left;
     while (*link) link = &(*link)->next;
     *link = malloc(sizeof work);

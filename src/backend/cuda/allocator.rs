@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::context::Context;
 use super::error::CudaError;
 use super::ledger::Ledger;
-use super::memory::{ALIGNMENT, DeviceBuffer};
+use super::memory::DeviceBuffer;
 
 /// Allocates and frees device memory by address, from any thread, and records it in a ledger.
 /// What is left when it is dropped is freed.
@@ -31,16 +31,13 @@ impl DeviceAllocator {
         }
     }
 
-    /// Allocates device memory; null for no bytes. All of it is aligned to [`ALIGNMENT`]; 0 means
-    /// any alignment.
+    /// Allocates device memory that begins at a multiple of `alignment`, 0 for any; null for no
+    /// bytes.
     pub fn allocate(&self, bytes: usize, alignment: usize) -> Result<*mut c_void, CudaError> {
-        if alignment > ALIGNMENT {
-            return Err(CudaError::Alignment { requested: alignment });
-        }
         if bytes == 0 {
             return Ok(std::ptr::null_mut());
         }
-        let buffer = DeviceBuffer::new(&self.context, &self.ledger, bytes)?;
+        let buffer = DeviceBuffer::aligned(&self.context, &self.ledger, bytes, alignment)?;
         let address = buffer.as_ptr();
         self.live().insert(address.addr(), buffer);
         Ok(address)

@@ -2,7 +2,6 @@
 
 use super::driver::{CudaVersion, MINIMUM};
 use super::ledger::{MemoryInfo, MemoryKind};
-use super::memory::ALIGNMENT;
 
 /// Why CUDA could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +61,6 @@ pub enum CudaError {
         /// Bytes of the buffer.
         available: usize,
     },
-    /// Memory was asked for that begins at larger multiples than the driver grants.
-    #[error("failed to align device memory to {requested} bytes: the driver grants {ALIGNMENT}")]
-    Alignment {
-        /// Bytes asked for.
-        requested: usize,
-    },
     /// A call failed for a reason of the driver's.
     #[error("failed to {operation}: {name} ({text})")]
     Call {
@@ -119,7 +112,7 @@ impl CudaError {
                 "the NVIDIA kernel module and the driver's libraries do not work together: \
                  restart the machine, or start its NVIDIA services"
             }
-            Self::OutOfBounds { .. } | Self::Alignment { .. } | Self::Call { .. } => return None,
+            Self::OutOfBounds { .. } | Self::Call { .. } => return None,
         })
     }
 }

@@ -26,12 +26,33 @@ pub const ALIGNMENT: usize = 256;
 pub struct DeviceBuffer {
     context: Context,
     address: DeviceAddress,
+    /// Bytes before those that are used.
+    skipped: usize,
     len: usize,
     // Dropped after the memory is freed.
     _charge: Charge,
 }
 
 impl DeviceBuffer {
+    /// Allocates device memory that begins at a multiple of `alignment`, which may be more than
+    /// the driver promises: then memory is taken that has such a multiple in it.
+    pub fn aligned(
+        context: &Context,
+        ledger: &Arc<Ledger>,
+        len: usize,
+        alignment: usize,
+    ) -> Result<Self, CudaError> {
+        let buffer = Self::new(context, ledger, len)?;
+        if alignment == 0 || buffer.address.is_multiple_of(alignment) {
+            return Ok(buffer);
+        }
+        drop(buffer);
+        let mut buffer = Self::new(context, ledger, len.saturating_add(alignment))?;
+        buffer.skipped = buffer.address.wrapping_neg() % alignment;
+        buffer.len = len;
+        Ok(buffer)
+    }
+
     /// Allocates device memory, aligned to [`ALIGNMENT`].
     pub fn new(context: &Context, ledger: &Arc<Ledger>, len: usize) -> Result<Self, CudaError> {
         context.make_current()?;
@@ -46,7 +67,7 @@ impl DeviceBuffer {
         }
         driver.check("allocate device memory", code)?;
         let charge = ledger.charge(MemoryKind::Device, bytes);
-        Ok(Self { context: context.clone(), address, len, _charge: charge })
+        Ok(Self { context: context.clone(), address, skipped: 0, len, _charge: charge })
     }
 
     /// Its length in bytes.
@@ -61,11 +82,11 @@ impl DeviceBuffer {
 
     /// Its address on the device, as other libraries take it: never null, not to be dereferenced.
     pub fn as_ptr(&self) -> *mut c_void {
-        std::ptr::without_provenance_mut(self.address)
+        std::ptr::without_provenance_mut(self.address())
     }
 
     pub(super) fn address(&self) -> DeviceAddress {
-        self.address
+        self.address + self.skipped
     }
 }
 

@@ -17,6 +17,8 @@ mod ledger;
 mod memory;
 mod release;
 mod slot;
+#[cfg(test)]
+pub(crate) mod standin;
 mod stream;
 
 pub use allocator::DeviceAllocator;

@@ -77,7 +77,9 @@ impl TensorRtEngine {
     ) -> Result<Arc<Self>, String> {
         let (inputs, outputs) = (manifest.inputs.clone(), manifest.outputs.clone());
         let ports = (plan::ports(&handle, &inputs, true)?, plan::ports(&handle, &outputs, false)?);
-        let (ranges, values) = (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0));
+        let values = manifest.tensorrt.as_ref().map_or(&[][..], |facts| &facts.shape_values);
+        let (ranges, values) =
+            (plan::profiles(&handle), plan::value_ranges(&handle, &ports.0, values));
         Ok(Arc::new(Self {
             handle: Arc::new(handle),
             ledger,
@@ -168,12 +170,8 @@ fn doubts(validity: &Validity, path: &Path) -> Option<String> {
 /// What a plan tells of itself once it is loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Description {
-    /// In the engine's order.
-    pub(super) inputs: Vec<TensorSpec>,
-    /// In the engine's order.
-    pub(super) outputs: Vec<TensorSpec>,
+    /// Bytes that a context needs beyond inputs and outputs.
     pub(super) device_memory: Option<u64>,
-    pub(super) is_refittable: bool,
     /// As the engine inspector describes them.
     pub(super) layers: Vec<serde_json::Value>,
 }
@@ -196,17 +194,10 @@ pub(super) fn describe(
     };
     let handle = load().inspect_err(|error| tracing::debug!("not loaded after building: {error}"));
     let handle = handle.ok()?;
-    let specs = |are_inputs| plan::specs(&handle, are_inputs).ok();
     let inspected = handle.inspect().inspect_err(|error| tracing::debug!("{error}"));
     let layers = inspected.ok().and_then(|mut json| match json.get_mut("Layers")?.take() {
         serde_json::Value::Array(layers) => Some(layers),
         _ => None,
     });
-    Some(Description {
-        inputs: specs(true)?,
-        outputs: specs(false)?,
-        device_memory: handle.device_memory(),
-        is_refittable: handle.is_refittable(),
-        layers: layers.unwrap_or_default(),
-    })
+    Some(Description { device_memory: handle.device_memory(), layers: layers.unwrap_or_default() })
 }

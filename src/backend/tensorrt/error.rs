@@ -1,11 +1,14 @@
 //! [`TrtError`]: what a call of TensorRT came to.
 
-use std::path::Path;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::cuda::CudaError;
 
 use super::NAME;
+use super::calibration::{CacheError, CalibrationError};
 use super::handle::LibraryError;
 use super::sys::Missing;
 
@@ -54,6 +57,25 @@ pub enum TrtError {
     /// The library could not be used.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// Calibration had no batch to give.
+    #[error("failed to calibrate: {0}")]
+    Calibration(Arc<CalibrationError>),
+    /// A library of plug-ins could not be used.
+    #[error("failed to load the plug-in library `{}`: {reason}", path.display())]
+    Plugin {
+        /// The file.
+        path: PathBuf,
+        /// The loader's words, or TensorRT's.
+        reason: String,
+    },
+    /// A model has not all the weights that an engine takes.
+    #[error("the model has not all {of} weights of the engine: it lacks {}", list(missing))]
+    MissingWeights {
+        /// The names of those that it lacks.
+        missing: Vec<String>,
+        /// How many the engine takes.
+        of: usize,
+    },
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,
@@ -75,6 +97,14 @@ impl TrtError {
         match self {
             Self::Cancelled => BackendError::Cancelled,
             Self::Cuda(error) => cuda_error(&error, doing, whole),
+            Self::Calibration(error) => error.as_ref().into(),
+            Self::Plugin { .. } => BackendError::Setting {
+                setting: "plugins".to_owned(),
+                reason: self.to_string(),
+                help: "build it for this version of TensorRT (`trt-pipeline doctor` shows it); \
+                       `ldd` shows which libraries it needs and does not find"
+                    .to_owned(),
+            },
             Self::Library(error) => BackendError::Unavailable {
                 backend: NAME.to_owned(),
                 reason: error.to_string(),
@@ -98,6 +128,30 @@ impl TrtError {
     }
 }
 
+impl From<&CalibrationError> for BackendError {
+    fn from(error: &CalibrationError) -> Self {
+        let help = || error.help().unwrap_or_else(|| "calibrate with other samples".to_owned());
+        let setting = |reason| Self::Setting { setting: "int8".to_owned(), reason, help: help() };
+        match error {
+            CalibrationError::Cuda(error) => cuda_error(error, "calibrating", setting),
+            error => setting(with_causes(error)),
+        }
+    }
+}
+
+impl From<&CacheError> for BackendError {
+    fn from(error: &CacheError) -> Self {
+        let help = error.help().unwrap_or("give `data` to calibrate anew").to_owned();
+        let setting = "int8.cache".to_owned();
+        Self::Setting { setting, reason: with_causes(error), help }
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// A failure of CUDA as an error of the backend.
 pub(super) fn cuda_error(
     error: &CudaError,
@@ -108,9 +162,7 @@ pub(super) fn cuda_error(
         CudaError::OutOfMemory { .. } => {
             BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
         }
-        CudaError::OutOfBounds { .. } | CudaError::Alignment { .. } | CudaError::Call { .. } => {
-            whole(error.to_string())
-        }
+        CudaError::OutOfBounds { .. } | CudaError::Call { .. } => whole(error.to_string()),
         _ => BackendError::Unavailable {
             backend: NAME.to_owned(),
             reason: error.to_string(),
@@ -126,6 +178,15 @@ fn words(reported: &[Reported]) -> String {
     let each: Vec<String> =
         reported.iter().map(|one| format!("{} ({})", one.message, one.code)).collect();
     format!(": {}", each.join("; "))
+}
+
+/// The first few of many names.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn nodes(errors: &[ParserError]) -> String {

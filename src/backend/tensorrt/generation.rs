@@ -24,6 +24,14 @@ pub struct LibraryVersion {
     pub build: u32,
 }
 
+impl LibraryVersion {
+    /// Its form as one number in a library's own files: 8600 for 8.6.0, 101303 for 10.13.3.
+    pub fn number(self) -> u32 {
+        let majors = if self.major < 10 { 1_000 } else { 10_000 };
+        self.major * majors + self.minor * 100 + self.patch
+    }
+}
+
 impl fmt::Display for LibraryVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}.{}", self.major, self.minor, self.patch, self.build)
@@ -225,6 +233,8 @@ mod tests {
         let version: LibraryVersion = "10.13.3.9".parse().unwrap();
         assert_eq!(version.to_string(), "10.13.3.9");
         assert_eq!(serde_json::to_string(&version).unwrap(), "\"10.13.3.9\"");
+        assert_eq!(version.number(), 101_303);
+        assert_eq!("8.6.1.6".parse::<LibraryVersion>().unwrap().number(), 8601);
         for text in ["", "10", "10.13.3", "10.13.3.9.1", "10.13.3.x", "10.13.3.+9", "10..3.9"] {
             assert!(text.parse::<LibraryVersion>().is_err(), "{text}");
         }

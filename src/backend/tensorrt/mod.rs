@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::cuda::{Context, Driver, Ledger, MemoryKind};
 use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
 
+mod calibration;
 mod compatible;
 pub mod compiler;
 mod context;
@@ -21,17 +22,25 @@ mod error;
 mod facts;
 #[cfg(test)]
 mod fake_library;
+mod fastest;
 mod generation;
 mod handle;
 pub mod install;
+mod layers;
 mod options;
 mod plan;
 mod staging;
 mod stopwatch;
 mod sys;
+mod timing_cache;
 
+pub use calibration::{
+    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
+    DatasetSource,
+};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
+pub use layers::Layer;
 pub use options::{
     ByteSize, Calibration, Calibrator, ComputeCapability, Files, HardwareCompatibility,
     InvalidByteSize, LayerPrecision, MessageLevel, Options, Precision, PrecisionConstraints,
@@ -128,11 +137,11 @@ fn find(options: &Options) -> Result<Found, BackendError> {
         version: settings.version.clone(),
         library: settings.library.clone(),
     };
-    Ok(discover::find(&selection, Path::new(""))?)
+    Ok(discover::find(&selection)?)
 }
 
 /// What of the GPU goes into the key of an engine that is built on it.
-fn gpu_facts() -> BTreeMap<String, String> {
+pub(super) fn gpu_facts() -> BTreeMap<String, String> {
     let Ok(devices) = Driver::get().and_then(Driver::devices) else { return BTreeMap::new() };
     let Some(device) = devices.into_iter().next() else { return BTreeMap::new() };
     let (major, minor) = device.compute_capability;

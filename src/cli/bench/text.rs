@@ -52,7 +52,8 @@ fn what(report: &Report) -> Facts {
         facts.add("runs with", format!("{tool} {version}"));
     }
     for input in &report.inputs {
-        facts.add("input", format!("{} {} {}", input.name, input.dtype, input.shape));
+        let values = input.values.as_ref().map_or(String::new(), |values| format!(" = {values}"));
+        facts.add("input", format!("{} {} {}{values}", input.name, input.dtype, input.shape));
     }
     facts.add(
         "values",
@@ -171,6 +172,7 @@ mod tests {
                 name: "image".to_owned(),
                 dtype: DType::Float16,
                 shape: vec![8, 3, 224, 224].into(),
+                values: None,
             }],
             data: None,
             profile: Some(1),
@@ -196,16 +198,16 @@ mod tests {
             },
         };
         insta::assert_snapshot!(text(&report), @r"
-    backend       tensorrt, device 1
-    built by      TensorRT 8.6.0.12 on NVIDIA H200
-    runs with     tensorrt 8.6.0.12
-    input         image float16 [8,3,224,224]
-    values        random, always the same
-    shapes        of profile 1
-    load          1.234 s
-    first run     250.0 µs
-    measured      135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
-    throughput    27 000 runs/s, 216 000 samples/s
+    backend         tensorrt, device 1
+    built by        TensorRT 8.6.0.12 on NVIDIA H200
+    runs with       tensorrt 8.6.0.12
+    input           image float16 [8,3,224,224]
+    values          random, always the same
+    shapes          of profile 1
+    load            1.234 s
+    first run       250.0 µs
+    measured        135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
+    throughput      27 000 runs/s, 216 000 samples/s
 
      µs          min   mean    p50    p90    p95    p99    max    iqr
      run       37.13  37.50  37.13  74.26  111.4  371.3  3 713  18.57

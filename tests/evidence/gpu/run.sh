@@ -137,7 +137,10 @@ perform() {
 }
 
 case ${1:-} in
-  --inside) inside "$2" && exit ;;
+  --inside)
+    inside "$2"
+    exit
+    ;;
   --again) again=1 && shift ;;
 esac
 [ $# -gt 0 ] || { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "$self"; exit 2; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a stand-in for TensorRT: its runtime library and its ONNX parser.
+# Builds a stand-in for TensorRT, its runtime library and its ONNX parser, and the program `smoke`.
 #
 #   build.sh FOLDER standard 10.13.0.1
 #   build.sh FOLDER rtx 1.7.0.1
@@ -31,7 +31,7 @@ library() {
   name=$1
   shift
   # shellcheck disable=SC2086
-  ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g -O1 ${CFLAGS:-} -shared -fPIC -fvisibility=hidden -pthread \
+  ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${CFLAGS:-} -shared -fPIC -fvisibility=hidden -pthread \
     -D$generation -DTRT_VERSION=$number -DTRT_BUILD="$(echo "$version" | tr . _)" -DLIBRARY="\"$name.so.$major\"" \
     -Wl,-soname,"$name.so.$major" -Wl,-z,defs -o "$folder/$name.so.$major.$minor.$patch" "$@" -ldl
   ln -sf "$name.so.$major.$minor.$patch" "$folder/$name.so.$major"
@@ -39,9 +39,12 @@ library() {
 
 mkdir -p "$folder"
 cd "$here"
-shared="objects.c report.c shapes.c tables.c"
+shared="abi.c objects.c report.c shapes.c tables.c"
 # shellcheck disable=SC2086
 library $runtime $shared build.c builder.c calibrate.c config.c context.c engine.c exports.c memory.c network.c plan.c \
   profile.c runtime.c timing.c
 # shellcheck disable=SC2086
 library $parser $shared onnx.c parser.c
+# shellcheck disable=SC2086
+${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${CFLAGS:-} -D$generation -DTRT_VERSION=$number -o "$folder/smoke" smoke.c report.c \
+  shapes.c -ldl -pthread

@@ -6,7 +6,7 @@
 /* The shapes of one input in a profile, or, of a shape input, its values. */
 struct range {
     char *name;
-    struct shape shape[3];     /* by OptProfileSelector */
+    struct shape shape[3]; /* by OptProfileSelector */
     bool has_shape[3];
     int64_t values[3][8];
     int value_count;
@@ -21,7 +21,7 @@ struct profile {
 
 struct timing_cache {
     struct object object;
-    char *made_by;             /* library and GPU */
+    char *made_by; /* library and GPU */
     uint64_t *entries;
     int entry_count;
 };
@@ -38,7 +38,7 @@ struct config {
     uint32_t tactic_sources, preview, quantization;
     char **plugins;
     int plugin_count;
-    int32_t *capabilities;     /* RTX: which GPUs to build for */
+    int32_t *capabilities; /* RTX: which GPUs to build for */
     int capability_count;
     struct timing_cache *timing;
     struct profile *calibration_profile;
@@ -62,14 +62,19 @@ void *host_memory_make(const void *bytes, size_t size);
  * ten, 0 without a GPU. STANDIN_TENSORRT_GPU is one, such as 8.9, or none; without it a CUDA driver
  * that the process has loaded is asked. */
 int gpu_capability(void);
+/* Whether engines can be built for and run on such a GPU. */
+bool is_supported(int capability);
 /* Library and GPU. */
 char *target_text(void);
 
 /* calibrate.c: false where it failed, which it reports. */
 bool calibrate(struct builder *builder, struct network *network, struct config *config);
 
-/* memory.c: from the caller's allocator, or from the stand-in's own; null of no memory. */
-void *device_allocate(void *allocator, size_t size, void *stream);
-void device_free(void *allocator, void *memory, void *stream);
+/* memory.c: from the caller's allocator, or from the stand-in's own; null of no memory. In the order
+ * of a stream where the generation's allocator can. */
+void *device_allocate(void *allocator, size_t size);
+void device_free(void *allocator, void *memory);
+void *device_allocate_async(void *allocator, size_t size, void *stream);
+void device_free_async(void *allocator, void *memory, void *stream);
 
 #endif

@@ -2,11 +2,15 @@
 #include "builder.h"
 
 static void refuse(void *self, const char *method, const char *why) {
-    fail(self, ErrorCode_kINVALID_ARGUMENT, "IBuilderConfig::%s: Error Code 3: API Usage Error (Parameter check failed, condition: %s.)", method, why);
+    fail(self, ErrorCode_kINVALID_ARGUMENT,
+         "IBuilderConfig::%s: Error Code 3: API Usage Error (Parameter check failed, condition: "
+         "%s.)",
+         method, why);
 }
 
 /* Whether this version has a number of an enumeration, from the NAMES_ lists. */
-#define KNOWN(number, name, since) if (value == (number)) return TRT_VERSION >= (since);
+#define KNOWN(number, name, since) \
+    if (value == (number)) return TRT_VERSION >= (since);
 static bool is_builder_flag(int32_t value) { NAMES_BuilderFlag(KNOWN) return false; }
 static bool is_preview_feature(int32_t value) { NAMES_PreviewFeature(KNOWN) return false; }
 #define BIT(number, name, since) | (TRT_VERSION >= (since) ? 1u << (number) : 0)
@@ -19,7 +23,8 @@ static void release_config(void *self) {
 }
 
 struct config *config_make(struct object *builder) {
-    struct config *config = object_make(sizeof *config, &class_IBuilderConfig, builder, release_config);
+    struct config *config = object_make(sizeof *config, &class_IBuilderConfig, builder,
+                                        release_config);
     config->flags = 1ull << BuilderFlag_kTF32;
     config->average_timing = 1;
     config->level = 3;
@@ -59,27 +64,48 @@ uint64_t IBuilderConfig_getMemoryPoolLimit(void *self, MemoryPoolType pool) {
 
 /* 3 is the default everywhere; RTX has no level above 5 either. */
 void IBuilderConfig_setBuilderOptimizationLevel(void *self, int32_t level) {
-    if (level < 0 || level > 5) return refuse(self, "setBuilderOptimizationLevel", "0 <= level && level <= 5");
+    if (level < 0 || level > 5)
+        return refuse(self, "setBuilderOptimizationLevel", "0 <= level && level <= 5");
     ((struct config *)self)->level = level;
 }
 
-int32_t IBuilderConfig_getBuilderOptimizationLevel(void *self) { return ((struct config *)self)->level; }
+int32_t IBuilderConfig_getBuilderOptimizationLevel(void *self) {
+    return ((struct config *)self)->level;
+}
 
 void IBuilderConfig_setAvgTimingIterations(void *self, int32_t count) {
     if (count < 1) return refuse(self, "setAvgTimingIterations", "avgTiming >= 1");
     ((struct config *)self)->average_timing = count;
 }
 
-void IBuilderConfig_setEngineCapability(void *self, int32_t capability) { ((struct config *)self)->capability = capability; }
-void IBuilderConfig_setProfilingVerbosity(void *self, int32_t verbosity) { ((struct config *)self)->verbosity = verbosity; }
-void IBuilderConfig_setHardwareCompatibilityLevel(void *self, int32_t level) { ((struct config *)self)->hardware = level; }
-void IBuilderConfig_setRuntimePlatform(void *self, int32_t platform) { ((struct config *)self)->platform = platform; }
-void IBuilderConfig_setMaxNbTactics(void *self, int32_t count) { ((struct config *)self)->tactics = count; }
-void IBuilderConfig_setProgressMonitor(void *self, void *monitor) { ((struct config *)self)->monitor = monitor; }
-void IBuilderConfig_setInt8Calibrator(void *self, void *calibrator) { ((struct config *)self)->calibrator = calibrator; }
-void IBuilderConfig_setDefaultDeviceType(void *self, int32_t type) { ((struct config *)self)->device_type = type; }
+void IBuilderConfig_setEngineCapability(void *self, int32_t capability) {
+    ((struct config *)self)->capability = capability;
+}
+void IBuilderConfig_setProfilingVerbosity(void *self, int32_t verbosity) {
+    ((struct config *)self)->verbosity = verbosity;
+}
+void IBuilderConfig_setHardwareCompatibilityLevel(void *self, int32_t level) {
+    ((struct config *)self)->hardware = level;
+}
+void IBuilderConfig_setRuntimePlatform(void *self, int32_t platform) {
+    ((struct config *)self)->platform = platform;
+}
+void IBuilderConfig_setMaxNbTactics(void *self, int32_t count) {
+    ((struct config *)self)->tactics = count;
+}
+void IBuilderConfig_setProgressMonitor(void *self, void *monitor) {
+    ((struct config *)self)->monitor = callback(monitor, "IProgressMonitor");
+}
+void IBuilderConfig_setInt8Calibrator(void *self, void *calibrator) {
+    ((struct config *)self)->calibrator = callback(calibrator, "IInt8Calibrator");
+}
+void IBuilderConfig_setDefaultDeviceType(void *self, int32_t type) {
+    ((struct config *)self)->device_type = type;
+}
 void IBuilderConfig_setProfileStream(void *self, void *stream) { (void)self, (void)stream; }
-void IBuilderConfig_setQuantizationFlag(void *self, int32_t flag) { ((struct config *)self)->quantization |= 1u << flag; }
+void IBuilderConfig_setQuantizationFlag(void *self, int32_t flag) {
+    ((struct config *)self)->quantization |= 1u << flag;
+}
 
 bool IBuilderConfig_setTilingOptimizationLevel(void *self, int32_t level) {
     FAIL_IF_PLANNED(false);
@@ -93,7 +119,8 @@ bool IBuilderConfig_setL2LimitForTiling(void *self, int64_t size) {
     return size >= 0;
 }
 
-__typeof__(IBuilderConfig_setMaxAuxStreams(NULL, 0)) IBuilderConfig_setMaxAuxStreams(void *self, int32_t count) {
+__typeof__(IBuilderConfig_setMaxAuxStreams(NULL, 0))
+IBuilderConfig_setMaxAuxStreams(void *self, int32_t count) {
     ((struct config *)self)->aux_streams = count;
     return (__typeof__(IBuilderConfig_setMaxAuxStreams(NULL, 0)))1;
 }
@@ -139,11 +166,14 @@ bool IBuilderConfig_setTacticSources(void *self, uint32_t sources) {
     return true;
 }
 
-uint32_t IBuilderConfig_getTacticSources(void *self) { return ((struct config *)self)->tactic_sources; }
+uint32_t IBuilderConfig_getTacticSources(void *self) {
+    return ((struct config *)self)->tactic_sources;
+}
 
 void IBuilderConfig_setPreviewFeature(void *self, PreviewFeature feature, bool on) {
     struct config *config = self;
-    if (!is_preview_feature(feature)) return refuse(self, "setPreviewFeature", "feature is of this version");
+    if (!is_preview_feature(feature))
+        return refuse(self, "setPreviewFeature", "feature is of this version");
     config->preview = on ? config->preview | 1u << feature : config->preview & ~(1u << feature);
 }
 
@@ -166,12 +196,11 @@ bool IBuilderConfig_setNbComputeCapabilities(void *self, int32_t count) {
 bool IBuilderConfig_setComputeCapability(void *self, int32_t capability, int32_t index) {
     FAIL_IF_PLANNED(false);
     struct config *config = self;
-    static const int32_t KNOWN_CAPABILITIES[] = {1, 75, 80, 86, 89, 120, 121};
-    bool known = false;
-    for (size_t i = 0; i < sizeof KNOWN_CAPABILITIES / sizeof *KNOWN_CAPABILITIES; i++)
-        known |= KNOWN_CAPABILITIES[i] == capability;
-    if (index < 0 || index >= config->capability_count || !known) {
-        refuse(self, "setComputeCapability", "computeCapability is supported && index < getNbComputeCapabilities()");
+    enum { CURRENT = 1 };
+    if (index < 0 || index >= config->capability_count ||
+        (capability != CURRENT && !is_supported(capability))) {
+        refuse(self, "setComputeCapability",
+               "computeCapability is supported && index < getNbComputeCapabilities()");
         return false;
     }
     config->capabilities[index] = capability;

@@ -3,7 +3,7 @@
 
 static void release_engine(void *self) {
     struct engine *engine = self;
-    device_free(engine->allocator, engine->weights, NULL);
+    device_free(engine->allocator, engine->weights);
     free(engine->refitted);
     plan_free(&engine->plan);
 }
@@ -11,14 +11,18 @@ static void release_engine(void *self) {
 struct engine *engine_make(struct runtime *runtime, const struct plan *plan) {
     size_t bytes = (size_t)1 << 16; /* of weights */
     for (int i = 0; i < plan->weights_count; i++) bytes += (size_t)plan->weights[i].bytes;
-    void *weights = device_allocate(runtime->allocator, bytes, NULL);
+    void *weights = device_allocate(runtime->allocator, bytes);
     if (!weights) {
-        fail(runtime, ErrorCode_kFAILED_ALLOCATION, "IRuntime::deserializeCudaEngine: Error Code 5: Out of Memory (Requested size was %zu bytes.)", bytes);
+        fail(runtime, ErrorCode_kFAILED_ALLOCATION,
+             "IRuntime::deserializeCudaEngine: Error Code 5: Out of Memory (Requested size was %zu "
+             "bytes.)",
+             bytes);
         struct plan copy = *plan;
         plan_free(&copy);
         return NULL;
     }
-    struct engine *engine = object_make(sizeof *engine, &class_ICudaEngine, &runtime->object, release_engine);
+    struct engine *engine = object_make(sizeof *engine, &class_ICudaEngine, &runtime->object,
+                                        release_engine);
     engine->plan = *plan;
     engine->allocator = runtime->allocator;
     engine->weights = weights;
@@ -35,20 +39,39 @@ bool is_complete(const struct engine *engine) {
 static struct plan_tensor *tensor_of(void *self, const char *name, const char *method) {
     struct plan_tensor *tensor = plan_tensor(&((struct engine *)self)->plan, name);
     if (!tensor)
-        fail(self, ErrorCode_kINVALID_ARGUMENT, "ICudaEngine::%s: Error Code 3: Internal Error (Given invalid tensor name: %s. Get valid tensor names with getIOTensorName())", method, name);
+        fail(self, ErrorCode_kINVALID_ARGUMENT,
+             "ICudaEngine::%s: Error Code 3: Internal Error (Given invalid tensor name: %s. Get "
+             "valid tensor names with getIOTensorName())",
+             method, name);
     return tensor;
 }
 
 int32_t ICudaEngine_getNbLayers(void *self) { return ((struct engine *)self)->plan.layer_count; }
-bool ICudaEngine_isRefittable(void *self) { return ((struct engine *)self)->plan.weights_count > 0; }
+bool ICudaEngine_isRefittable(void *self) {
+    return ((struct engine *)self)->plan.weights_count > 0;
+}
 void *ICudaEngine_getName(void *self) { return ((struct engine *)self)->plan.name; }
-int32_t ICudaEngine_getNbOptimizationProfiles(void *self) { return ((struct engine *)self)->plan.profile_count; }
-int32_t ICudaEngine_getNbIOTensors(void *self) { return ((struct engine *)self)->plan.tensor_count; }
-int32_t ICudaEngine_getHardwareCompatibilityLevel(void *self) { return ((struct engine *)self)->plan.hardware; }
-int32_t ICudaEngine_getNbAuxStreams(void *self) { return ((struct engine *)self)->plan.aux_streams; }
-uint64_t ICudaEngine_getDeviceMemorySize(void *self) { return (uint64_t)((struct engine *)self)->plan.device_memory; }
-int64_t ICudaEngine_getDeviceMemorySizeV2(void *self) { return ((struct engine *)self)->plan.device_memory; }
-void ICudaEngine_setErrorRecorder(void *self, void *recorder) { set_error_recorder(self, recorder); }
+int32_t ICudaEngine_getNbOptimizationProfiles(void *self) {
+    return ((struct engine *)self)->plan.profile_count;
+}
+int32_t ICudaEngine_getNbIOTensors(void *self) {
+    return ((struct engine *)self)->plan.tensor_count;
+}
+int32_t ICudaEngine_getHardwareCompatibilityLevel(void *self) {
+    return ((struct engine *)self)->plan.hardware;
+}
+int32_t ICudaEngine_getNbAuxStreams(void *self) {
+    return ((struct engine *)self)->plan.aux_streams;
+}
+uint64_t ICudaEngine_getDeviceMemorySize(void *self) {
+    return (uint64_t)((struct engine *)self)->plan.device_memory;
+}
+int64_t ICudaEngine_getDeviceMemorySizeV2(void *self) {
+    return ((struct engine *)self)->plan.device_memory;
+}
+void ICudaEngine_setErrorRecorder(void *self, void *recorder) {
+    set_error_recorder(self, recorder);
+}
 
 void *ICudaEngine_getIOTensorName(void *self, int32_t index) {
     struct plan *plan = &((struct engine *)self)->plan;
@@ -77,7 +100,9 @@ bool ICudaEngine_isShapeInferenceIO(void *self, void *name) {
 
 TensorIOMode ICudaEngine_getTensorIOMode(void *self, void *name) {
     struct plan_tensor *tensor = plan_tensor(&((struct engine *)self)->plan, name);
-    return !tensor ? TensorIOMode_kNONE : tensor->input ? TensorIOMode_kINPUT : TensorIOMode_kOUTPUT;
+    return !tensor         ? TensorIOMode_kNONE
+           : tensor->input ? TensorIOMode_kINPUT
+                           : TensorIOMode_kOUTPUT;
 }
 
 TensorFormat ICudaEngine_getTensorFormat(void *self, void *name) {
@@ -86,29 +111,36 @@ TensorFormat ICudaEngine_getTensorFormat(void *self, void *name) {
 }
 
 void *ICudaEngine_getTensorFormatDesc(void *self, void *name) {
-    return tensor_of(self, name, "getTensorFormatDesc") ? "Row major linear FP32 format (kLINEAR)" : "";
+    return tensor_of(self, name, "getTensorFormatDesc") ? "Row major linear FP32 format (kLINEAR)"
+                                                        : "";
 }
 
-static struct range *range_of(void *self, const char *name, int32_t profile, int32_t selector, const char *method) {
+static struct range *range_of(void *self, const char *name, int32_t profile, int32_t selector,
+                              const char *method) {
     struct plan_tensor *tensor = tensor_of(self, name, method);
     struct plan *plan = &((struct engine *)self)->plan;
-    if (!tensor || !tensor->input || profile < 0 || profile >= plan->profile_count || selector < 0 || selector > 2) return NULL;
+    if (!tensor || !tensor->input || profile < 0 || profile >= plan->profile_count ||
+        selector < 0 || selector > 2)
+        return NULL;
     return &tensor->ranges[profile];
 }
 
 Dims ICudaEngine_getProfileShape(void *self, void *name, int32_t profile, int32_t selector) {
     struct range *range = range_of(self, name, profile, selector, "getProfileShape");
     if (!range) return (Dims){.nbDims = -1};
-    return to_dims(range->has_shape[selector] ? &range->shape[selector] : &tensor_of(self, name, "getProfileShape")->shape);
+    return to_dims(range->has_shape[selector] ? &range->shape[selector]
+                                              : &tensor_of(self, name, "getProfileShape")->shape);
 }
 
-void *ICudaEngine_getProfileTensorValuesV2(void *self, void *name, int32_t profile, int32_t selector) {
+void *ICudaEngine_getProfileTensorValuesV2(void *self, void *name, int32_t profile,
+                                           int32_t selector) {
     struct range *range = range_of(self, name, profile, selector, "getProfileTensorValuesV2");
     return range && range->has_values[selector] ? range->values[selector] : NULL;
 }
 
 /* The same values as 32-bit numbers, which stay where they are until the next call of the thread. */
-void *ICudaEngine_getProfileTensorValues(void *self, void *name, int32_t profile, int32_t selector) {
+void *ICudaEngine_getProfileTensorValues(void *self, void *name, int32_t profile,
+                                         int32_t selector) {
     static _Thread_local int32_t narrow[8];
     int64_t *wide = ICudaEngine_getProfileTensorValuesV2(self, name, profile, selector);
     for (int i = 0; wide && i < 8; i++) narrow[i] = (int32_t)wide[i];
@@ -119,7 +151,8 @@ void *ICudaEngine_getProfileTensorValues(void *self, void *name, int32_t profile
 void *ICudaEngine_createExecutionContext(void *self) {
 #else
 void *ICudaEngine_createExecutionContext(void *self, int32_t strategy) {
-    if (strategy) die("ICudaEngine::createExecutionContext: strategy %d is not implemented", strategy);
+    if (strategy)
+        die("ICudaEngine::createExecutionContext: strategy %d is not implemented", strategy);
 #endif
     FAIL_IF_PLANNED(NULL);
     return context_make(self);
@@ -141,10 +174,13 @@ static void release_inspector(void *self) {
 
 void *ICudaEngine_createEngineInspector(void *self) {
     FAIL_IF_PLANNED(NULL);
-    return shell(object_make(sizeof(struct inspector), &class_IEngineInspector, self, release_inspector));
+    return shell(
+        object_make(sizeof(struct inspector), &class_IEngineInspector, self, release_inspector));
 }
 
-void IEngineInspector_setErrorRecorder(void *self, void *recorder) { set_error_recorder(self, recorder); }
+void IEngineInspector_setErrorRecorder(void *self, void *recorder) {
+    set_error_recorder(self, recorder);
+}
 
 static char *keep(struct inspector *inspector, char *text) {
     APPEND(inspector->texts, inspector->text_count, text);
@@ -154,18 +190,24 @@ static char *keep(struct inspector *inspector, char *text) {
 /* As TensorRT: a name with LAYER_NAMES_ONLY, an object with DETAILED. */
 static char *layer_text(const struct plan *plan, int index, LayerInformationFormat format) {
     struct plan_layer *layer = &plan->layers[index];
-    if (plan->verbosity == ProfilingVerbosity_kNONE) return copy_text(format == LayerInformationFormat_kJSON ? "{}" : "");
+    if (plan->verbosity == ProfilingVerbosity_kNONE)
+        return copy_text(format == LayerInformationFormat_kJSON ? "{}" : "");
     if (format != LayerInformationFormat_kJSON) return copy_text(layer->name);
     if (plan->verbosity != ProfilingVerbosity_kDETAILED) return format_text("\"%s\"", layer->name);
-    return format_text("{\"Name\": \"%s\", \"LayerType\": \"%s\", \"Inputs\": [], \"Outputs\": [], \"TacticValue\": \"0x0000000000000000\"}", layer->name, layer->operator);
+    return format_text("{\"Name\": \"%s\", \"LayerType\": \"%s\", \"Inputs\": [], \"Outputs\": [], "
+                       "\"TacticValue\": \"0x0000000000000000\"}",
+                       layer->name, layer->operator);
 }
 
-void *IEngineInspector_getLayerInformation(void *self, int32_t index, LayerInformationFormat format) {
+void *IEngineInspector_getLayerInformation(void *self, int32_t index,
+                                           LayerInformationFormat format) {
     FAIL_IF_PLANNED(NULL);
     struct inspector *inspector = self;
     struct plan *plan = &((struct engine *)inspector->object.parent)->plan;
     if (index < 0 || index >= plan->layer_count) {
-        fail(self, ErrorCode_kINVALID_ARGUMENT, "IEngineInspector::getLayerInformation: Error Code 3: API Usage Error (Parameter check failed, condition: layerIndex < getNbLayers().)");
+        fail(self, ErrorCode_kINVALID_ARGUMENT,
+             "IEngineInspector::getLayerInformation: Error Code 3: API Usage Error (Parameter "
+             "check failed, condition: layerIndex < getNbLayers().)");
         return NULL;
     }
     return keep(inspector, layer_text(plan, index, format));
@@ -183,7 +225,8 @@ void *IEngineInspector_getEngineInformation(void *self, LayerInformationFormat f
         free(text), free(layer), text = more;
     }
     for (int i = 0; json && i < plan->tensor_count; i++) {
-        char *more = format_text("%s%s\"%s\"", text, i ? ", " : "], \"Bindings\": [", plan->tensors[i].name);
+        char *more = format_text("%s%s\"%s\"", text, i ? ", " : "], \"Bindings\": [",
+                                 plan->tensors[i].name);
         free(text), text = more;
     }
     if (json) {

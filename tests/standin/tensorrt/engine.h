@@ -13,8 +13,8 @@ struct engine {
     struct object object;
     struct plan plan;
     void *allocator;
-    void *weights;           /* device memory */
-    bool *refitted;          /* one for each of the plan's weights */
+    void *weights;  /* device memory */
+    bool *refitted; /* one for each of the plan's weights */
 };
 
 struct engine *engine_make(struct runtime *runtime, const struct plan *plan);

@@ -6,13 +6,18 @@
 
 /* ---- IPluginRegistry: the library's own, which nobody deletes */
 
-struct registry { struct object object; };
+struct registry {
+    struct object object;
+};
 
 static struct registry *the_registry(void) {
     static _Atomic(struct registry *) made;
     static struct registry only;
     if (!made) {
-        only.object = (struct object){.table = class_IPluginRegistry.functions, .class = &class_IPluginRegistry, .alive = true, .owned = true};
+        only.object = (struct object){.table = class_IPluginRegistry.functions,
+                                      .class = &class_IPluginRegistry,
+                                      .alive = true,
+                                      .owned = true};
         made = &only;
     }
     return made;
@@ -22,7 +27,10 @@ void *IPluginRegistry_loadLibrary(void *self, void *path) {
     FAIL_IF_PLANNED(NULL);
     void *library = dlopen(path, RTLD_LAZY);
     if (!library)
-        fail(self, ErrorCode_kINVALID_ARGUMENT, "IPluginRegistry::loadLibrary: Error Code 3: Internal Error (Unable to load library: %s: %s)", (char *)path, dlerror());
+        fail(self, ErrorCode_kINVALID_ARGUMENT,
+             "IPluginRegistry::loadLibrary: Error Code 3: Internal Error (Unable to load library: "
+             "%s: %s)",
+             (char *)path, dlerror());
     return library;
 }
 
@@ -31,14 +39,24 @@ void IPluginRegistry_deregisterLibrary(void *self, void *library) {
     if (!library || dlclose(library)) die("deregisterLibrary: %p is no library", library);
 }
 
-void *IRuntime_getPluginRegistry(void *self) { (void)self; return the_registry(); }
-void *IBuilder_getPluginRegistry(void *self) { (void)self; return the_registry(); }
+void *IRuntime_getPluginRegistry(void *self) {
+    (void)self;
+    return the_registry();
+}
+void *IBuilder_getPluginRegistry(void *self) {
+    (void)self;
+    return the_registry();
+}
 
 /* ---- IRefitter */
 
-struct refitter { struct object object; };
+struct refitter {
+    struct object object;
+};
 
-static struct engine *engine_of(void *refitter) { return (struct engine *)((struct object *)refitter)->parent; }
+static struct engine *engine_of(void *refitter) {
+    return (struct engine *)((struct object *)refitter)->parent;
+}
 
 void IRefitter_setErrorRecorder(void *self, void *recorder) { set_error_recorder(self, recorder); }
 
@@ -46,8 +64,11 @@ bool IRefitter_setNamedWeights(void *self, void *name, Weights weights) {
     FAIL_IF_PLANNED(false);
     struct engine *engine = engine_of(self);
     for (int i = 0; i < engine->plan.weights_count; i++)
-        if (!strcmp(engine->plan.weights[i].name, name) && weights.values) return engine->refitted[i] = true;
-    fail(self, ErrorCode_kINVALID_ARGUMENT, "IRefitter::setNamedWeights: Error Code 3: Internal Error (no refittable weights %s)", (char *)name);
+        if (!strcmp(engine->plan.weights[i].name, name) && weights.values)
+            return engine->refitted[i] = true;
+    fail(self, ErrorCode_kINVALID_ARGUMENT,
+         "IRefitter::setNamedWeights: Error Code 3: Internal Error (no refittable weights %s)",
+         (char *)name);
     return false;
 }
 
@@ -61,24 +82,33 @@ static int32_t list_weights(struct engine *engine, bool missing, int32_t room, c
     return found;
 }
 
-int32_t IRefitter_getMissingWeights(void *self, int32_t room, void *names) { return list_weights(engine_of(self), true, room, names); }
-int32_t IRefitter_getAllWeights(void *self, int32_t room, void *names) { return list_weights(engine_of(self), false, room, names); }
+int32_t IRefitter_getMissingWeights(void *self, int32_t room, void *names) {
+    return list_weights(engine_of(self), true, room, names);
+}
+int32_t IRefitter_getAllWeights(void *self, int32_t room, void *names) {
+    return list_weights(engine_of(self), false, room, names);
+}
 
 bool IRefitter_refitCudaEngine(void *self) {
     FAIL_IF_PLANNED(false);
     int missing = list_weights(engine_of(self), true, 0, NULL);
-    if (missing) fail(self, ErrorCode_kINVALID_STATE, "IRefitter::refitCudaEngine: Error Code 4: API Usage Error (%d weights are missing.)", missing);
+    if (missing)
+        fail(self, ErrorCode_kINVALID_STATE,
+             "IRefitter::refitCudaEngine: Error Code 4: API Usage Error (%d weights are missing.)",
+             missing);
     return !missing;
 }
 
 /* ---- exports */
 
+static void *last_logger;
+
 /* A root object with its logger, or null where the call is to fail. */
 static void *make_root(size_t size, struct class *class, void *logger, const char *function) {
-    struct object probe = {.logger = logger};
+    struct object probe = {.logger = callback(logger, "ILogger")};
     if (planned(&probe, function)) return NULL;
     struct object *object = object_make(size, class, NULL, NULL);
-    object->logger = logger;
+    object->logger = last_logger = logger;
     return object;
 }
 
@@ -89,13 +119,18 @@ EXPORT int32_t getInferLibVersion(void) {
 
 static void no_gpu(void *logger, const char *function) {
     struct object probe = {.logger = logger};
-    fail(&probe, ErrorCode_kFAILED_INITIALIZATION, "%s: Error Code 6: API Usage Error (CUDA initialization failure with error: 35. Please check your CUDA installation: http://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html)", function);
+    fail(&probe, ErrorCode_kFAILED_INITIALIZATION,
+         "%s: Error Code 6: API Usage Error (CUDA initialization failure with error: 35. Please "
+         "check your CUDA installation: "
+         "http://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html)",
+         function);
 }
 
 EXPORT void *createInferBuilder_INTERNAL(void *logger, int32_t version) {
     (void)version; /* any is taken, as by TensorRT */
     if (!IS_RTX && !gpu_capability()) return no_gpu(logger, "createInferBuilder"), NULL;
-    return shell(make_root(sizeof(struct builder), &class_IBuilder, logger, "createInferBuilder_INTERNAL"));
+    return shell(
+        make_root(sizeof(struct builder), &class_IBuilder, logger, "createInferBuilder_INTERNAL"));
 }
 
 EXPORT void *createInferRuntime_INTERNAL(void *logger, int32_t version) {
@@ -105,7 +140,8 @@ EXPORT void *createInferRuntime_INTERNAL(void *logger, int32_t version) {
 #else
     if (!IS_RTX && !gpu_capability()) return no_gpu(logger, "createInferRuntime"), NULL;
 #endif
-    return shell(make_root(sizeof(struct runtime), &class_IRuntime, logger, "createInferRuntime_INTERNAL"));
+    return shell(
+        make_root(sizeof(struct runtime), &class_IRuntime, logger, "createInferRuntime_INTERNAL"));
 }
 
 EXPORT void *createInferRefitter_INTERNAL(void *engine_shell, void *logger, int32_t version) {
@@ -114,16 +150,19 @@ EXPORT void *createInferRefitter_INTERNAL(void *engine_shell, void *logger, int3
     struct object probe = {.logger = logger};
     if (planned(&probe, "createInferRefitter_INTERNAL")) return NULL;
     if (!engine->plan.weights_count) {
-        fail(&probe, ErrorCode_kINVALID_STATE, "createInferRefitter: Error Code 4: API Usage Error (The engine was not built with kREFIT.)");
+        fail(&probe, ErrorCode_kINVALID_STATE,
+             "createInferRefitter: Error Code 4: API Usage Error (The engine was not built with "
+             "kREFIT.)");
         return NULL;
     }
-    struct refitter *refitter = object_make(sizeof *refitter, &class_IRefitter, &engine->object, NULL);
+    struct refitter *refitter = object_make(sizeof *refitter, &class_IRefitter, &engine->object,
+                                            NULL);
     refitter->object.logger = logger;
     return shell(refitter);
 }
 
 EXPORT void *getPluginRegistry(void) { return the_registry(); }
-EXPORT void *getLogger(void) { return NULL; }
+EXPORT void *getLogger(void) { return last_logger; }
 
 /* tensorrt_version_8_6_0_12: what a library is can be told without running it. */
 #define JOIN(prefix, version) prefix##version

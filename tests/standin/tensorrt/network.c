@@ -24,14 +24,17 @@ static void release_layer(void *self) {
 
 /* What TensorRT makes of a few operators; the rest are ELEMENTWISE. */
 LayerType ILayer_getType(void *self) {
-    const struct { const char *operator; LayerType type; } TYPES[] = {
-        {"Conv", LayerType_kCONVOLUTION}, {"Relu", LayerType_kACTIVATION},
-        {"MatMul", LayerType_kMATRIX_MULTIPLY}, {"Gemm", LayerType_kMATRIX_MULTIPLY},
-        {"MaxPool", LayerType_kPOOLING}, {"Softmax", LayerType_kSOFTMAX},
-        {"Reshape", LayerType_kSHUFFLE}, {"Flatten", LayerType_kSHUFFLE},
-        {"Transpose", LayerType_kSHUFFLE}, {"Constant", LayerType_kCONSTANT},
-        {"Identity", LayerType_kIDENTITY}, {"Cast", LayerType_kCAST},
-        {"NonZero", LayerType_kNON_ZERO}, {"Shape", LayerType_kSHAPE},
+    const struct {
+        const char *operator;
+        LayerType type;
+    } TYPES[] = {
+        {"Conv", LayerType_kCONVOLUTION},        {"Relu", LayerType_kACTIVATION},
+        {"MatMul", LayerType_kMATRIX_MULTIPLY},  {"Gemm", LayerType_kMATRIX_MULTIPLY},
+        {"MaxPool", LayerType_kPOOLING},         {"Softmax", LayerType_kSOFTMAX},
+        {"Reshape", LayerType_kSHUFFLE},         {"Flatten", LayerType_kSHUFFLE},
+        {"Transpose", LayerType_kSHUFFLE},       {"Constant", LayerType_kCONSTANT},
+        {"Identity", LayerType_kIDENTITY},       {"Cast", LayerType_kCAST},
+        {"NonZero", LayerType_kNON_ZERO},        {"Shape", LayerType_kSHAPE},
         {"QuantizeLinear", LayerType_kQUANTIZE}, {"DequantizeLinear", LayerType_kDEQUANTIZE},
     };
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
@@ -60,14 +63,16 @@ void ILayer_setPrecision(void *self, DataType type) {
 
 void ILayer_setOutputType(void *self, int32_t index, DataType type) {
     struct layer *layer = self;
-    if (index < 0 || index >= layer->output_count || index >= 8) die("ILayer::setOutputType: no output %d", index);
+    if (index < 0 || index >= layer->output_count || index >= 8)
+        die("ILayer::setOutputType: no output %d", index);
     if (!element_bits(type)) die("ILayer::setOutputType: %d is no type", type);
     layer->output_type[index] = type;
 }
 
 DataType ILayer_getOutputType(void *self, int32_t index) {
     struct layer *layer = self;
-    if (index < 0 || index >= layer->output_count || index >= 8) die("ILayer::getOutputType: no output %d", index);
+    if (index < 0 || index >= layer->output_count || index >= 8)
+        die("ILayer::getOutputType: no output %d", index);
     return layer->output_type[index] >= 0 ? layer->output_type[index] : layer->outputs[index]->type;
 }
 
@@ -76,7 +81,8 @@ DataType ILayer_getOutputType(void *self, int32_t index) {
 static struct tensor *find_or_make_tensor(struct network *network, const char *name) {
     for (int i = 0; i < network->tensor_count; i++)
         if (!strcmp(network->tensors[i]->name, name)) return network->tensors[i];
-    struct tensor *tensor = object_make_owned(sizeof *tensor, &class_ITensor, &network->object, release_tensor);
+    struct tensor *tensor = object_make_owned(sizeof *tensor, &class_ITensor, &network->object,
+                                              release_tensor);
     tensor->name = copy_text(name);
     tensor->type = DataType_kFLOAT;
     APPEND(network->tensors, network->tensor_count, tensor);
@@ -84,7 +90,8 @@ static struct tensor *find_or_make_tensor(struct network *network, const char *n
 }
 
 static struct layer *make_layer(struct network *network, const char *name, const char *operator) {
-    struct layer *layer = object_make_owned(sizeof *layer, &class_ILayer, &network->object, release_layer);
+    struct layer *layer = object_make_owned(sizeof *layer, &class_ILayer, &network->object,
+                                            release_layer);
     layer->name = copy_text(name);
     layer->operator = copy_text(operator);
     layer->precision = -1;
@@ -108,8 +115,8 @@ static void mark(struct network *network, struct tensor *tensor, bool output) {
     }
 }
 
-static void add_weights(struct network *network, const char *name, int64_t bytes) {
-    struct weights weights = {copy_text(name), bytes};
+static void add_weights(struct network *network, const char *name, DataType type, int64_t bytes) {
+    struct weights weights = {copy_text(name), type, bytes};
     APPEND(network->weights, network->weights_count, weights);
 }
 
@@ -123,7 +130,8 @@ static void release_network(void *self) {
 }
 
 struct network *network_make(struct object *builder, uint32_t flags) {
-    struct network *network = object_make(sizeof *network, &class_INetworkDefinition, builder, release_network);
+    struct network *network = object_make(sizeof *network, &class_INetworkDefinition, builder,
+                                          release_network);
     network->flags = flags;
     network->name = copy_text("");
     network->ops = &OPS;
@@ -145,9 +153,19 @@ bool has_operator(const struct network *network, const char *operator) {
     return false;
 }
 
+bool has_type(const struct network *network, DataType type) {
+    for (int i = 0; i < network->tensor_count; i++)
+        if (network->tensors[i]->type == type) return true;
+    for (int i = 0; i < network->weights_count; i++)
+        if (network->weights[i].type == type) return true;
+    return false;
+}
+
 int32_t INetworkDefinition_getNbLayers(void *self) { return ((struct network *)self)->layer_count; }
 int32_t INetworkDefinition_getNbInputs(void *self) { return ((struct network *)self)->input_count; }
-int32_t INetworkDefinition_getNbOutputs(void *self) { return ((struct network *)self)->output_count; }
+int32_t INetworkDefinition_getNbOutputs(void *self) {
+    return ((struct network *)self)->output_count;
+}
 
 void *INetworkDefinition_getLayer(void *self, int32_t index) {
     struct network *network = self;
@@ -164,4 +182,6 @@ void *INetworkDefinition_getOutput(void *self, int32_t index) {
     return index >= 0 && index < network->output_count ? shell(network->outputs[index]) : NULL;
 }
 
-void INetworkDefinition_setErrorRecorder(void *self, void *recorder) { set_error_recorder(self, recorder); }
+void INetworkDefinition_setErrorRecorder(void *self, void *recorder) {
+    set_error_recorder(self, recorder);
+}

@@ -9,9 +9,9 @@ struct tensor {
     char *name;
     DataType type;
     struct shape shape;
-    char *open[8];      /* names of open extents, null where they have none */
+    char *open[8]; /* names of open extents, null where they have none */
     bool input, output;
-    bool holds_shape;   /* its values are a shape: it lives in host memory */
+    bool holds_shape; /* its values are a shape: it lives in host memory */
 };
 
 struct layer {
@@ -25,6 +25,7 @@ struct layer {
 
 struct weights {
     char *name;
+    DataType type;
     int64_t bytes;
 };
 
@@ -50,12 +51,14 @@ struct network_ops {
     struct layer *(*layer)(struct network *network, const char *name, const char *operator);
     void (*connect)(struct layer *layer, struct tensor *tensor, bool output);
     void (*mark)(struct network *network, struct tensor *tensor, bool output);
-    void (*weights)(struct network *network, const char *name, int64_t bytes);
+    void (*weights)(struct network *network, const char *name, DataType type, int64_t bytes);
 };
 
 struct network *network_make(struct object *builder, uint32_t flags);
 bool is_strongly_typed(const struct network *network);
 /* Whether the network has a layer of this operator. */
 bool has_operator(const struct network *network, const char *operator);
+/* Whether a tensor or weights of the network have this type. */
+bool has_type(const struct network *network, DataType type);
 
 #endif

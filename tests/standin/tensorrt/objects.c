@@ -10,17 +10,18 @@ static struct object *of_shell(void *held) {
     return (struct object *)((char *)held - offsetof(struct object, shell));
 }
 
-static void delete_shell(void *held) {
-    object_delete(of_shell(held));
-}
+static void delete_shell(void *held) { object_delete(of_shell(held)); }
 
 static void complete_shell(void *held) {
-    die("the complete destructor of an %s was called: objects are on the heap", of_shell(held)->class->name);
+    die("the complete destructor of an %s was called: objects are on the heap",
+        of_shell(held)->class->name);
 }
 
-static const void *const shell_functions[] = {(const void *)complete_shell, (const void *)delete_shell};
+static const void *const shell_functions[] = {(const void *)complete_shell,
+                                              (const void *)delete_shell};
 
-void *object_make(size_t size, struct class *class, struct object *parent, void (*release)(void *)) {
+void *object_make(size_t size, struct class *class, struct object *parent,
+                  void (*release)(void *)) {
     struct object *object = calloc(1, size);
     if (!object) die("out of memory");
     object->table = class->functions;
@@ -38,11 +39,13 @@ void *object_make(size_t size, struct class *class, struct object *parent, void 
     class->made++;
     class->live++;
     object->made_before = atomic_load(&newest);
-    while (!atomic_compare_exchange_weak(&newest, &object->made_before, object)) {}
+    while (!atomic_compare_exchange_weak(&newest, &object->made_before, object)) {
+    }
     return object;
 }
 
-void *object_make_owned(size_t size, struct class *class, struct object *parent, void (*release)(void *)) {
+void *object_make_owned(size_t size, struct class *class, struct object *parent,
+                        void (*release)(void *)) {
     struct object *object = object_make(size, class, parent, release);
     parent->children--;
     object->owned = true;
@@ -51,15 +54,14 @@ void *object_make_owned(size_t size, struct class *class, struct object *parent,
     return object;
 }
 
-void *shell(void *self) {
-    return self ? &((struct object *)self)->shell : NULL;
-}
+void *shell(void *self) { return self ? &((struct object *)self)->shell : NULL; }
 
 void *implementation(void *held, struct class *class) {
     if (!held) return NULL;
     struct object *object = of_shell(held);
     if (object->shell.implementation != object) die("%p is no %s", held, class->name);
-    if (strcmp(object->class->name, class->name)) die("an %s was given as an %s", object->class->name, class->name);
+    if (strcmp(object->class->name, class->name))
+        die("an %s was given as an %s", object->class->name, class->name);
     if (!object->alive) die("a deleted %s was given", class->name);
     return object;
 }
@@ -83,8 +85,10 @@ static const char *name_of_child(const struct object *parent) {
 void object_delete(struct object *object) {
     const char *name = object->class->name;
     if (!object->alive) die("an %s was deleted twice", name);
-    if (object->owned) die("an %s was deleted, which belongs to its %s", name, object->parent->class->name);
-    if (object->children) die("an %s was deleted before the %s that it made", name, name_of_child(object));
+    if (object->owned)
+        die("an %s was deleted, which belongs to its %s", name, object->parent->class->name);
+    if (object->children)
+        die("an %s was deleted before the %s that it made", name, name_of_child(object));
     object_end(object);
     if (object->parent) object->parent->children--;
 }
@@ -94,21 +98,24 @@ __attribute__((destructor)) static void report(void) {
     const char *path = setting("REPORT");
     if (!path) return;
     char *made = copy_text(""), *live = copy_text("");
-#define COUNT(c) \
-    if (class_##c.made) { \
+#define COUNT(c)                                                                               \
+    if (class_##c.made) {                                                                      \
         char *more = format_text("%s%s\"" #c "\":%d", made, *made ? "," : "", class_##c.made); \
-        free(made), made = more; \
-    } \
-    if (class_##c.live) { \
+        free(made), made = more;                                                               \
+    }                                                                                          \
+    if (class_##c.live) {                                                                      \
         char *more = format_text("%s%s\"" #c "\":%d", live, *live ? "," : "", class_##c.live); \
-        free(live), live = more; \
+        free(live), live = more;                                                               \
     }
     PIMPL_CLASSES(COUNT)
     DIRECT_CLASSES(COUNT)
-    char *line = format_text("{\"process\":%d,\"library\":\"%s\",\"version\":\"%d.%d.%d\",\"live\":{%s},\"made\":{%s}}\n",
-                             getpid(), LIBRARY, TRT_VERSION / 10000, TRT_VERSION / 100 % 100, TRT_VERSION % 100, live, made);
+    char *line = format_text("{\"process\":%d,\"library\":\"%s\",\"version\":\"%d.%d.%d\",\"live\":"
+                             "{%s},\"made\":{%s}}\n",
+                             getpid(), LIBRARY, TRT_VERSION / 10000, TRT_VERSION / 100 % 100,
+                             TRT_VERSION % 100, live, made);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-    if (file < 0 || write(file, line, strlen(line)) != (ssize_t)strlen(line)) die("cannot write %s", path);
+    if (file < 0 || write(file, line, strlen(line)) != (ssize_t)strlen(line))
+        die("cannot write %s", path);
     close(file);
     free(line), free(made), free(live);
 }

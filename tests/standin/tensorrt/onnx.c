@@ -28,6 +28,11 @@ static uint64_t varint(struct message *message) {
 static bool next(struct message *message) {
     if (message->at == message->end || message->broken) return false;
     uint64_t key = varint(message);
+    /* As protobuf: a zero or the end of a group ends the message, whatever follows. */
+    if (key == 0 || (key & 7) == 4) {
+        message->at = message->end;
+        return false;
+    }
     message->field = (unsigned)(key >> 3);
     message->wire = key & 7;
     message->length = 0;
@@ -36,7 +41,8 @@ static bool next(struct message *message) {
     else if (message->wire == FIXED64) message->length = 8;
     else if (message->wire == FIXED32) message->length = 4;
     else message->broken = true;
-    message->broken |= message->field == 0 || message->length > (size_t)(message->end - message->at);
+    message->broken |= message->field == 0 ||
+                       message->length > (size_t)(message->end - message->at);
     if (message->broken) return false;
     message->bytes = message->at;
     message->at += message->length;
@@ -125,10 +131,11 @@ static bool read_weights(struct onnx_weights *weights, struct message message) {
     return !message.broken;
 }
 
-#define READ(array, count, reader) do { \
-        __typeof__(*(array)) fresh = {0}; \
+#define READ(array, count, reader)              \
+    do {                                        \
+        __typeof__(*(array)) fresh = {0};       \
         fine = reader(&fresh, inner(&message)); \
-        APPEND(array, count, fresh); \
+        APPEND(array, count, fresh);            \
     } while (0)
 
 static bool read_graph(struct onnx_model *model, struct message message) {
@@ -157,13 +164,13 @@ static void read_opset(struct onnx_model *model, struct message message) {
 bool onnx_read(struct onnx_model *model, const void *bytes, size_t size) {
     *model = (struct onnx_model){0};
     struct message message = {.at = bytes, .end = (const uint8_t *)bytes + size};
-    bool fine = true, has_graph = false;
+    bool fine = true;
     while (fine && next(&message)) {
         if (message.field == 8 && message.wire == BYTES) read_opset(model, inner(&message));
-        if (message.field == 7 && message.wire == BYTES) fine = has_graph = read_graph(model, inner(&message));
+        if (message.field == 7 && message.wire == BYTES) fine = read_graph(model, inner(&message));
     }
     if (!model->name) model->name = copy_text("");
-    return fine && has_graph && !message.broken;
+    return fine && !message.broken;
 }
 
 static void free_values(struct onnx_value *values, int count) {
@@ -185,6 +192,7 @@ void onnx_free(struct onnx_model *model) {
         free(node->inputs), free(node->outputs);
         free(node->name), free(node->operator), free(node->domain);
     }
-    for (int i = 0; i < model->weights_count; i++) free(model->weights[i].name), free(model->weights[i].file);
+    for (int i = 0; i < model->weights_count; i++)
+        free(model->weights[i].name), free(model->weights[i].file);
     free(model->nodes), free(model->weights), free(model->name);
 }

@@ -5,19 +5,19 @@
 
 struct onnx_value {
     char *name;
-    int type;                /* TensorProto.DataType */
-    struct shape shape;      /* -1 where open */
+    int type;           /* TensorProto.DataType */
+    struct shape shape; /* -1 where open */
     char *open[8];
 };
 
 struct onnx_node {
-    char *name, *operator, *domain;
+    char *name, *operator, * domain;
     char **inputs, **outputs;
     int input_count, output_count;
 };
 
 struct onnx_weights {
-    char *name, *file;       /* file: where the bytes are, null where they are in the model */
+    char *name, *file; /* file: where the bytes are, null where they are in the model */
     int type;
     int64_t bytes;
 };
@@ -31,7 +31,7 @@ struct onnx_model {
     int input_count, output_count, value_count, node_count, weights_count;
 };
 
-/* False where the bytes are no model. */
+/* False where the bytes are broken. A model without a graph is an empty one, as it is to protobuf. */
 bool onnx_read(struct onnx_model *model, const void *bytes, size_t size);
 void onnx_free(struct onnx_model *model);
 

@@ -12,7 +12,10 @@ static uint64_t checksum(const char *bytes, size_t size) {
 
 /* ---- writing */
 
-struct text { char *bytes; size_t size; };
+struct text {
+    char *bytes;
+    size_t size;
+};
 
 __attribute__((format(printf, 2, 3))) static void put(struct text *text, const char *format, ...) {
     va_list arguments;
@@ -40,7 +43,8 @@ static void put_range(struct text *text, int tensor, int profile, const struct r
         }
         if (range->has_values[selector]) {
             put(text, "values %d %d %d %d", tensor, profile, selector, range->value_count);
-            for (int i = 0; i < range->value_count; i++) put(text, " %" PRId64, range->values[selector][i]);
+            for (int i = 0; i < range->value_count; i++)
+                put(text, " %" PRId64, range->values[selector][i]);
             put(text, "\n");
         }
     }
@@ -49,9 +53,13 @@ static void put_range(struct text *text, int tensor, int profile, const struct r
 char *plan_write(const struct plan *plan) {
     struct text text = {0};
     put(&text, "version %d\nflavor %s\nname %s\n", plan->version, plan->flavor, plan->name);
-    for (int i = 0; i < plan->capability_count; i++) put(&text, "capability %d\n", plan->capabilities[i]);
-    put(&text, "at_least %d\nflags %" PRIu64 "\nhardware %d\nverbosity %d\naux_streams %d\ndevice_memory %" PRId64 "\n",
-        plan->at_least, plan->flags, plan->hardware, plan->verbosity, plan->aux_streams, plan->device_memory);
+    for (int i = 0; i < plan->capability_count; i++)
+        put(&text, "capability %d\n", plan->capabilities[i]);
+    put(&text,
+        "at_least %d\nflags %" PRIu64
+        "\nhardware %d\nverbosity %d\naux_streams %d\ndevice_memory %" PRId64 "\n",
+        plan->at_least, plan->flags, plan->hardware, plan->verbosity, plan->aux_streams,
+        plan->device_memory);
     put(&text, "profiles %d\nstripped %d\n", plan->profile_count, plan->stripped);
     for (int i = 0; i < plan->tensor_count; i++) {
         struct plan_tensor *tensor = &plan->tensors[i];
@@ -64,10 +72,12 @@ char *plan_write(const struct plan *plan) {
             put_range(&text, i, profile, &tensor->ranges[profile]);
     }
     for (int i = 0; i < plan->layer_count; i++)
-        put(&text, "layer %d %s %s\n", plan->layers[i].precision, plan->layers[i].operator, plan->layers[i].name);
+        put(&text, "layer %d %s %s\n", plan->layers[i].precision, plan->layers[i].operator,
+            plan->layers[i].name);
     for (int i = 0; i < plan->weights_count; i++)
         put(&text, "weights %" PRId64 " %s\n", plan->weights[i].bytes, plan->weights[i].name);
-    char *whole = format_text("%s%016" PRIx64 " %zu\n%s", MAGIC, checksum(text.bytes, text.size), text.size, text.bytes);
+    char *whole = format_text("%s%016" PRIx64 " %zu\n%s", MAGIC, checksum(text.bytes, text.size),
+                              text.size, text.bytes);
     free(text.bytes);
     return whole;
 }
@@ -135,7 +145,7 @@ static void read_line(struct plan *plan, char *line) {
         layer.name = copy_text(layer.name);
         APPEND(plan->layers, plan->layer_count, layer);
     } else if (IS("weights")) {
-        struct weights weights = {.bytes = strtoll(line, &line, 10)};
+        struct weights weights = {.type = -1, .bytes = strtoll(line, &line, 10)};
         weights.name = take_name(line);
         APPEND(plan->weights, plan->weights_count, weights);
     } else die("a plan has a line `%s`", word);
@@ -165,7 +175,8 @@ void plan_free(struct plan *plan) {
         for (int axis = 0; axis < 8; axis++) free(plan->tensors[i].open[axis]);
         free(plan->tensors[i].name), free(plan->tensors[i].ranges);
     }
-    for (int i = 0; i < plan->layer_count; i++) free(plan->layers[i].name), free(plan->layers[i].operator);
+    for (int i = 0; i < plan->layer_count; i++)
+        free(plan->layers[i].name), free(plan->layers[i].operator);
     for (int i = 0; i < plan->weights_count; i++) free(plan->weights[i].name);
     free(plan->tensors), free(plan->layers), free(plan->weights), free(plan->capabilities);
     free(plan->flavor), free(plan->name);
@@ -180,7 +191,8 @@ struct plan_tensor *plan_tensor(const struct plan *plan, const char *name) {
     return NULL;
 }
 
-struct shape plan_shape(const struct plan *plan, const struct plan_tensor *tensor, const struct shape *inputs) {
+struct shape plan_shape(const struct plan *plan, const struct plan_tensor *tensor,
+                        const struct shape *inputs) {
     struct shape shape = tensor->input ? inputs[tensor - plan->tensors] : tensor->shape;
     for (int axis = 0; axis < shape.rank; axis++) {
         if (shape.d[axis] >= 0 || !tensor->open[axis]) continue;

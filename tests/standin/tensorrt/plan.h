@@ -9,7 +9,7 @@ struct plan_tensor {
     DataType type;
     struct shape shape;
     char *open[8];
-    struct range *ranges;   /* one for each profile; inputs that need one */
+    struct range *ranges; /* one for each profile; inputs that need one */
 };
 
 struct plan_layer {
@@ -18,12 +18,12 @@ struct plan_layer {
 };
 
 struct plan {
-    int version;            /* as TRT_VERSION */
+    int version; /* as TRT_VERSION */
     char *flavor, *name;
-    int *capabilities;      /* on which it runs; empty: on any */
+    int *capabilities; /* on which it runs; empty: on any */
     int capability_count;
-    int at_least;           /* on GPUs from this compute capability on, 0: only on those listed */
-    uint64_t flags;         /* BuilderFlags it was built with */
+    int at_least;   /* on GPUs from this compute capability on, 0: only on those listed */
+    uint64_t flags; /* BuilderFlags it was built with */
     int32_t hardware, verbosity, aux_streams;
     int64_t device_memory;
     struct plan_tensor *tensors;
@@ -32,7 +32,7 @@ struct plan {
     int layer_count;
     struct weights *weights;
     int weights_count;
-    bool stripped;          /* weights are missing until it is refitted */
+    bool stripped; /* weights are missing until it is refitted */
 };
 
 /* The text of a plan; the caller frees it. */
@@ -44,6 +44,7 @@ void plan_free(struct plan *plan);
 /* The flavour of the plan, where its bytes begin as one. */
 struct plan_tensor *plan_tensor(const struct plan *plan, const char *name);
 /* Extents of a tensor where those of the inputs are known; -1 where they depend on data. */
-struct shape plan_shape(const struct plan *plan, const struct plan_tensor *tensor, const struct shape *inputs);
+struct shape plan_shape(const struct plan *plan, const struct plan_tensor *tensor,
+                        const struct shape *inputs);
 
 #endif

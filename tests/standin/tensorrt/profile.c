@@ -9,7 +9,8 @@ static void release_profile(void *self) {
 
 /* Profiles are the builder's: callers do not delete them. */
 struct profile *profile_make(struct object *builder) {
-    return object_make_owned(sizeof(struct profile), &class_IOptimizationProfile, builder, release_profile);
+    return object_make_owned(sizeof(struct profile), &class_IOptimizationProfile, builder,
+                             release_profile);
 }
 
 struct range *profile_range(const struct profile *profile, const char *name) {
@@ -29,7 +30,10 @@ static struct range *range_of(struct profile *profile, const char *name) {
 static bool set_dimensions(void *self, const char *name, int32_t selector, const Dims *dims) {
     struct shape shape = from_dims(dims);
     if (selector < 0 || selector > 2 || shape.rank < 0 || shape.rank > 8 || is_open(&shape)) {
-        fail(self, ErrorCode_kINVALID_ARGUMENT, "IOptimizationProfile::setDimensions: Error Code 3: API Usage Error (Parameter check failed, condition: std::all_of(dims.d, dims.d + dims.nbDims, [](int32_t x) noexcept { return x >= 0; }).)");
+        fail(self, ErrorCode_kINVALID_ARGUMENT,
+             "IOptimizationProfile::setDimensions: Error Code 3: API Usage Error (Parameter check "
+             "failed, condition: std::all_of(dims.d, dims.d + dims.nbDims, [](int32_t x) noexcept "
+             "{ return x >= 0; }).)");
         return false;
     }
     struct range *range = range_of(self, name);
@@ -61,14 +65,16 @@ static int64_t *values_of(void *self, const char *name, int32_t selector, int32_
     return range->values[selector];
 }
 
-bool IOptimizationProfile_setShapeValues(void *self, void *name, int32_t selector, void *values, int32_t count) {
+bool IOptimizationProfile_setShapeValues(void *self, void *name, int32_t selector, void *values,
+                                         int32_t count) {
     FAIL_IF_PLANNED(false);
     int64_t *room = values_of(self, name, selector, count);
     for (int i = 0; room && i < count; i++) room[i] = ((int32_t *)values)[i];
     return room;
 }
 
-bool IOptimizationProfile_setShapeValuesV2(void *self, void *name, int32_t selector, void *values, int32_t count) {
+bool IOptimizationProfile_setShapeValuesV2(void *self, void *name, int32_t selector, void *values,
+                                           int32_t count) {
     FAIL_IF_PLANNED(false);
     int64_t *room = values_of(self, name, selector, count);
     for (int i = 0; room && i < count; i++) room[i] = ((int64_t *)values)[i];
@@ -80,11 +86,16 @@ static bool range_is_valid(const struct range *range) {
     bool values = range->has_values[0] && range->has_values[1] && range->has_values[2];
     if (!shapes && !values) return false;
     for (int i = 0; shapes && i < range->shape[0].rank; i++) {
-        if (range->shape[1].rank != range->shape[0].rank || range->shape[2].rank != range->shape[0].rank) return false;
-        if (range->shape[0].d[i] > range->shape[1].d[i] || range->shape[1].d[i] > range->shape[2].d[i]) return false;
+        if (range->shape[1].rank != range->shape[0].rank ||
+            range->shape[2].rank != range->shape[0].rank)
+            return false;
+        if (range->shape[0].d[i] > range->shape[1].d[i] ||
+            range->shape[1].d[i] > range->shape[2].d[i])
+            return false;
     }
     for (int i = 0; values && i < range->value_count; i++)
-        if (range->values[0][i] > range->values[1][i] || range->values[1][i] > range->values[2][i]) return false;
+        if (range->values[0][i] > range->values[1][i] || range->values[1][i] > range->values[2][i])
+            return false;
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* What the stand-in says: messages, errors, its own complaints; and the failures it is asked for. */
 #include "standin.h"
 #include <pthread.h>
+#include <unistd.h>
 
 void die(const char *format, ...) {
     va_list arguments;
@@ -30,9 +31,7 @@ char *format_text(const char *format, ...) {
     return vformat(format, arguments);
 }
 
-char *copy_text(const char *text) {
-    return format_text("%s", text);
-}
+char *copy_text(const char *text) { return format_text("%s", text); }
 
 void say(void *self, ILogger_Severity severity, const char *format, ...) {
     void *logger = ((struct object *)self)->logger;
@@ -41,6 +40,13 @@ void say(void *self, ILogger_Severity severity, const char *format, ...) {
     char *text = vformat(format, arguments);
     if (logger) CALL(ILogger, logger, log, severity, text);
     free(text);
+}
+
+void *callback(void *object, const char *class) {
+    if (!object) return NULL;
+    const intptr_t *table = *(const intptr_t **)object;
+    if (table[-2]) die("the table of an %s has no offset to its top in front of it", class);
+    return object;
 }
 
 /* The recorder of the object, else of the one that made it. */
@@ -65,6 +71,7 @@ void fail(void *self, ErrorCode code, const char *format, ...) {
 
 void set_error_recorder(void *self, void *recorder) {
     struct object *object = self;
+    callback(recorder, "IErrorRecorder");
     if (recorder) CALL(IErrorRecorder, recorder, incRefCount);
     if (object->error_recorder) CALL(IErrorRecorder, object->error_recorder, decRefCount);
     object->error_recorder = recorder;
@@ -73,7 +80,10 @@ void set_error_recorder(void *self, void *recorder) {
 /* How often each method was called so far, this call included. */
 static int count_call(const char *method) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static struct { const char *method; int calls; } *seen;
+    static struct {
+        const char *method;
+        int calls;
+    } *seen;
     static int known;
     pthread_mutex_lock(&lock);
     int at = 0;
@@ -87,27 +97,47 @@ static int count_call(const char *method) {
     return calls;
 }
 
-enum fault planned(void *self, const char *function) {
-    const char *plan = setting("FAIL");
-    if (!plan) return NO_FAULT;
-    const char *underline = strchr(function, '_');
-    char *method = format_text("%.*s::%s", (int)(underline - function), function, underline + 1);
+/* What is planned for this call: null, or a word. */
+static const char *plan_for(const char *method) {
+    static const char *const KINDS[] = {"oom", "abort", "segv", "hang"};
+    const char *plan = setting("FAIL"), *found = NULL;
+    if (!plan) return NULL;
     int call = count_call(method);
-    enum fault fault = NO_FAULT;
     char *items = copy_text(plan), *rest = items, *item;
+    size_t length = strlen(method);
     while ((item = strsep(&rest, ","))) {
         char *kind = strchr(item, '=');
         if (kind) *kind++ = 0;
-        size_t length = strlen(method);
-        if (strncmp(item, method, length)) continue;
-        if (item[length] && (item[length] != ':' || atoi(item + length + 1) != call)) continue;
-        fault = kind && !strcmp(kind, "oom") ? FAULT_OOM : FAULT;
+        if (strncmp(item, method, length) || (item[length] && item[length] != ':')) continue;
+        if (item[length] && atoi(item + length + 1) != call) continue;
+        found = kind ? NULL : "fail";
+        for (size_t i = 0; kind && i < sizeof KINDS / sizeof *KINDS; i++)
+            if (!strcmp(kind, KINDS[i])) found = KINDS[i];
+        if (!found) die("STANDIN_TENSORRT_FAIL has `%s`", kind);
     }
-    if (fault == FAULT)
-        fail(self, ErrorCode_kINTERNAL_ERROR, "%s: Error Code 2: Internal Error (failure on demand)", method);
-    if (fault == FAULT_OOM)
-        fail(self, ErrorCode_kFAILED_ALLOCATION, "%s: Error Code 5: Out of Memory (Requested size was 1073741824 bytes.)", method);
     free(items);
+    return found;
+}
+
+bool planned(void *self, const char *function) {
+    const char *underline = strchr(function, '_');
+    char *method = !strcmp(underline, "_INTERNAL")
+                       ? copy_text(function)
+                       : format_text("%.*s::%s", (int)(underline - function), function,
+                                     underline + 1);
+    const char *plan = plan_for(method);
+    if (plan && !strcmp(plan, "abort")) abort();
+    if (plan && !strcmp(plan, "segv")) *(volatile int *)0 = 0;
+    if (plan && !strcmp(plan, "hang")) fprintf(stderr, "stand-in TensorRT: %s hangs\n", method);
+    while (plan && !strcmp(plan, "hang")) sleep(1);
+    if (plan && !strcmp(plan, "oom"))
+        fail(self, ErrorCode_kFAILED_ALLOCATION,
+             "%s: Error Code 5: Out of Memory (Requested size was 1073741824 bytes. In allocate at "
+             "the stand-in)",
+             method);
+    else if (plan)
+        fail(self, ErrorCode_kINTERNAL_ERROR,
+             "%s: Error Code 2: Internal Error (failure on demand In the stand-in)", method);
     free(method);
-    return fault;
+    return plan;
 }

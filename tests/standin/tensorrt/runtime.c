@@ -3,11 +3,18 @@
 
 #define METHOD "IRuntime::deserializeCudaEngine"
 
-void IRuntime_setGpuAllocator(void *self, void *allocator) { ((struct runtime *)self)->allocator = allocator; }
+void IRuntime_setGpuAllocator(void *self, void *allocator) {
+    ((struct runtime *)self)->allocator = callback(allocator, "IGpuAllocator");
+}
 void IRuntime_setErrorRecorder(void *self, void *recorder) { set_error_recorder(self, recorder); }
-void IRuntime_setEngineHostCodeAllowed(void *self, bool allowed) { ((struct runtime *)self)->host_code = allowed; }
+void IRuntime_setEngineHostCodeAllowed(void *self, bool allowed) {
+    ((struct runtime *)self)->host_code = allowed;
+}
 void IRuntime_setDLACore(void *self, int32_t core) { (void)self, (void)core; }
-int32_t IRuntime_getNbDLACores(void *self) { (void)self; return 0; }
+int32_t IRuntime_getNbDLACores(void *self) {
+    (void)self;
+    return 0;
+}
 void *IRuntime_getLogger(void *self) { return ((struct object *)self)->logger; }
 
 static bool runs_on(const struct plan *plan, int gpu) {
@@ -26,19 +33,38 @@ static bool version_fits(const struct plan *plan, const struct runtime *runtime)
 static bool check(struct runtime *runtime, const struct plan *plan, enum plan_fault fault) {
     int gpu = gpu_capability();
     if (fault == PLAN_NO_MAGIC)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD ": Error Code 1: Serialization (Serialization assertion header.magicTag == rt::kMAGIC_TAG failed.Magic tag does not match)");
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Serialization (Serialization assertion header.magicTag == "
+                    "rt::kMAGIC_TAG failed.Magic tag does not match)");
     else if (fault == PLAN_TRUNCATED)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD ": Error Code 1: Serialization (Serialization assertion sizeRead == static_cast<uint64_t>(mEnd - mCurrent) failed.Size specified in header does not match archive size)");
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Serialization (Serialization assertion sizeRead == "
+                    "static_cast<uint64_t>(mEnd - mCurrent) failed.Size specified in header does "
+                    "not match archive size)");
     else if (fault == PLAN_DAMAGED)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD ": Error Code 1: Serialization (Serialization assertion storedCrc == computedCrc failed.Checksum does not match)");
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Serialization (Serialization assertion storedCrc == "
+                    "computedCrc failed.Checksum does not match)");
     else if (strcmp(plan->flavor, FLAVOR))
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD ": Error Code 1: Serialization (Serialization assertion safeVersionRead == kSAFE_SERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: 0, Serialized Engine Version: 1)");
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Serialization (Serialization assertion safeVersionRead == "
+                    "kSAFE_SERIALIZATION_VERSION failed.Version tag does not match. Note: Current "
+                    "Version: 0, Serialized Engine Version: 1)");
     else if (!version_fits(plan, runtime))
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD ": Error Code 1: Serialization (Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: %d, Serialized Engine Version: %d)", TRT_VERSION, plan->version);
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Serialization (Serialization assertion stdVersionRead == "
+                    "kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current "
+                    "Version: %d, Serialized Engine Version: %d)",
+             TRT_VERSION, plan->version);
     else if (!gpu)
-        fail(runtime, ErrorCode_kFAILED_INITIALIZATION, METHOD ": Error Code 6: API Usage Error (CUDA initialization failure with error: 100. Please check your CUDA installation)");
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
+             METHOD ": Error Code 1: Cuda Runtime (In ScopedCudaStream at the stand-in (cudaError "
+                    "35: CUDA driver version is insufficient for CUDA runtime version))");
     else if (!runs_on(plan, gpu))
-        fail(runtime, ErrorCode_kINVALID_CONFIG, METHOD ": Error Code 6: API Usage Error (The engine plan file is generated on an incompatible device, expecting compute %d.%d got compute %d.%d, please rebuild.)",
+        fail(runtime, ErrorCode_kINVALID_CONFIG,
+             METHOD
+             ": Error Code 6: API Usage Error (The engine plan file is generated on an "
+             "incompatible device, expecting compute %d.%d got compute %d.%d, please rebuild.)",
              gpu / 10, gpu % 10, plan->capabilities[0] / 10, plan->capabilities[0] % 10);
     else return true;
     return false;
@@ -70,20 +96,26 @@ void *IRuntime_deserializeCudaEngine(void *self, void *bytes, uint64_t size) {
 #endif
 
 #if IS_RTX
-EngineValidity IRuntime_getEngineValidity(void *self, void *bytes, int64_t size, void *diagnostics) {
+EngineValidity IRuntime_getEngineValidity(void *self, void *bytes, int64_t size,
+                                          void *diagnostics) {
     FAIL_IF_PLANNED(EngineValidity_kINVALID);
     struct plan plan;
     enum plan_fault fault = plan_read(&plan, bytes, (size_t)size);
     int gpu = gpu_capability();
     uint64_t found = 0;
-    if (fault != PLAN_FINE || strcmp(plan.flavor, FLAVOR)) found |= EngineInvalidityDiagnostics_kMALFORMED_ENGINE;
+    if (fault != PLAN_FINE || strcmp(plan.flavor, FLAVOR))
+        found |= EngineInvalidityDiagnostics_kMALFORMED_ENGINE;
     else {
         if (!version_fits(&plan, self)) found |= EngineInvalidityDiagnostics_kVERSION_MISMATCH;
-        if (!gpu) found |= EngineInvalidityDiagnostics_kCUDA_ERROR;
-        else if (!runs_on(&plan, gpu)) found |= EngineInvalidityDiagnostics_kUNSUPPORTED_CC;
+        if (gpu && !runs_on(&plan, gpu)) found |= EngineInvalidityDiagnostics_kUNSUPPORTED_CC;
     }
+    if (!gpu)
+        say(self, ILogger_Severity_kINTERNAL_ERROR,
+            "Error reading CUDA GPU properties: In getCurrentCC at the stand-in (cudaError 35: "
+            "CUDA driver version is insufficient for CUDA runtime version) Ensure that the GPU "
+            "driver is installed and up to date.");
     *(uint64_t *)diagnostics = found;
     plan_free(&plan);
-    return found ? EngineValidity_kINVALID : EngineValidity_kVALID;
+    return found || !gpu ? EngineValidity_kINVALID : EngineValidity_kVALID;
 }
 #endif

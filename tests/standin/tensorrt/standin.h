@@ -89,11 +89,11 @@ struct object {
         struct object *implementation;
     } shell;
     struct class *class;
-    bool alive, owned;       /* owned: deleted with its parent, not by the caller */
+    bool alive, owned; /* owned: deleted with its parent, not by the caller */
     struct object *parent;
-    atomic_int children;     /* that the caller must delete first */
-    struct object *owns;     /* the first of those owned */
-    struct object *next;     /* of the same owner */
+    atomic_int children; /* that the caller must delete first */
+    struct object *owns; /* the first of those owned */
+    struct object *next; /* of the same owner */
     void *error_recorder, *logger;
     void (*release)(void *self);
     struct object *made_before; /* every object ever made */
@@ -102,7 +102,8 @@ struct object {
 /* A live object; `parent` may be null. */
 void *object_make(size_t size, struct class *class, struct object *parent, void (*release)(void *));
 /* As object_make; deleted with its parent. */
-void *object_make_owned(size_t size, struct class *class, struct object *parent, void (*release)(void *));
+void *object_make_owned(size_t size, struct class *class, struct object *parent,
+                        void (*release)(void *));
 /* What callers of a pimpl class hold; null of null. */
 void *shell(void *self);
 /* The object behind what a caller holds, which must be alive and of the class; null of null. */
@@ -119,16 +120,23 @@ _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2))
 const char *setting(const char *name);
 
 /* A message to the object's logger. */
-void say(void *self, ILogger_Severity severity, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void say(void *self, ILogger_Severity severity, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* An error to the object's recorder or else to its logger: as TensorRT, to one of the two. */
-void fail(void *self, ErrorCode code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void fail(void *self, ErrorCode code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void set_error_recorder(void *self, void *recorder);
 
-enum fault { NO_FAULT, FAULT, FAULT_OOM };
-/* Whether STANDIN_TENSORRT_FAIL wants this call of `CLASS_method` to fail; reports it if so. */
-enum fault planned(void *self, const char *function);
-#define FAIL_IF_PLANNED(result) do { if (planned(self, __func__)) return result; } while (0)
+/* Whether STANDIN_TENSORRT_FAIL wants this call of `CLASS_method` to fail; reports it if so, or ends
+ * the process where that is wanted. */
+bool planned(void *self, const char *function);
+#define FAIL_IF_PLANNED(result)                     \
+    do {                                            \
+        if (planned(self, __func__)) return result; \
+    } while (0)
 
+/* An object of the caller's, whose table must be laid out as C++ has them. */
+void *callback(void *object, const char *class);
 /* Calls a method of an object that the caller implements. */
 #define CALL(class, object, method, ...) \
     ((*(const class##_table **)(object))->method((object), ##__VA_ARGS__))
@@ -138,13 +146,17 @@ enum fault planned(void *self, const char *function);
 char *copy_text(const char *text);
 char *format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Makes room for one more item in a growing array. */
-#define APPEND(array, count, item) do { \
+#define APPEND(array, count, item)                                           \
+    do {                                                                     \
         (array) = realloc((array), ((size_t)(count) + 1) * sizeof *(array)); \
-        (array)[(count)++] = (item); \
+        (array)[(count)++] = (item);                                         \
     } while (0)
 
 /* Extents, -1 where open. */
-struct shape { int rank; int64_t d[8]; };
+struct shape {
+    int rank;
+    int64_t d[8];
+};
 
 Dims to_dims(const struct shape *shape);
 struct shape from_dims(const Dims *dims);

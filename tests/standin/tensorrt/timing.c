@@ -12,7 +12,8 @@ struct host_memory {
 static void release_host_memory(void *self) { free(((struct host_memory *)self)->bytes); }
 
 void *host_memory_make(const void *bytes, size_t size) {
-    struct host_memory *memory = object_make(sizeof *memory, &class_IHostMemory, NULL, release_host_memory);
+    struct host_memory *memory = object_make(sizeof *memory, &class_IHostMemory, NULL,
+                                             release_host_memory);
     memory->bytes = malloc(size ? size : 1);
     memcpy(memory->bytes, bytes, size);
     memory->size = size;
@@ -40,16 +41,20 @@ void *IBuilderConfig_createTimingCache(void *self, void *bytes, uint64_t size) {
     char *text = format_text("%.*s", (int)size, (char *)bytes), *rest = text, *line;
     if (size) {
         if (strncmp(text, MAGIC, strlen(MAGIC))) {
-            fail(self, ErrorCode_kINVALID_ARGUMENT, "IBuilderConfig::createTimingCache: Error Code 3: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match)");
+            fail(self, ErrorCode_kINVALID_ARGUMENT,
+                 "IBuilderConfig::createTimingCache: Error Code 3: Serialization (Serialization "
+                 "assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match)");
             free(text);
             return NULL;
         }
         rest += strlen(MAGIC);
         made_by = copy_text(strsep(&rest, "\n"));
-        while ((line = strsep(&rest, "\n")) && *line) APPEND(entries, count, strtoull(line, NULL, 16));
+        while ((line = strsep(&rest, "\n")) && *line)
+            APPEND(entries, count, strtoull(line, NULL, 16));
     }
     free(text);
-    struct timing_cache *cache = object_make(sizeof *cache, &class_ITimingCache, NULL, release_timing_cache);
+    struct timing_cache *cache = object_make(sizeof *cache, &class_ITimingCache, NULL,
+                                             release_timing_cache);
     cache->object.logger = config->object.logger;
     cache->made_by = made_by ? made_by : target_text();
     cache->entries = entries;
@@ -64,7 +69,8 @@ bool IBuilderConfig_setTimingCache(void *self, void *given, bool ignore_mismatch
     bool same = !strcmp(cache->made_by, here);
     free(here);
     if (!same) {
-        say(self, ILogger_Severity_kWARNING, "The timing cache was made by another library or for another GPU: %s", cache->made_by);
+        say(self, ILogger_Severity_kWARNING,
+            "The timing cache was made by another library or for another GPU: %s", cache->made_by);
         if (!ignore_mismatch) return false;
     }
     ((struct config *)self)->timing = cache;

@@ -11,17 +11,25 @@ use crate::backend::{BackendError, EngineManifest};
 use crate::onnx::{Model, OnnxError};
 use crate::progress::Progress;
 
+use super::super::calibration::{BatchSpec, CalibrationCache, CalibrationError, DatasetSource};
+use super::super::engine::describe;
 use super::super::error::{TrtError, cuda_error};
 use super::super::facts::{BuildFacts, EngineFacts};
 use super::super::generation::Generation;
-use super::super::handle::{self, Builder, Config, HostMemory, Library, Monitor, Parsed};
+use super::super::handle::{
+    self, Builder, Calibrator, Config, HostMemory, Library, Monitor, Parsed, Samples,
+};
 use super::super::options::{MessageLevel, Refit};
-use super::super::{NAME, PLAN};
+use super::super::timing_cache::TimingCacheFile;
+use super::super::{Flavor, NAME, PLAN};
 use super::graph_types::GraphTypes;
 use super::job::CompileJob;
 use super::profiles::Ranges;
 use super::watch::Watch;
-use super::{configure, precision};
+use super::{candidates, configure, precision, profiles};
+
+/// What a calibration found, beside the engine.
+const CALIBRATION: &str = "calibration.cache";
 
 /// Does the job in a file, in this process, and writes the outcome into another.
 ///
@@ -51,9 +59,10 @@ struct Gpu {
     ledger: Arc<Ledger>,
 }
 
-/// What a build gave.
+/// What building gave: a plan for each time, and what they have in common.
 struct Built {
-    plan: HostMemory,
+    plans: Vec<HostMemory>,
+    seconds: Vec<f64>,
     ranges: Ranges,
     facts: BuildFacts,
 }
@@ -69,32 +78,51 @@ impl Compilation<'_> {
         let library = Library::open(&job.found.runtime, job.found.flavor)
             .map_err(|error| self.failed(error.into()))?;
         let built = self.build(library, gpu.as_ref(), &types)?;
-        let bytes = built.plan.bytes();
-        fs::write(job.out.join(PLAN), bytes)
-            .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
         let signature = model.signature().map_err(|error| self.onnx(&error))?;
-        Ok(EngineManifest {
+        let mut manifest = EngineManifest {
             format: 1,
             backend: NAME.to_owned(),
             file: PathBuf::from(PLAN),
             inputs: signature.inputs,
             outputs: signature.outputs,
             profiles: built.ranges.shapes,
-            tensorrt: Some(EngineFacts {
-                flavor: job.found.flavor,
-                version: job.found.version.to_string(),
-                compute_capabilities: self.compute_capabilities(gpu.as_ref()),
-                gpu: gpu.map(|gpu| gpu.info.name),
-                hardware_compatibility: job.options.settings.hardware_compatibility,
-                version_compatible: job.options.settings.version_compatible,
-                device_memory: None,
-                plan_bytes: bytes.len() as u64,
-                refittable: job.options.settings.refit != Refit::None,
-                shape_values: built.ranges.values,
-                build: built.facts,
-                layers: Vec::new(),
-            }),
-        })
+            tensorrt: None,
+        };
+        let mut facts = EngineFacts {
+            flavor: job.found.flavor,
+            version: job.found.version.to_string(),
+            compute_capabilities: self.compute_capabilities(gpu.as_ref()),
+            gpu: gpu.as_ref().map(|gpu| gpu.info.name.clone()),
+            hardware_compatibility: job.options.settings.hardware_compatibility,
+            version_compatible: job.options.settings.version_compatible,
+            device_memory: None,
+            plan_bytes: 0,
+            refittable: job.options.settings.refit != Refit::None,
+            shape_values: built.ranges.values,
+            build: built.facts,
+            layers: Vec::new(),
+        };
+        manifest.tensorrt = Some(facts.clone());
+        let kept = if built.plans.len() > 1 {
+            self.progress.report("measuring the engines", 0, None);
+            let chosen = candidates::choose(library, &built.plans, &manifest, &job.model)?;
+            facts.build.candidates_ms = chosen.milliseconds();
+            chosen.index
+        } else {
+            0
+        };
+        let bytes = built.plans[kept].bytes();
+        facts.build.seconds = built.seconds[kept];
+        facts.plan_bytes = bytes.len() as u64;
+        let has_host_code = facts.version_compatible;
+        if let Some(plan) = gpu.and_then(|_| describe(library, bytes, has_host_code, 0)) {
+            facts.device_memory = plan.device_memory;
+            facts.layers = plan.layers;
+        }
+        fs::write(job.out.join(PLAN), bytes)
+            .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        manifest.tensorrt = Some(facts);
+        Ok(manifest)
     }
 
     fn model(&self) -> Result<Model, BackendError> {
@@ -171,11 +199,13 @@ impl Compilation<'_> {
         let builder = Builder::new(library, memory).map_err(failed)?;
         let strongly_typed =
             precision::is_strongly_typed(&job.options, builder.can_type_strongly());
+        builder.load_plugins(&job.files.plugins).map_err(failed)?;
         self.progress.report("parsing the model", 0, None);
         let parser = job.found.parser()?;
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
         let mut config = builder.config().map_err(failed)?;
-        configure::configure(&config, &job.options, &job.files).map_err(failed)?;
+        configure::configure(&config, job.found.generation, &job.options, &job.files)
+            .map_err(failed)?;
         let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
         ranges.add_to(&builder, &config)?;
         if !strongly_typed {
@@ -187,21 +217,99 @@ impl Compilation<'_> {
             config.set_monitor(monitor).map_err(failed)?;
         }
         self.progress.report("building", 0, None);
-        let (plan, mut facts) = self.build_once(&builder, &parsed, &config)?;
+        let calibrator = self.calibrate(&builder, &mut config, &parsed, gpu)?;
+        let timings = self.timings(gpu);
+        let known = timings.as_ref().map(TimingCacheFile::read);
+        let mut facts = BuildFacts::default();
+        if let Some(known) = &known {
+            config.set_timing_cache(known).map_err(failed)?;
+            facts.timing_cache_before = Some(known.len() as u64);
+        }
+        let (mut plans, mut seconds) = (Vec::new(), Vec::new());
+        // Without a GPU nothing can be measured, and builds do not differ.
+        let builds = if gpu.is_some() { job.builds.max(1) } else { 1 };
+        for build in 1..=builds {
+            if builds > 1 {
+                self.progress.report("building", build.into(), Some(builds.into()));
+            }
+            let began = Instant::now();
+            plans.push(builder.build(parsed.network(), &config).map_err(failed)?);
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        if let (Some(timings), Some(known)) = (timings, known) {
+            timings.save(|now| {
+                if now != known {
+                    config.combine_timing_cache(now);
+                }
+                let bytes = config.timing_cache()?.bytes().to_vec();
+                facts.timing_cache_after = Some(bytes.len() as u64);
+                Some(bytes)
+            });
+        }
+        if let Some(cache) = calibrator.as_ref().and_then(Calibrator::written) {
+            fs::write(job.out.join(CALIBRATION), cache).map_err(|error| {
+                self.refused(format!("cannot write the calibration cache: {error}"))
+            })?;
+        }
         facts.peak_device_memory = gpu.map(|gpu| gpu.ledger.stats(MemoryKind::Device).peak);
-        Ok(Built { plan, ranges, facts })
+        Ok(Built { plans, seconds, ranges, facts })
     }
 
-    fn build_once(
+    /// Sets the calibrator that the options ask for.
+    fn calibrate(
         &self,
-        builder: &Builder,
+        builder: &Arc<Builder>,
+        config: &mut Config,
         parsed: &Parsed,
-        config: &Config,
-    ) -> Result<(HostMemory, BuildFacts), BackendError> {
-        let began = Instant::now();
-        let plan = builder.build(parsed.network(), config).map_err(|error| self.failed(error))?;
-        let seconds = began.elapsed().as_secs_f64();
-        Ok((plan, BuildFacts { seconds, ..BuildFacts::default() }))
+        gpu: Option<&Gpu>,
+    ) -> Result<Option<Calibrator>, BackendError> {
+        let job = self.job;
+        let (Some(int8), Some(gpu)) = (&job.options.int8, gpu) else { return Ok(None) };
+        let unfit = |error: CalibrationError| self.failed(TrtError::Calibration(Arc::new(error)));
+        let samples = match &job.files.calibration_data {
+            None => None,
+            Some(data) => {
+                let inputs = profiles::specs(&parsed.network().inputs());
+                let batch = BatchSpec::new(&inputs, job.profiles.first(), int8.batch);
+                let batch = batch.map_err(unfit)?;
+                profiles::calibration_profile(builder, config, &batch)
+                    .map_err(|error| self.failed(error))?;
+                let source = DatasetSource::open(data, &int8.raw, batch).map_err(unfit)?;
+                Some(Samples {
+                    source: Box::new(source),
+                    context: gpu.context.clone(),
+                    ledger: Arc::clone(&gpu.ledger),
+                })
+            }
+        };
+        let cache = match &job.files.calibration_cache {
+            None => Vec::new(),
+            Some(path) => CalibrationCache::load(path, int8.calibrator, job.found.version)
+                .map_err(|error| self.refused(error.to_string()))?
+                .to_string()
+                .into_bytes(),
+        };
+        let calibrator = Calibrator::new(builder.abi(), int8.calibrator, samples, cache)
+            .and_then(|calibrator| {
+                config.set_int8_calibrator(calibrator.clone())?;
+                Ok(calibrator)
+            })
+            .map_err(|error| self.failed(error))?;
+        Ok(Some(calibrator))
+    }
+
+    /// Where timings are kept: TensorRT-RTX has none.
+    fn timings(&self, gpu: Option<&Gpu>) -> Option<TimingCacheFile> {
+        let found = &self.job.found;
+        if found.flavor == Flavor::Rtx {
+            return None;
+        }
+        if let Some(path) = &self.job.options.settings.timing_cache {
+            return Some(TimingCacheFile::at(path));
+        }
+        let (folder, info) = (&self.job.kept, &gpu?.info);
+        let capability = info.compute_capability;
+        Some(TimingCacheFile::managed(folder, found.flavor, found.version, &info.name, capability))
     }
 
     fn failed(&self, error: TrtError) -> BackendError {

@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::{Flavor, Options, Refit, SettingError};
 
+mod candidates;
 mod configure;
 mod graph_types;
 mod here;

@@ -50,10 +50,7 @@ pub(super) fn check(types: &GraphTypes, generation: Generation) -> Result<(), Ba
 
 /// Whether the network takes its types from the graph alone.
 pub(super) fn is_strongly_typed(options: &Options, can: bool) -> bool {
-    let weak = !options.precision.is_empty()
-        || options.int8.is_some()
-        || !options.settings.layer_precisions.is_empty();
-    can && options.settings.strongly_typed.unwrap_or(!weak)
+    can && options.settings.strongly_typed.unwrap_or(options.weakly_typed_by().is_none())
 }
 
 /// Sets flags and layers of a network that is not strongly typed.

@@ -7,9 +7,11 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use crate::backend::{BackendError, Profile, ShapeRange};
+use crate::tensor::{Dim, TensorSpec};
 
+use super::super::calibration::BatchSpec;
 use super::super::error::TrtError;
-use super::super::handle::{Builder, Config, NetworkTensor};
+use super::super::handle::{self, Builder, Config, NetworkTensor};
 use super::super::sys::{Dims, OptProfileSelector};
 
 /// A spec's profiles.
@@ -90,6 +92,39 @@ fn ends(profile: &Profile) -> impl Iterator<Item = (CString, OptProfileSelector,
             (input.clone(), which, numbers.collect())
         })
     })
+}
+
+/// The inputs that samples are for: those that hold shapes have their values from profiles.
+pub(super) fn specs(inputs: &[NetworkTensor]) -> Vec<TensorSpec> {
+    let inputs = inputs.iter().filter(|input| !input.is_shape);
+    let dim = |&extent: &i64| usize::try_from(extent).map_or(Dim::Any, Dim::Fixed);
+    inputs
+        .filter_map(|input| {
+            Some(TensorSpec {
+                name: input.name.clone(),
+                dtype: handle::element_type(input.dtype?)?,
+                dims: Some(input.extents.iter().map(dim).collect()),
+            })
+        })
+        .collect()
+}
+
+/// Calibrates with the shapes of the batches, whatever the profiles are fastest at.
+pub(super) fn calibration_profile(
+    builder: &Arc<Builder>,
+    config: &Config,
+    batch: &BatchSpec,
+) -> Result<(), TrtError> {
+    let profile = builder.profile()?;
+    for input in batch.inputs() {
+        let name = CString::new(input.name.as_str()).unwrap_or_default();
+        let extents = input.shape.0.iter().map(|&extent| i64::try_from(extent).unwrap_or(-1));
+        let dims = Dims::new(&extents.collect::<Vec<_>>()).unwrap_or_default();
+        for which in [OptProfileSelector::Min, OptProfileSelector::Opt, OptProfileSelector::Max] {
+            profile.set_shape(&name, which, &dims)?;
+        }
+    }
+    config.set_calibration_profile(&profile)
 }
 
 fn is_open(input: &NetworkTensor) -> bool {

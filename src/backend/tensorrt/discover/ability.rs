@@ -85,8 +85,8 @@ mod tests {
         }
     }
 
-    fn gpu(name: &str, compute_capability: (u32, u32)) -> Result<Vec<DeviceInfo>, CudaError> {
-        Ok(vec![DeviceInfo {
+    fn gpu(name: &str, compute_capability: (u32, u32)) -> DeviceInfo {
+        DeviceInfo {
             ordinal: 0,
             name: name.to_owned(),
             uuid: String::new(),
@@ -95,7 +95,7 @@ mod tests {
             multiprocessors: 1,
             attributes: BTreeMap::new(),
             driver_version: CudaVersion { major: 13, minor: 0 },
-        }])
+        }
     }
 
     /// Both answers in one text.
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn each_generation_is_for_certain_gpus() {
-        let hopper = gpu("NVIDIA H200", (9, 0));
-        let ada = gpu("NVIDIA GeForce RTX 4090", (8, 9));
-        let blackwell = gpu("NVIDIA B200", (10, 0));
+        let hopper = Ok(vec![gpu("NVIDIA H200", (9, 0))]);
+        let ada = Ok(vec![gpu("NVIDIA GeForce RTX 4090", (8, 9))]);
+        let blackwell = Ok(vec![gpu("NVIDIA B200", (10, 0))]);
         let both = "build: yes; run: yes";
         assert_eq!(can(&found(Flavor::Standard, "8.6.0.12"), &hopper), both);
         assert_eq!(can(&found(Flavor::Standard, "11.4.0.106"), &blackwell), both);
@@ -143,7 +143,7 @@ mod tests {
     fn without_a_parser_engines_can_only_be_run() {
         let library = Found { parser: None, ..found(Flavor::Standard, "10.3.0.26") };
         assert_eq!(
-            can(&library, &gpu("NVIDIA H200", (9, 0))),
+            can(&library, &Ok(vec![gpu("NVIDIA H200", (9, 0))])),
             "build: its ONNX parser is not beside it; run: yes"
         );
     }

@@ -139,7 +139,7 @@ impl LibraryError {
                     .into()
             }
             Self::Unknown { .. } => format!(
-                "known are {}; name one of those, or use another version of trt-pipeline",
+                "use one of these, or another version of trt-pipeline: {}",
                 known_versions()
             ),
             Self::ParserMissing { name, .. } => format!(

@@ -9,8 +9,8 @@ use super::elf;
 use super::error::LibraryError;
 
 /// The facts about a library that can change an engine: product, version, and the identity of the
-/// library and of its ONNX parser (`parser` holds the interface's version only, which stays the
-/// same for years). Facts about the GPU and the driver are not the library's and not here.
+/// library and of its ONNX parser. (The version that a parser tells is its interface's, which stays
+/// the same for years.) Facts about the GPU and the driver are not the library's and not here.
 ///
 /// # Errors
 /// The parser cannot be read.

@@ -134,14 +134,15 @@ pub(super) fn examine(path: &Path, source: Source) -> Result<Found, LibraryError
 
 /// The versions whose interface is known, for people.
 pub(super) fn known_versions() -> String {
-    let each = Generation::ALL.map(|generation| {
-        let product = generation.flavor().product();
-        match generation.known() {
-            (major, oldest, newest) if oldest == newest => format!("{product} {major}.{oldest}"),
-            (major, oldest, newest) => format!("{product} {major}.{oldest} to {major}.{newest}"),
-        }
-    });
-    each.join(", ")
+    let of = |flavor: Flavor| {
+        let generations = Generation::ALL.into_iter().filter(|known| known.flavor() == flavor);
+        let ranges = generations.map(|generation| match generation.known() {
+            (major, oldest, newest) if oldest == newest => format!("{major}.{oldest}"),
+            (major, oldest, newest) => format!("{major}.{oldest} to {major}.{newest}"),
+        });
+        format!("{} {}", flavor.product(), ranges.collect::<Vec<_>>().join(", "))
+    };
+    format!("{}; {}", of(Flavor::Standard), of(Flavor::Rtx))
 }
 
 /// The name under which the parser of a library is looked for.

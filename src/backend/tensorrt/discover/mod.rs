@@ -141,13 +141,13 @@ impl Looked {
     }
 }
 
-/// Finds the TensorRT that a spec asks for. A relative `library` starts at `folder`, the spec's.
+/// Finds the TensorRT that a spec asks for.
 ///
 /// # Errors
 /// A named library cannot be used or is not what the spec asks for; both products are here and
 /// none is chosen; nothing is here.
-pub fn find(selection: &TensorRtSelection, folder: &Path) -> Result<Found, DiscoverError> {
-    find_in(&Places::here(), selection, folder)
+pub fn find(selection: &TensorRtSelection) -> Result<Found, DiscoverError> {
+    find_in(&Places::here(), selection)
 }
 
 /// Everything there is, for a person to look at: named places first.
@@ -158,12 +158,8 @@ pub fn survey() -> Vec<Looked> {
     named.chain(searched).collect()
 }
 
-fn find_in(
-    places: &Places,
-    selection: &TensorRtSelection,
-    folder: &Path,
-) -> Result<Found, DiscoverError> {
-    let in_spec = selection.library.as_ref().map(|path| (Source::Spec, folder.join(path)));
+fn find_in(places: &Places, selection: &TensorRtSelection) -> Result<Found, DiscoverError> {
+    let in_spec = selection.library.clone().map(|path| (Source::Spec, path));
     if let Some((place, path)) = in_spec.or_else(|| places.named().next()) {
         return named(place, path, selection);
     }

@@ -12,20 +12,16 @@ use crate::backend::tensorrt::generation::LibraryVersion;
 
 use super::library::numbers;
 
-/// Which TensorRT to use, where a machine has several. Without it, the one TensorRT that is
-/// installed; where both products are, naming the `flavor` is required.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Which TensorRT to use. By default the one that is here; where both products are, one of them
+/// has to be chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TensorRtSelection {
-    /// Which of the two products: `standard` (TensorRT) or `rtx` (TensorRT-RTX).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Which of the two products.
     pub flavor: Option<Flavor>,
-    /// The versions that will do, such as `">=8.6,<12"` or `"10.13"` (any 10.13).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The versions that will do.
     pub version: Option<VersionRequirement>,
-    /// The library itself (`libnvinfer.so.10`, `libtensorrt_rtx.so.1`) or the folder it is in:
-    /// an absolute path, or one relative to the spec. Nothing else is looked at then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The library itself or the folder it is in, as an absolute path. Nothing else is looked at
+    /// then.
     pub library: Option<PathBuf>,
 }
 
@@ -201,8 +197,8 @@ mod tests {
 
     #[test]
     fn an_objection_names_what_the_spec_asks_for() {
-        let selection: TensorRtSelection =
-            serde_json::from_str(r#"{"flavor": "rtx", "version": ">=1.7"}"#).unwrap();
+        let version = Some(">=1.7".parse().unwrap());
+        let selection = TensorRtSelection { flavor: Some(Flavor::Rtx), version, library: None };
         let object = |flavor, text: &str| selection.objection(flavor, text.parse().unwrap());
         assert_eq!(object(Flavor::Rtx, "1.7.1.116"), None);
         assert!(object(Flavor::Rtx, "1.5.0.0").unwrap().contains("`>=1.7`"));

@@ -49,9 +49,17 @@ impl World {
         fake.write(&self.path(folder), "libtensorrt_rtx.so.1")
     }
 
-    fn find(&self, selection: &str) -> Result<Found, DiscoverError> {
-        let selection: TensorRtSelection = serde_json::from_str(selection).unwrap();
-        find_in(&self.places, &selection, self.dir.path())
+    /// Finds what a text such as `rtx >=1.7` asks for: a product, a version, both or nothing.
+    fn find(&self, wanted: &str) -> Result<Found, DiscoverError> {
+        let mut selection = TensorRtSelection::default();
+        for word in wanted.split_whitespace() {
+            match word {
+                "standard" => selection.flavor = Some(Flavor::Standard),
+                "rtx" => selection.flavor = Some(Flavor::Rtx),
+                version => selection.version = Some(version.parse().unwrap()),
+            }
+        }
+        find_in(&self.places, &selection)
     }
 
     /// The error, with the folder's name taken out.
@@ -97,12 +105,12 @@ fn every_sort_of_wrong_file_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = Fake::runtime("libnvinfer.so.10", "10_3_0_26");
     let bytes = runtime.bytes();
-    let mut text = String::new();
+    let mut told = Vec::new();
     let mut tell = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         let error = library::examine(&path, Source::Option).unwrap_err();
-        text += &format!("{error}\n  help: {}\n", error.help());
+        told.push(format!("{error}\n  help: {}\n", error.help()));
     };
     tell("empty.so", b"");
     tell("text.so", b"INPUT(libnvinfer.so.10)\n");
@@ -129,7 +137,7 @@ fn every_sort_of_wrong_file_is_told_apart() {
     tell("lean.so", &lean.bytes());
     tell("new.so", &Fake::runtime("libnvinfer.so.12", "12_0_0_1").bytes());
     tell("old.so", &Fake::runtime("libnvinfer.so.8", "8_5_3_1").bytes());
-    let text = text.replace(&dir.path().display().to_string(), "[dir]");
+    let text = told.concat().replace(&dir.path().display().to_string(), "[dir]");
     insta::assert_snapshot!(text.replace(std::env::consts::ARCH, "[arch]"));
 }
 
@@ -167,7 +175,7 @@ fn parts_are_those_beside_it_of_the_same_version() {
     ] {
         fs::write(folder.join(name), b"").unwrap();
     }
-    let found = world.find("{}").unwrap();
+    let found = world.find("").unwrap();
     assert_eq!(found.runtime, runtime);
     assert_eq!(found.parser().unwrap(), folder.join("libnvonnxparser.so.10"));
     assert_eq!(found.plugin, Some(folder.join("libnvinfer_plugin.so.10.3.0")));
@@ -179,7 +187,7 @@ fn parts_are_those_beside_it_of_the_same_version() {
 fn a_missing_parser_is_an_error_where_it_is_asked_for() {
     let world = World::empty();
     world.rtx("loader", "1_7_1_116");
-    let error = world.find("{}").unwrap().parser().unwrap_err();
+    let error = world.find("").unwrap().parser().unwrap_err();
     let text = format!("{error}\nhelp: {}", error.help());
     insta::assert_snapshot!(text.replace(&world.dir.path().display().to_string(), "[dir]"));
 }
@@ -189,21 +197,23 @@ fn earlier_places_go_before_later_ones() {
     let mut world = World::empty();
     world.standard("system", "10_9_0_1");
     world.standard("loader", "10_8_0_1");
-    let sources = |world: &World, spec: &str| {
-        let found = world.find(spec).unwrap();
+    let source = |world: &World| {
+        let found = world.find("").unwrap();
         (found.source, found.version.minor)
     };
-    assert_eq!(sources(&world, "{}"), (Source::LibraryPath, 8));
+    assert_eq!(source(&world), (Source::LibraryPath, 8));
     world.standard("runtimes/tensorrt-10.7", "10_7_0_1");
-    assert_eq!(sources(&world, "{}"), (Source::Installed, 7));
+    assert_eq!(source(&world), (Source::Installed, 7));
     world.standard("variable", "10_6_0_1");
     world.places.variable = Some(world.path("variable").into());
-    assert_eq!(sources(&world, "{}"), (Source::Variable, 6));
+    assert_eq!(source(&world), (Source::Variable, 6));
     world.places.option = Some(world.standard("option", "10_5_0_1"));
-    assert_eq!(sources(&world, "{}"), (Source::Option, 5));
+    assert_eq!(source(&world), (Source::Option, 5));
     world.standard("vendor/lib", "10_4_0_1");
-    let spec = r#"{ "library": "vendor" }"#;
-    assert_eq!(sources(&world, spec), (Source::Spec, 4), "relative to the spec");
+    let library = Some(world.path("vendor"));
+    let selection = TensorRtSelection { library, ..TensorRtSelection::default() };
+    let found = find_in(&world.places, &selection).unwrap();
+    assert_eq!((found.source, found.version.minor), (Source::Spec, 4), "NVIDIA's archive");
 }
 
 #[test]
@@ -219,7 +229,7 @@ fn packages_of_python_are_looked_into() {
         Some(Ok(Python { program, version: "3.12.1".to_owned(), folders: vec![site] }));
     let looked = world.places.look(Source::Python);
     assert_eq!(looked.libraries.len(), 1, "{looked:?}");
-    let found = world.find("{}").unwrap();
+    let found = world.find("").unwrap();
     assert_eq!((found.source, found.runtime), (Source::Python, file));
 }
 
@@ -232,11 +242,11 @@ fn the_newest_of_a_place_that_is_wanted_is_used() {
         world.standard(&format!("runtimes/{folder}"), version);
     }
     let found = |spec: &str| world.find(spec).unwrap().version.to_string();
-    assert_eq!(found("{}"), "10.13.3.9", "an unfinished installation does not count");
-    assert_eq!(found(r#"{ "version": "<10.13.3" }"#), "10.13.0.35");
-    assert_eq!(found(r#"{ "version": "10.9" }"#), "10.9.0.1");
+    assert_eq!(found(""), "10.13.3.9", "an unfinished installation does not count");
+    assert_eq!(found("<10.13.3"), "10.13.0.35");
+    assert_eq!(found("10.9"), "10.9.0.1");
     world.standard("loader", "10_6_0_1");
-    assert_eq!(found(r#"{ "version": "10.6" }"#), "10.6.0.1", "a later place has it");
+    assert_eq!(found("10.6"), "10.6.0.1", "a later place has it");
 }
 
 #[test]
@@ -257,16 +267,16 @@ fn two_products_need_a_choice() {
     let mut world = World::empty();
     world.standard("runtimes/tensorrt-10.3", "10_3_0_26");
     world.rtx("system", "1_7_1_116");
-    insta::assert_snapshot!(world.refusal("{}"));
-    assert_eq!(world.find(r#"{ "flavor": "rtx" }"#).unwrap().source, Source::System);
-    assert_eq!(world.find(r#"{ "flavor": "standard" }"#).unwrap().source, Source::Installed);
-    let by_version = world.find(r#"{ "version": "<2" }"#).unwrap();
+    insta::assert_snapshot!(world.refusal(""));
+    assert_eq!(world.find("rtx").unwrap().source, Source::System);
+    assert_eq!(world.find("standard").unwrap().source, Source::Installed);
+    let by_version = world.find("<2").unwrap();
     assert_eq!(by_version.flavor, Flavor::Rtx, "a version can be a choice too");
     world.rtx("both", "1_7_1_116");
     world.standard("both", "10_3_0_26");
     world.places.variable = Some(world.path("both").into());
-    assert!(matches!(world.find("{}"), Err(DiscoverError::Ambiguous { .. })));
-    assert_eq!(world.find(r#"{ "flavor": "rtx" }"#).unwrap().source, Source::Variable);
+    assert!(matches!(world.find(""), Err(DiscoverError::Ambiguous { .. })));
+    assert_eq!(world.find("rtx").unwrap().source, Source::Variable);
 }
 
 #[test]
@@ -274,18 +284,18 @@ fn what_was_named_is_used_or_refused_and_nothing_else_is_looked_at() {
     let mut world = World::empty();
     world.standard("system", "10_3_0_26");
     world.places.variable = Some(world.rtx("named", "1_7_1_116").into());
-    let mut text = String::new();
-    for spec in [r#"{ "flavor": "standard" }"#, r#"{ "version": ">=10" }"#] {
-        text += &format!("{}\n", world.refusal(spec));
+    let mut told = Vec::new();
+    for spec in ["standard", ">=10"] {
+        told.push(world.refusal(spec));
     }
     for named in ["nowhere", "named/sub"] {
         fs::create_dir_all(world.path("named/sub")).unwrap();
         world.places.variable = Some(world.path(named).into());
-        text += &format!("{}\n", world.refusal("{}"));
+        told.push(world.refusal(""));
     }
     world.places.variable = Some("".into());
-    assert_eq!(world.find("{}").unwrap().source, Source::System, "empty is not set");
-    insta::assert_snapshot!(text);
+    assert_eq!(world.find("").unwrap().source, Source::System, "empty is not set");
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]
@@ -293,17 +303,17 @@ fn a_library_that_cannot_be_used_does_not_hide_one_that_can() {
     let world = World::empty();
     Fake::runtime("libnvinfer.so.12", "12_0_0_1").write(&world.path("loader"), "libnvinfer.so.12");
     world.standard("system", "10_3_0_26");
-    assert_eq!(world.find("{}").unwrap().source, Source::System);
+    assert_eq!(world.find("").unwrap().source, Source::System);
 }
 
 #[test]
 fn where_nothing_fits_every_place_is_told_with_its_reason() {
     let world = World::empty();
-    insta::assert_snapshot!("nothing_anywhere", world.refusal("{}"));
+    insta::assert_snapshot!("nothing_anywhere", world.refusal(""));
     Fake::runtime("libnvinfer.so.12", "12_0_0_1").write(&world.path("loader"), "libnvinfer.so.12");
     world.standard("loader", "10_3_0_26");
     world.rtx("system", "1_7_1_116");
-    let spec = r#"{ "flavor": "standard", "version": "11" }"#;
+    let spec = "standard 11";
     insta::assert_snapshot!("nothing_that_fits", world.refusal(spec));
 }
 
@@ -311,7 +321,7 @@ fn where_nothing_fits_every_place_is_told_with_its_reason() {
 fn facts_name_the_library_and_its_parser_by_content() {
     let world = World::empty();
     world.standard("loader", "10_3_0_26");
-    let found = world.find("{}").unwrap();
+    let found = world.find("").unwrap();
     let facts = tool_facts(&found).unwrap();
     let text: Vec<String> = facts.iter().map(|(name, fact)| format!("{name}={fact}")).collect();
     assert_eq!(

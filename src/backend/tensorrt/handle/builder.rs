@@ -1,6 +1,8 @@
 //! [`Builder`] and what it makes: [`Network`], [`Config`], [`OptimizationProfile`], [`HostMemory`].
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::cuda::{Context, Ledger};
@@ -15,10 +17,12 @@ use super::super::sys::{
     TacticSource, TilingOptimizationLevel,
 };
 use super::allocator::GpuAllocator;
+use super::calibrator::Calibrator;
 use super::callback::text;
 use super::library::Library;
 use super::monitor::Monitor;
 use super::owned::Owned;
+use super::plugins::Plugins;
 use super::recorder::Recorder;
 
 /// Makes networks and builds engines of them.
@@ -26,6 +30,8 @@ use super::recorder::Recorder;
 /// Not `Sync`: TensorRT's builder is for one thread at a time.
 #[derive(Debug)]
 pub(in super::super) struct Builder {
+    // They leave the builder's registry before it goes.
+    plugins: RefCell<Vec<Plugins>>,
     object: Owned<IBuilder>,
     recorder: Recorder,
     allocator: Option<GpuAllocator>,
@@ -57,7 +63,7 @@ impl Builder {
             unsafe { object.get().set_gpu_allocator(allocator.as_ptr()) };
         }
         #[expect(clippy::arc_with_non_send_sync, reason = "shared by its children, on one thread")]
-        Ok(Arc::new(Self { object, recorder, allocator, library }))
+        Ok(Arc::new(Self { plugins: RefCell::default(), object, recorder, allocator, library }))
     }
 
     pub(in super::super) fn abi(&self) -> Abi {
@@ -70,6 +76,22 @@ impl Builder {
 
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// Loads libraries of plug-ins, in this order, for the networks that are made afterwards.
+    pub(in super::super) fn load_plugins(&self, files: &[PathBuf]) -> Result<(), TrtError> {
+        let registry = if self.abi().generation == Generation::V8_6 {
+            // The only one that this generation's parser looks into.
+            self.library.plugin_registry()?
+        } else {
+            // SAFETY: the builder is alive.
+            unsafe { self.object.get().get_plugin_registry() }
+        };
+        // SAFETY: the registry is the builder's or the process's; the plug-ins are dropped before
+        // the builder, and after all that is made with it, which holds the builder.
+        let plugins = unsafe { Plugins::load(registry, files, &self.recorder) }?;
+        self.plugins.borrow_mut().push(plugins);
+        Ok(())
     }
 
     /// Whether networks of this library can take their types from the graph alone.
@@ -106,7 +128,13 @@ impl Builder {
         let object = self.recorder.check("createBuilderConfig", object)?;
         // SAFETY: the caller owns the new configuration; its builder outlives it.
         let object = unsafe { Owned::new(object) };
-        Ok(Config { object, timing_cache: None, monitor: None, builder: Arc::clone(self) })
+        Ok(Config {
+            object,
+            timing_cache: None,
+            monitor: None,
+            calibrator: None,
+            builder: Arc::clone(self),
+        })
     }
 
     /// A new optimization profile, which the builder owns.
@@ -130,6 +158,10 @@ impl Builder {
         };
         if plan.is_none() && config.monitor.as_ref().is_some_and(Monitor::has_stopped) {
             return Err(TrtError::Cancelled);
+        }
+        if let Some(failure) = config.calibrator.as_ref().and_then(Calibrator::failure) {
+            // Also where there is a plan: it is made of a part of the samples.
+            return Err(TrtError::Calibration(failure));
         }
         let refused = self.allocator.as_ref().and_then(GpuAllocator::take_failure);
         if let (None, Some(refused)) = (&plan, refused) {
@@ -320,6 +352,7 @@ pub(in super::super) struct Config {
     // What the configuration refers to goes after it.
     timing_cache: Option<TimingCache>,
     monitor: Option<Monitor>,
+    calibrator: Option<Calibrator>,
     builder: Arc<Builder>,
 }
 
@@ -472,15 +505,32 @@ impl Config {
         Ok(())
     }
 
+    /// Takes INT8 ranges from the calibrator (libraries that calibrate).
+    pub(in super::super) fn set_int8_calibrator(
+        &mut self,
+        calibrator: Calibrator,
+    ) -> Result<(), TrtError> {
+        // SAFETY: the calibrator is kept until the configuration is gone.
+        unsafe { self.object.get().set_int8_calibrator(calibrator.as_ptr()) }?;
+        self.calibrator = Some(calibrator);
+        Ok(())
+    }
+
+    /// Calibrates with the shapes of this profile's `opt`, instead of those of the first.
+    pub(in super::super) fn set_calibration_profile(
+        &self,
+        profile: &OptimizationProfile,
+    ) -> Result<(), TrtError> {
+        // SAFETY: both are alive; the builder owns the profile and outlives the configuration.
+        let set = unsafe { self.object.get().set_calibration_profile(Some(profile.object)) }?;
+        self.builder.recorder.hold("setCalibrationProfile", set)
+    }
+
     /// Starts from the timings in `bytes`, which may be empty. Gives whether they are of use here:
     /// timings of another library or GPU are refused and building starts without.
     pub(in super::super) fn set_timing_cache(&mut self, bytes: &[u8]) -> Result<bool, TrtError> {
         let attempt = |bytes: &[u8]| {
-            let (data, size) = (bytes.as_ptr().cast_mut().cast(), bytes.len() as u64);
-            // SAFETY: the configuration is alive and copies the bytes.
-            let cache = unsafe { self.object.get().create_timing_cache(data, size) }?;
-            // SAFETY: the caller owns the cache; it needs nothing of the configuration.
-            let cache = TimingCache(unsafe { Owned::new(cache) });
+            let cache = self.create_timing_cache(bytes)?;
             // SAFETY: both are alive; the cache is kept until the configuration is gone.
             unsafe { self.object.get().set_timing_cache(cache.0.get(), false) }.then_some(cache)
         };
@@ -490,6 +540,25 @@ impl Config {
         let cache = used.or_else(|| attempt(&[]));
         self.timing_cache = Some(self.builder.recorder.check("createTimingCache", cache)?);
         Ok(of_use)
+    }
+
+    /// Adds other timings of this library and GPU, such as those of a build that ended meanwhile.
+    /// Of a kernel that both have timed, the own timing stays. Timings of no use are left out.
+    pub(in super::super) fn combine_timing_cache(&self, bytes: &[u8]) {
+        if let (Some(own), Some(other)) = (&self.timing_cache, self.create_timing_cache(bytes)) {
+            // SAFETY: both are alive.
+            let combined = unsafe { own.0.get().combine(other.0.get(), false) };
+            tracing::debug!(combined, "timings of other builds");
+        }
+        self.builder.recorder.take();
+    }
+
+    fn create_timing_cache(&self, bytes: &[u8]) -> Option<TimingCache> {
+        let (data, size) = (bytes.as_ptr().cast_mut().cast(), bytes.len() as u64);
+        // SAFETY: the configuration is alive and copies the bytes.
+        let cache = unsafe { self.object.get().create_timing_cache(data, size) }?;
+        // SAFETY: the caller owns the cache; it needs nothing of the configuration.
+        Some(TimingCache(unsafe { Owned::new(cache) }))
     }
 
     /// The timings to keep for the next build.

@@ -31,7 +31,8 @@ pub(in super::super) struct EngineHandle {
 // SAFETY: TensorRT ties an engine to no thread.
 unsafe impl Send for EngineHandle {}
 // SAFETY: NVIDIA: "non-modifying operations on an engine" and "creating an execution context from
-// an engine" may be done from several threads at once, and no other method is called after `new`.
+// an engine" may be done from several threads at once, and no other method is called after `new`
+// but through an exclusive reference (`Refitter`).
 // Of the runtime only what is `Sync` is used.
 unsafe impl Sync for EngineHandle {}
 
@@ -101,6 +102,10 @@ impl EngineHandle {
         &self.tensors
     }
 
+    pub(super) fn object(&mut self) -> ICudaEngine {
+        self.object.get()
+    }
+
     pub(super) fn runtime(&self) -> &Runtime {
         &self.runtime
     }
@@ -163,22 +168,6 @@ impl EngineHandle {
         }
         // SAFETY: as above.
         unsafe { self.object.get().get_device_memory_size() }.ok()
-    }
-
-    pub(in super::super) fn layer_count(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_layers() }
-    }
-
-    pub(in super::super) fn is_refittable(&self) -> bool {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().is_refittable() }
-    }
-
-    /// Streams it uses beside the one it is enqueued on.
-    pub(in super::super) fn aux_streams(&self) -> i32 {
-        // SAFETY: the engine is alive.
-        unsafe { self.object.get().get_nb_aux_streams() }
     }
 
     /// What the engine inspector tells, as JSON: how much is set when building.

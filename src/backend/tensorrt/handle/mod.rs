@@ -7,6 +7,7 @@
 
 mod allocator;
 mod builder;
+mod calibrator;
 mod callback;
 mod context;
 mod engine;
@@ -16,16 +17,20 @@ mod monitor;
 mod output_allocator;
 mod owned;
 mod parser;
+mod plugins;
 mod recorder;
+mod refitter;
 mod runtime;
+#[cfg(test)]
+mod standin;
 
-pub(super) use allocator::GpuAllocator;
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
+pub(super) use calibrator::{Calibrator, Samples};
 pub(super) use context::ContextHandle;
 pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
-pub(super) use recorder::Recorder;
+pub(super) use refitter::refit_from_onnx;
 pub(super) use runtime::{Runtime, Validity};

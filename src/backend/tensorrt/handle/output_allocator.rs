@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::cuda::{ALIGNMENT, Context, CudaError, DeviceBuffer, Ledger};
+use crate::backend::cuda::{Context, CudaError, DeviceBuffer, Ledger};
 
 use super::super::error::TrtError;
 use super::super::sys::{Abi, Dims, IOutputAllocatorFunctions};
@@ -86,12 +86,7 @@ unsafe fn at_least(object: *mut c_void, bytes: u64, alignment: u64) -> *mut c_vo
         }
         // The content need not be kept, so both need not be there at once.
         output.buffer = None;
-        let made = if alignment > ALIGNMENT {
-            Err(CudaError::Alignment { requested: alignment })
-        } else {
-            DeviceBuffer::new(&state.context, &state.ledger, bytes)
-        };
-        match made {
+        match DeviceBuffer::aligned(&state.context, &state.ledger, bytes, alignment) {
             Ok(buffer) => output.buffer.insert(Arc::new(buffer)).as_ptr(),
             Err(error) => {
                 output.failure = Some(error);

@@ -1,5 +1,6 @@
 //! [`Runtime`]: makes an engine of a plan.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::cuda::{Context, Ledger};
@@ -10,11 +11,14 @@ use super::allocator::GpuAllocator;
 use super::engine::EngineHandle;
 use super::library::Library;
 use super::owned::Owned;
+use super::plugins::Plugins;
 use super::recorder::Recorder;
 
 /// Makes one engine on one GPU: its allocator counts for that engine alone.
 #[derive(Debug)]
 pub(in super::super) struct Runtime {
+    // They leave the runtime's registry before it goes.
+    plugins: Vec<Plugins>,
     object: Owned<IRuntime>,
     recorder: Recorder,
     allocator: GpuAllocator,
@@ -59,7 +63,17 @@ impl Runtime {
         // SAFETY: the allocator outlives the runtime, and the runtime all that it makes.
         unsafe { object.get().set_gpu_allocator(allocator.as_ptr()) };
         let (ledger, context) = (Arc::clone(ledger), context.clone());
-        Ok(Self { object, recorder, allocator, ledger, context, abi })
+        Ok(Self { plugins: Vec::new(), object, recorder, allocator, ledger, context, abi })
+    }
+
+    /// Loads the libraries of plug-ins that a plan was built with, in this order.
+    pub(in super::super) fn load_plugins(&mut self, files: &[PathBuf]) -> Result<(), TrtError> {
+        // SAFETY: the runtime is alive.
+        let registry = unsafe { self.object.get().get_plugin_registry() };
+        // SAFETY: the registry is the runtime's; the plug-ins are dropped before it, and after the
+        // engine, which holds the runtime.
+        self.plugins.push(unsafe { Plugins::load(registry, files, &self.recorder) }?);
+        Ok(())
     }
 
     /// Lets a plan run the code that it brings along: a version-compatible plan holds its own
@@ -80,10 +94,9 @@ impl Runtime {
             unsafe { self.object.get().get_engine_validity(data, size, (&raw mut bits).cast()) };
         self.recorder.take();
         let validity = validity.ok()??;
-        let reasons = EngineInvalidityDiagnostics::ALL.iter().filter(|reason| {
-            let bit = reason.value(self.abi.generation).and_then(|bit| u64::try_from(bit).ok());
-            bit.is_some_and(|bit| bits & bit != 0)
-        });
+        let reasons = EngineInvalidityDiagnostics::ALL
+            .iter()
+            .filter(|reason| reason.value(self.abi.generation).is_some_and(|bit| bits & bit != 0));
         Some(Validity {
             runs: validity != EngineValidity::Invalid,
             is_slow: validity == EngineValidity::Suboptimal,

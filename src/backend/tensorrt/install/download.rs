@@ -28,11 +28,14 @@ pub struct Pip {
 }
 
 impl Pip {
-    /// That of the `python3` in `PATH`.
+    /// That of the `python3` in `PATH`, to download packages for this machine.
     ///
     /// # Errors
-    /// There is no Python, or it has no pip.
+    /// There are no packages for this machine, there is no Python, or it has no pip.
     pub fn find() -> Result<Self, InstallError> {
+        if std::env::consts::ARCH != "x86_64" {
+            return Err(InstallError::WrongMachine);
+        }
         let python = program_in_path("python3").ok_or(InstallError::NoPython)?;
         let pip = Self { python };
         let folder = std::env::temp_dir();

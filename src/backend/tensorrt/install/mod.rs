@@ -41,9 +41,6 @@ pub fn install(
     progress: &dyn Progress,
     cancel: &CancelToken,
 ) -> Result<Found, InstallError> {
-    if std::env::consts::ARCH != "x86_64" {
-        return Err(InstallError::WrongMachine);
-    }
     let partial = folder.join(format!(".{}.partial", runtime.folder()));
     fs::create_dir_all(&partial).map_err(InstallError::io("create", &partial))?;
     let _lock = Lock::take(&partial)?;

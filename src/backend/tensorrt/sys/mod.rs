@@ -24,7 +24,7 @@ macro_rules! generation {
             clippy::pedantic,
             reason = "bindgen's names are those of the header, and not all of them are used"
         )]
-        mod $name {
+        pub(super) mod $name {
             #[cfg(not(feature = "buildtime-bindgen"))]
             include!(concat!("bindings/", stringify!($name), ".rs"));
             #[cfg(feature = "buildtime-bindgen")]

@@ -1,0 +1,103 @@
+//! Tables that several descriptions have.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use comfy_table::{ContentArrangement, Row, Table, presets};
+
+use crate::backend::ShapeRange;
+use crate::backend::tensorrt::Layer;
+use crate::cli::quantity::size;
+use crate::tensor::TensorSpec;
+
+use super::folder::FileSize;
+
+/// More layers than this are only counted, unless all are asked for.
+const MOST_LAYERS: usize = 24;
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header);
+    table
+}
+
+fn lines(table: &Table) -> String {
+    format!("{}\n", table.trim_fmt())
+}
+
+/// Inputs and outputs.
+pub(super) fn tensors(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> String {
+    let mut table = table(["", "tensor", "dtype", "shape"]);
+    for (side, tensors) in [("input", inputs), ("output", outputs)] {
+        for tensor in tensors {
+            table.add_row([side, &tensor.name, tensor.dtype.name(), &tensor.dims_text()]);
+        }
+    }
+    lines(&table)
+}
+
+/// Files with their sizes.
+pub(super) fn files(files: &[FileSize]) -> String {
+    let line = |file: &FileSize| format!("{:>10}  {}\n", size(file.bytes), file.path);
+    files.iter().map(line).collect::<Vec<_>>().concat()
+}
+
+/// What each profile allows each input.
+pub(super) fn profiles(profiles: &[Vec<(String, &ShapeRange)>]) -> String {
+    let mut table = table(["profile", "input", "min", "opt", "max"]);
+    for (at, profile) in profiles.iter().enumerate() {
+        for (nth, (input, range)) in profile.iter().enumerate() {
+            let number = if nth == 0 { at.to_string() } else { String::new() };
+            let [min, opt, max] = [&range.min, &range.opt, &range.max].map(ToString::to_string);
+            table.add_row([number, input.clone(), min, opt, max]);
+        }
+    }
+    lines(&table)
+}
+
+/// The most frequent operators first.
+pub(super) fn operators(counts: &BTreeMap<String, usize>) -> String {
+    let mut operators: Vec<_> = counts.iter().collect();
+    operators.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let mut table = table(["operator", "count"]);
+    for (operator, count) in operators {
+        table.add_row([operator.clone(), count.to_string()]);
+    }
+    lines(&table)
+}
+
+/// The layers, with the columns that some layer has something for. On a terminal a layer has one
+/// line, unless all is asked for.
+pub(super) fn layers(layers: &[Layer], all: bool, width: Option<u16>) -> String {
+    type Column = (&'static str, fn(&Layer) -> Option<&str>);
+    const COLUMNS: [Column; 5] = [
+        ("layer", |layer| Some(&layer.name)),
+        ("type", |layer| layer.kind.as_deref()),
+        ("precision", |layer| layer.precision.as_deref()),
+        ("format", |layer| layer.format.as_deref()),
+        ("tactic", |layer| layer.tactic.as_deref()),
+    ];
+    let shown = if all { layers } else { &layers[..layers.len().min(MOST_LAYERS)] };
+    let used = COLUMNS.iter().filter(|(_, of)| shown.iter().any(|layer| of(layer).is_some()));
+    let used: Vec<&Column> = used.collect();
+    let mut table = table([]);
+    table.set_header(used.iter().map(|(name, _)| *name));
+    for layer in shown {
+        let mut row = Row::from(used.iter().map(|(_, of)| of(layer).unwrap_or_default()));
+        if !all && width.is_some() {
+            row.max_height(1);
+        }
+        table.add_row(row);
+    }
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let mut text = lines(&table);
+    if shown.len() < layers.len() {
+        let more = layers.len() - shown.len();
+        let _ = writeln!(text, "\n{more} more layers; `--layers` shows all");
+    } else if !all && width.is_some() && text.contains("...") {
+        text += "\ncut to fit the terminal; `--layers` shows all\n";
+    }
+    text
+}
