@@ -13,8 +13,8 @@ const CHILD: &str = "TRT_PIPELINE_STANDIN_CHILD";
 const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0";
 
 /// Runs the rest of a test, once per test, in a process that loads the stand-in with these settings
-/// (`STANDIN_CUDA_{name}`), and must succeed and release everything. The body must be a closure in
-/// the test's function, whose name is taken from it.
+/// and must succeed and release everything, of a stand-in for TensorRT too. The body must be a
+/// closure in the test's function, whose name is taken from it.
 #[track_caller]
 pub(crate) fn with_driver<F: FnOnce()>(settings: &[(&str, &str)], body: F) {
     if std::env::var_os(CHILD).is_some() {
@@ -28,11 +28,17 @@ pub(crate) fn with_driver<F: FnOnce()>(settings: &[(&str, &str)], body: F) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(CHILD, test);
     command.env("LD_LIBRARY_PATH", folder.path()).env("STANDIN_CUDA_REPORT", &report);
-    command.envs(settings.iter().map(|(name, value)| (format!("STANDIN_CUDA_{name}"), value)));
+    let objects = folder.path().join("objects");
+    command.env("STANDIN_TENSORRT_REPORT", &objects).envs(settings.iter().copied());
     let output = command.output().unwrap();
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && said.contains("1 passed"), "{test}: {said}");
-    assert_eq!(fs::read_to_string(&report).unwrap(), NOTHING, "{test}: {said}");
+    if let Ok(report) = fs::read_to_string(report) {
+        assert_eq!(report, NOTHING, "{test}: {said}");
+    }
+    for line in fs::read_to_string(objects).unwrap_or_default().lines() {
+        assert!(line.contains("\"live\":{}"), "{test}: {line}");
+    }
 }
 
 fn compile(library: &Path) {

@@ -68,6 +68,14 @@ pub enum TrtError {
         /// The loader's words, or TensorRT's.
         reason: String,
     },
+    /// A model has not all the weights that an engine takes.
+    #[error("the model has not all {of} weights of the engine: it lacks {}", list(missing))]
+    MissingWeights {
+        /// The names of those that it lacks.
+        missing: Vec<String>,
+        /// How many the engine takes.
+        of: usize,
+    },
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,
@@ -170,6 +178,15 @@ fn words(reported: &[Reported]) -> String {
     let each: Vec<String> =
         reported.iter().map(|one| format!("{} ({})", one.message, one.code)).collect();
     format!(": {}", each.join("; "))
+}
+
+/// The first few of many names.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn nodes(errors: &[ParserError]) -> String {

@@ -31,7 +31,8 @@ pub(in super::super) struct EngineHandle {
 // SAFETY: TensorRT ties an engine to no thread.
 unsafe impl Send for EngineHandle {}
 // SAFETY: NVIDIA: "non-modifying operations on an engine" and "creating an execution context from
-// an engine" may be done from several threads at once, and no other method is called after `new`.
+// an engine" may be done from several threads at once, and no other method is called after `new`
+// but through an exclusive reference (`Refitter`).
 // Of the runtime only what is `Sync` is used.
 unsafe impl Sync for EngineHandle {}
 
@@ -99,6 +100,10 @@ impl EngineHandle {
     /// Inputs and outputs, in the engine's order.
     pub(in super::super) fn tensors(&self) -> &[EngineTensor] {
         &self.tensors
+    }
+
+    pub(super) fn object(&mut self) -> ICudaEngine {
+        self.object.get()
     }
 
     pub(super) fn runtime(&self) -> &Runtime {

@@ -1,5 +1,6 @@
 //! [`Library`]: the one TensorRT of the process.
 
+use std::error::Error;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +46,9 @@ pub(in super::super) struct Library {
 
 /// `T *createInferBuilder_INTERNAL(void *logger, int32_t version)` and its like.
 type Create = unsafe extern "C" fn(*mut c_void, i32) -> *mut c_void;
+
+/// `T *createInferRefitter_INTERNAL(void *engine, void *logger, int32_t version)`.
+type CreateFor = unsafe extern "C" fn(*mut c_void, *mut c_void, i32) -> *mut c_void;
 
 static LOADED: Mutex<Option<&'static Library>> = Mutex::new(None);
 
@@ -118,6 +122,24 @@ impl Library {
         Ok(unsafe { create(logger, self.version_code) })
     }
 
+    /// Calls one of the library's functions that make an object for another.
+    ///
+    /// # Safety
+    /// The object is alive and of the class that the function takes.
+    pub(super) unsafe fn create_for(
+        &self,
+        symbol: &'static str,
+        object: *mut c_void,
+    ) -> Result<*mut c_void, TrtError> {
+        let logger = logger(self.abi)?;
+        // SAFETY: TensorRT's functions of these names have this type.
+        let create = unsafe { self.runtime.get::<CreateFor>(symbol.as_bytes()) };
+        let failed = |_| TrtError::Failed { call: symbol, reported: Vec::new() };
+        let create = create.map_err(failed)?;
+        // SAFETY: of the caller; the logger lives as long as the process.
+        Ok(unsafe { create(object, logger, self.version_code) })
+    }
+
     /// The registry of plug-ins that all of the process shares.
     pub(super) fn plugin_registry(&self) -> Result<IPluginRegistry, TrtError> {
         const GET: &str = "getPluginRegistry";
@@ -161,6 +183,12 @@ fn decode(code: i32) -> Option<LibraryVersion> {
 fn open(path: &Path) -> Result<Loaded, LibraryError> {
     // SAFETY: TensorRT's initialisers set up its own tables; a library that does otherwise is one
     // that the user asked to load.
-    unsafe { Loaded::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }
-        .map_err(|error| LibraryError::Load { path: path.to_owned(), reason: error.to_string() })
+    unsafe { Loaded::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }.map_err(|error| {
+        LibraryError::Load { path: path.to_owned(), reason: loaders_words(&error) }
+    })
+}
+
+/// Why the loader did not load a file: what it said itself is behind the error.
+pub(super) fn loaders_words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

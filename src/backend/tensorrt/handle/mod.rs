@@ -19,7 +19,10 @@ mod owned;
 mod parser;
 mod plugins;
 mod recorder;
+mod refitter;
 mod runtime;
+#[cfg(test)]
+mod standin;
 
 pub(super) use builder::{Builder, Config, HostMemory, Layer, Network, NetworkTensor};
 pub(super) use calibrator::{Calibrator, Samples};
@@ -29,4 +32,5 @@ pub(super) use library::{Library, LibraryError};
 pub(super) use logger::set_level;
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use parser::{Parsed, parse};
+pub(super) use refitter::refit_from_onnx;
 pub(super) use runtime::{Runtime, Validity};

@@ -2,7 +2,7 @@
 
 use super::super::sys::{
     IBuilder, IBuilderConfig, ICudaEngine, IEngineInspector, IExecutionContext, IHostMemory,
-    INetworkDefinition, IParser, IRefitter, IRuntime, ITimingCache,
+    INetworkDefinition, IParser, IParserRefitter, IRefitter, IRuntime, ITimingCache,
 };
 
 /// A class whose objects the caller owns.
@@ -25,7 +25,7 @@ macro_rules! classes {
 
 classes! {
     IBuilder IBuilderConfig ICudaEngine IEngineInspector IExecutionContext IHostMemory
-    INetworkDefinition IParser IRefitter IRuntime ITimingCache
+    INetworkDefinition IParser IParserRefitter IRefitter IRuntime ITimingCache
 }
 
 /// An object that is deleted with its owner. A struct that holds it beside what the object needs

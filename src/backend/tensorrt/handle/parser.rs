@@ -66,14 +66,9 @@ fn create(
     network: &Network,
 ) -> Result<Owned<IParser>, TrtError> {
     const CREATE: &str = "createNvOnnxParser_INTERNAL";
-    const VERSION: &str = "getNvOnnxParserVersion";
     let failed = |_| TrtError::Failed { call: CREATE, reported: Vec::new() };
+    let version = version(loaded)?;
     // SAFETY: the parser's function of this name has this type.
-    let version = unsafe { loaded.get::<unsafe extern "C" fn() -> i32>(VERSION.as_bytes()) };
-    let version = version.map_err(failed)?;
-    // SAFETY: it only returns a number.
-    let version = unsafe { version() };
-    // SAFETY: as above.
     let create = unsafe { loaded.get::<Create>(CREATE.as_bytes()) }.map_err(failed)?;
     let logger = logger(library.abi())?;
     // SAFETY: the network is alive and outlives the parser; the logger lives with the process.
@@ -85,6 +80,17 @@ fn create(
     Ok(unsafe { Owned::new(parser) })
 }
 
+/// The parser's version, which it wants to hear from its callers.
+pub(super) fn version(loaded: &Loaded) -> Result<i32, TrtError> {
+    const VERSION: &str = "getNvOnnxParserVersion";
+    let failed = |_| TrtError::Failed { call: VERSION, reported: Vec::new() };
+    // SAFETY: the parser's function of this name has this type.
+    let version = unsafe { loaded.get::<unsafe extern "C" fn() -> i32>(VERSION.as_bytes()) };
+    let version = version.map_err(failed)?;
+    // SAFETY: it only returns a number.
+    Ok(unsafe { version() })
+}
+
 /// All that the parser has against the model.
 fn errors(parser: IParser) -> Vec<ParserError> {
     // SAFETY: the parser is alive.
@@ -93,7 +99,7 @@ fn errors(parser: IParser) -> Vec<ParserError> {
     (0..count).filter_map(|at| unsafe { parser.get_error(at) }).map(error).collect()
 }
 
-fn error(error: IParserError) -> ParserError {
+pub(super) fn error(error: IParserError) -> ParserError {
     // SAFETY: errors live as long as the parser, which the caller holds.
     let description = unsafe { error.desc() };
     // SAFETY: as above; the text is a C string.

@@ -231,7 +231,7 @@ fn a_source_that_fails_ends_the_batches_and_is_remembered() {
 
 #[test]
 fn a_gpu_without_memory_for_a_batch_ends_the_batches_and_is_remembered() {
-    with_driver(&[("MEMORY", "40")], || {
+    with_driver(&[("STANDIN_CUDA_MEMORY", "40")], || {
         let (batches, text) = failure(samples(1, Then::End), &BOTH);
         assert_eq!((batches, text.contains("48 bytes of device memory")), (0, true), "{text}");
     });
@@ -239,7 +239,7 @@ fn a_gpu_without_memory_for_a_batch_ends_the_batches_and_is_remembered() {
 
 #[test]
 fn a_copy_that_fails_ends_the_batches_and_is_remembered() {
-    with_driver(&[("FAIL", "cuMemcpyHtoDAsync_v2:3=719")], || {
+    with_driver(&[("STANDIN_CUDA_FAIL", "cuMemcpyHtoDAsync_v2:3=719")], || {
         let (batches, text) = failure(samples(3, Then::End), &BOTH);
         assert_eq!((batches, text.contains("CUDA_ERROR_LAUNCH_FAILED")), (1, true), "{text}");
     });

@@ -1,0 +1,38 @@
+//! The stand-in for TensorRT (`tests/standin/tensorrt`), for unit tests. A process loads one
+//! TensorRT, so each test is a process: see [`crate::backend::cuda::standin`].
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::backend::tensorrt::Flavor;
+
+use super::library::Library;
+
+/// A loaded stand-in, and its parser's library.
+pub(super) struct StandIn {
+    pub(super) library: &'static Library,
+    pub(super) parser: PathBuf,
+    _folder: TempDir,
+}
+
+impl StandIn {
+    /// Makes and loads the stand-in of a version such as `10.13.0.1`.
+    pub(super) fn new(flavor: Flavor, version: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standin/tensorrt/build.sh");
+        let output =
+            Command::new(script).arg(folder.path()).args([flavor.name(), version]).output();
+        let output = output.expect("the stand-in needs a C compiler, `cc`");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (runtime, parser) = match flavor {
+            Flavor::Standard => ("libnvinfer", "libnvonnxparser"),
+            Flavor::Rtx => ("libtensorrt_rtx", "libtensorrt_onnxparser_rtx"),
+        };
+        let major = version.split('.').next().unwrap();
+        let file = |name: &str| folder.path().join(format!("{name}.so.{major}"));
+        let library = Library::open(&file(runtime), flavor).unwrap();
+        Self { library, parser: file(parser), _folder: folder }
+    }
+}
