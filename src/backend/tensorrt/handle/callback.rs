@@ -64,12 +64,12 @@ impl SharedTable {
         make: impl FnOnce() -> Result<NonNull<c_void>, Missing>,
     ) -> Result<NonNull<c_void>, Missing> {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, Table(made))) = tables.iter().find(|(of, _)| *of == abi.generation) {
-            return Ok(*made);
+        if let Some((_, Table(known))) = tables.iter().find(|(of, _)| *of == abi.generation) {
+            return Ok(*known);
         }
-        let made = make()?;
-        tables.push((abi.generation, Table(made)));
-        Ok(made)
+        let table = make()?;
+        tables.push((abi.generation, Table(table)));
+        Ok(table)
     }
 }
 
