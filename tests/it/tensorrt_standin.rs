@@ -145,7 +145,7 @@ fn a_model_that_the_parser_refuses_is_refused_with_its_node() {
 fn a_build_is_refused_for_what_contradicts_itself() {
     for tensorrt in generations() {
         run(&tensorrt, "digits_fp32", "no-profile").succeeds().has(&[
-            "error 9: IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has \
+            "error 4: IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has \
              dynamic or shape inputs, but no optimization profile has been defined",
             "built: no",
         ]);
@@ -236,7 +236,8 @@ fn an_engine_of_another_library_or_gpu_is_refused() {
         Said(command.output().unwrap()).succeeds().has(&["no engine"])
     };
     load(&TensorRt::standard("10.13.0.35"), "8.9")
-        .has(&["Version tag does not match. Note: Current Version: 101300, Serialized Engine"]);
+        .has(&["error 6", "expecting library version 10.13.0 got 10.16.0, please rebuild"]);
+    load(&TensorRt::standard("11.4.0.1"), "8.9").has(&["error 1", "Version tag does not match"]);
     load(&maker, "9.0").has(&["incompatible device, expecting compute 9.0 got compute 8.9"]);
     // 0x20: malformed.
     load(&TensorRt::rtx("1.7.1.116"), "8.9").has(&["validity 2, diagnostics 32"]);
@@ -344,10 +345,9 @@ fn a_failure_is_of_the_wanted_kind_at_the_wanted_call() {
     let second = "IOptimizationProfile::setDimensions:2";
     with(second).succeeds().has(&["setDimensions refused", "built: no"]);
     with("IOptimizationProfile::setDimensions:4").succeeds().has(&["enqueued: yes"]);
-    with("IRuntime::deserializeCudaEngine=oom").succeeds().has(&[
-        "error 5: IRuntime::deserializeCudaEngine: Error Code 5: Out of Memory",
-        "no engine",
-    ]);
+    with("IRuntime::deserializeCudaEngine=oom")
+        .succeeds()
+        .has(&["error 2: IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory", "no engine"]);
     with("IBuilder::buildSerializedNetwork=abort").is_killed_by(ABORT);
     with("IExecutionContext::enqueueV3=segv").is_killed_by(SEGMENTATION_FAULT);
 }

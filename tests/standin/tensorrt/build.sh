@@ -42,7 +42,7 @@ cd "$here"
 shared="abi.c objects.c report.c shapes.c tables.c"
 # shellcheck disable=SC2086
 library $runtime $shared build.c builder.c calibrate.c config.c context.c engine.c exports.c memory.c network.c plan.c \
-  profile.c runtime.c timing.c
+  profile.c run.c runtime.c timing.c
 # shellcheck disable=SC2086
 library $parser $shared onnx.c parser.c
 # shellcheck disable=SC2086

@@ -109,7 +109,7 @@ static bool read_node(struct onnx_node *node, struct message message) {
         if (message.field == 4) set_text(&node->operator, &message);
         if (message.field == 7) set_text(&node->domain, &message);
     }
-    return !message.broken && node->operator;
+    return !message.broken && node->operator && node->output_count;
 }
 
 static bool read_weights(struct onnx_weights *weights, struct message message) {
@@ -128,6 +128,7 @@ static bool read_weights(struct onnx_weights *weights, struct message message) {
         if (key.length == 8 && !memcmp(key.bytes, "location", 8)) set_text(&weights->file, &value);
     }
     weights->bytes = elements * 4;
+    if (!weights->name) weights->name = copy_text("");
     return !message.broken;
 }
 

@@ -53,12 +53,16 @@ static void add_error(struct parser *parser, int code, const char *function, int
     error->operator = copy_text(at ? at->operator : "");
     APPEND(parser->errors, parser->error_count, error);
     /* Those of a node go to the logger, the rest where errors go. */
-    if (!at)
-        return fail(parser, ErrorCode_kINTERNAL_ERROR,
-                    "In node -1 with name:  and operator:  (%s): %s", function, description);
+    if (!at) {
+        char *text = format_text("In node -1 with name:  and operator:  (%s): %s", function,
+                                 description);
+        report_error(parser, ErrorCode_kINTERNAL_ERROR, text);
+        free(text);
+        return;
+    }
     say(parser, ILogger_Severity_kERROR,
         "ModelImporter.cpp:140: While parsing node number %d [%s -> \"%s\"]:", node, at->operator,
-        at->output_count ? at->outputs[0] : "");
+        at->outputs[0]);
     say(parser, ILogger_Severity_kERROR, "ModelImporter.cpp:142: --- Begin node ---\nNode name: %s",
         error->node_name);
     say(parser, ILogger_Severity_kERROR, "ModelImporter.cpp:143: --- End node ---");
@@ -153,7 +157,7 @@ static bool takes_as_shape(const struct onnx_node *node, int input) {
 
 static bool is_weights(const struct onnx_model *model, const char *name) {
     for (int i = 0; i < model->weights_count; i++)
-        if (model->weights[i].name && !strcmp(model->weights[i].name, name)) return true;
+        if (!strcmp(model->weights[i].name, name)) return true;
     return false;
 }
 
@@ -192,32 +196,34 @@ static void fill_in(struct parser *parser, const struct onnx_model *model) {
     for (int i = 0; i < model->output_count; i++)
         ops->mark(network, add_tensor(network, &model->outputs[i]), true);
     for (int i = 0; i < model->weights_count; i++)
-        if (model->weights[i].name)
-            ops->weights(network, model->weights[i].name, to_type(model->weights[i].type),
-                         model->weights[i].bytes);
+        ops->weights(network, model->weights[i].name, to_type(model->weights[i].type),
+                     model->weights[i].bytes);
     network->parser = &parser->object;
     network->parser_was_here = true;
 }
 
+static bool check_model(struct parser *parser, const struct onnx_model *model, const char *path) {
+    /* 8.6 stops at the first error, later versions name them all. */
+    bool stops = TRT_VERSION / 10000 == 8, fine = true;
+    for (int i = 0; (fine || !stops) && i < model->node_count; i++)
+        fine &= check_node(parser, &model->nodes[i], i);
+    for (int i = 0; (fine || !stops) && i < model->input_count; i++)
+        fine &= check_type(parser, model->inputs[i].type, model->inputs[i].name);
+    for (int i = 0; (fine || !stops) && i < model->output_count; i++)
+        fine &= check_type(parser, model->outputs[i].type, model->outputs[i].name);
+    for (int i = 0; (fine || !stops) && i < model->weights_count; i++)
+        fine &= check_weights(parser, &model->weights[i], path);
+    return fine;
+}
+
 static bool parse(struct parser *parser, const void *bytes, size_t size, const char *path) {
     struct onnx_model model;
-    bool fine = true;
-    if (!onnx_read(&model, bytes, size)) {
+    bool read = onnx_read(&model, bytes, size);
+    if (!read)
         add_error(parser, MODEL_DESERIALIZE_FAILED, "deserializeOnnxModel", -1, NULL,
                   copy_text("Assertion failed: model->ParseFromCodedStream(&codedInput): Failed to "
                             "parse the ONNX model."));
-        fine = false;
-    }
-    /* 8.6 stops at the first error, later versions name them all. */
-    bool stops = TRT_VERSION / 10000 == 8;
-    for (int i = 0; (fine || !stops) && i < model.node_count; i++)
-        fine &= check_node(parser, &model.nodes[i], i);
-    for (int i = 0; (fine || !stops) && i < model.input_count; i++)
-        fine &= check_type(parser, model.inputs[i].type, model.inputs[i].name);
-    for (int i = 0; (fine || !stops) && i < model.output_count; i++)
-        fine &= check_type(parser, model.outputs[i].type, model.outputs[i].name);
-    for (int i = 0; (fine || !stops) && i < model.weights_count; i++)
-        fine &= check_weights(parser, &model.weights[i], path);
+    bool fine = read && check_model(parser, &model, path);
     if (fine) {
         say(parser, ILogger_Severity_kINFO, "Opset version: %lld", (long long)model.opset);
         fill_in(parser, &model);
