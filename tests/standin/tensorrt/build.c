@@ -80,7 +80,7 @@ static bool check_types(struct builder *builder, const struct network *network, 
         const char *name;
     } TYPES[] = {{7, 80, "b16"}, {6, 89, "fp8_e4m3"}, {10, 100, "fp4_e2m1"}};
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
-        if (has_type(network, TYPES[i].type) && capability > 1 && capability < TYPES[i].since)
+        if (has_type(network, TYPES[i].type) && capability < TYPES[i].since)
             return USAGE(
                 "Networks with HW-specific datatypes: %s need compute capability %d.%d or later.",
                 TYPES[i].name, TYPES[i].since / 10, TYPES[i].since % 10);
@@ -92,19 +92,20 @@ static bool check_types(struct builder *builder, const struct network *network, 
 
 static bool check_target(struct builder *builder, const struct network *network,
                          struct config *config) {
+    enum { CURRENT = 1 };
     int gpu = gpu_capability();
-    if (gpu && !config->capability_count && !is_supported(gpu))
-        return USAGE("Target GPU SM %d is not supported by this %s release.", gpu,
-                     IS_RTX ? "TensorRT-RTX" : "TensorRT");
-    if (!config->capability_count && !check_types(builder, network, gpu)) return false;
-    for (int i = 0; i < config->capability_count; i++)
-        if (!check_types(builder, network, config->capabilities[i])) return false;
     if (config->device_type == DeviceType_kDLA)
         return USAGE("Default device type is DLA, but DLA is not supported on this platform.");
-    if (gpu) return true;
-    for (int i = 0; i < config->capability_count; i++)
-        if (config->capabilities[i] > 1) return true;
-    return USAGE("no GPU, and no compute capability is set to build for.");
+    for (int i = 0; i < config->capability_count || i == 0; i++) {
+        int capability = config->capability_count ? config->capabilities[i] : CURRENT;
+        if (capability <= CURRENT) capability = gpu;
+        if (!capability) return USAGE("no GPU, and no compute capability is set to build for.");
+        if (!is_supported(capability))
+            return USAGE("Target GPU SM %d is not supported by this %s release.", capability,
+                         IS_RTX ? "TensorRT-RTX" : "TensorRT");
+        if (!check_types(builder, network, capability)) return false;
+    }
+    return true;
 }
 
 static bool check(struct builder *builder, struct network *network, struct config *config) {

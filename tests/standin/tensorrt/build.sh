@@ -44,7 +44,7 @@ shared="abi.c objects.c report.c shapes.c tables.c"
 library $runtime $shared build.c builder.c calibrate.c config.c context.c engine.c exports.c memory.c network.c plan.c \
   profile.c run.c runtime.c timing.c
 # shellcheck disable=SC2086
-library $parser $shared onnx.c parser.c
+library $parser $shared import.c onnx.c parser.c
 # shellcheck disable=SC2086
 ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${CFLAGS:-} -D$generation -DTRT_VERSION=$number -o "$folder/smoke" smoke.c report.c \
   shapes.c -ldl -pthread
