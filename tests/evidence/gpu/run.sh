@@ -76,7 +76,7 @@ step_timing-cache() {
 
 step_leaks() {
   run "$TRT_PIPELINE" run --jobs 1 --cache-dir "$WORK/cache" "$here/digits.yaml" fp16
-  run "$TRT_PIPELINE" bench "$here/build/gpu-digits/fp16" --reload "$cycles" --format json >"$raw/cycles.jsonl"
+  run "$TRT_PIPELINE" bench "$root/build/gpu-digits/fp16" --reload "$cycles" --format json >"$raw/cycles.jsonl"
 }
 
 # against_yardstick NAME ENGINE SHAPE..
@@ -90,7 +90,7 @@ against_yardstick() {
 
 step_overhead() {
   : "${YARDSTICK:?is the folder that tests/benches/tensorrt/build.sh made}"
-  local missed=0 links=$here/build
+  local missed=0 links=$root/build
   against_yardstick digits-fp16-1 "$links/gpu-digits/fp16" image=1x1x8x8
   against_yardstick digits-fp16-64 "$links/gpu-digits/fp16" image=64x1x8x8
   against_yardstick resnet50-fp16-1 "$links/gpu-models/resnet50" image=1x3x224x224
@@ -129,7 +129,7 @@ perform() {
   timeout --kill-after=15 "$limit" bash "$self" --inside "$step" >"$OUT/$step.log" 2>&1 || status=$?
   case $step in
     save | restore) [ "$status" = 0 ] || tail -n 20 "$OUT/$step.log" >&2 ;;
-    *) python3 "$here/evidence.py" "$step" --raw "$WORK/raw/$step" --links "$here/build" --out "$OUT" \
+    *) python3 "$here/evidence.py" "$step" --raw "$WORK/raw/$step" --links "$root/build" --out "$OUT" \
       --status "$status" --seconds $((SECONDS - start)) || status=1 ;;
   esac
   echo "$step: $([ "$status" = 0 ] && echo passed || echo "FAILED ($status), see $OUT/$step.log") after $((SECONDS - start)) s"
