@@ -67,7 +67,7 @@ impl Said {
     }
 
     #[track_caller]
-    fn is_killed_by(self, signal: i32) -> Self {
+    fn killed_by(self, signal: i32) -> Self {
         assert_eq!(self.0.status.signal(), Some(signal), "{}", self.text());
         self
     }
@@ -266,7 +266,7 @@ fn without_a_gpu_each_generation_does_what_the_real_one_does() {
     let old = TensorRt::standard("8.6.1.6");
     run(&old, "digits_fp32", "save").succeeds();
     run_on(&old, "none", "digits_fp32", "").succeeds().has(&["no builder"]);
-    run_on(&old, "none", "digits_fp32", "load").is_killed_by(SEGMENTATION_FAULT);
+    run_on(&old, "none", "digits_fp32", "load").killed_by(SEGMENTATION_FAULT);
     for version in ["10.16.0.1", "11.4.0.1"] {
         let tensorrt = TensorRt::standard(version);
         run(&tensorrt, "digits_fp32", "save").succeeds();
@@ -293,7 +293,7 @@ fn what_must_not_be_done_with_an_object_ends_the_process() {
         ("past-the-end", "a function behind the table of IBuilder was called"),
     ] {
         for tensorrt in generations() {
-            run(&tensorrt, "digits_fp32", mode).is_killed_by(ABORT).has(&[message]);
+            run(&tensorrt, "digits_fp32", mode).killed_by(ABORT).has(&[message]);
             assert!(tensorrt.objects().is_empty(), "{mode}");
         }
     }
@@ -304,7 +304,7 @@ fn a_method_that_came_later_is_named_by_a_version_without_it() {
     let message = "IBuilderConfig::getRemoteAutoTuningConfig (slot 67) is not in this version, \
                    whose table ends after 58";
     let tensorrt = TensorRt::standard("10.0.0.6");
-    run(&tensorrt, "digits_fp32", "later-method").is_killed_by(ABORT).has(&[message]);
+    run(&tensorrt, "digits_fp32", "later-method").killed_by(ABORT).has(&[message]);
 }
 
 /// Everything that can be asked to fail, by how the C program's run shows it.
@@ -348,8 +348,8 @@ fn a_failure_is_of_the_wanted_kind_at_the_wanted_call() {
     with("IRuntime::deserializeCudaEngine=oom")
         .succeeds()
         .has(&["error 2: IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory", "no engine"]);
-    with("IBuilder::buildSerializedNetwork=abort").is_killed_by(ABORT);
-    with("IExecutionContext::enqueueV3=segv").is_killed_by(SEGMENTATION_FAULT);
+    with("IBuilder::buildSerializedNetwork=abort").killed_by(ABORT);
+    with("IExecutionContext::enqueueV3=segv").killed_by(SEGMENTATION_FAULT);
 }
 
 #[test]
