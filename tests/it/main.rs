@@ -24,6 +24,7 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_build;
 mod tensorrt_discovery;
 mod tensorrt_engines;
 mod tensorrt_load;
