@@ -37,7 +37,7 @@
 //! | [`spec`] | the spec language, version 1, and its schema | what root files hold, GPUs |
 //! | [`plan`] | stages as a graph, references resolved | what is inside files, the cache |
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
-//! | [`bench`] | how fast an engine runs in this process | pipelines, terminals |
+//! | [`mod@bench`] | how fast an engine runs in this process | pipelines, terminals |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
 //!
 //! # Who may use whom

@@ -10,13 +10,16 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// "did you mean `x`?" where there is a near candidate, else the list of all of them.
+/// "did you mean `x`?" where there is a near candidate, else the list of all of them. Numbers are
+/// not near each other: one digit is another thing, not a slip.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
     what: &str,
 ) -> String {
-    if let Some(near) = closest(word, candidates.clone()) {
+    if word.parse::<f64>().is_err()
+        && let Some(near) = closest(word, candidates.clone())
+    {
         return format!("did you mean `{near}`?");
     }
     let all: Vec<String> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
@@ -36,6 +39,7 @@ mod tests {
         assert_eq!(closest("imput", ["output", "input"]), Some("input"));
         assert_eq!(closest("xyz", ["output", "input"]), None);
         assert_eq!(did_you_mean("q", ["a", "b"], "arrays"), "arrays: `a`, `b`");
+        assert_eq!(did_you_mean("9.0", ["8.0", "8.9"], "choices"), "choices: `8.0`, `8.9`");
         assert_eq!(did_you_mean("q", [], "arrays"), "there are no arrays");
     }
 }

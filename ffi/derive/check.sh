@@ -1,5 +1,6 @@
 #!/bin/bash
-# Holds the table against the headers of TensorRT 11.4 and TensorRT-RTX 1.3 to 1.7, and tests the program that does it.
+# Holds the table, and the stand-ins that the tests make of it, against the headers of TensorRT 11.4 and TensorRT-RTX 1.3
+# to 1.7, and tests the program that does it.
 # Needs g++, cargo and Python 3.11 with venv; what else it needs it puts under target/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,3 +19,5 @@ export DERIVE_HEADERS
 
 "$python" ffi/derive --headers "$DERIVE_HEADERS"/TRT-*
 "$python" -m unittest discover --start-directory ffi/derive
+"$python" ffi/generate.py --check
+tests/standin/tensorrt/headers.sh "$DERIVE_HEADERS"/TRT-*

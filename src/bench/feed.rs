@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::backend::{BackendError, Engine, ExecutionContext};
+use crate::backend::{BackendError, Engine, EngineManifest, ExecutionContext, Profile};
 use crate::data::{self, Array, Dataset};
-use crate::tensor::{Shape, Tensor, TensorSpec};
+use crate::tensor::{DType, Shape, Tensor, TensorError, TensorSpec};
 
 use super::shapes::{Choice, Chosen};
 use super::{BenchError, InputReport};
@@ -25,10 +25,17 @@ pub struct InputChoice<'a> {
 pub(super) struct Feed {
     pub(super) chosen: Chosen,
     tensors: Vec<Tensor>,
+    /// The values of inputs that hold shapes, where the profile gave them.
+    values: Profile,
 }
 
 impl Feed {
-    pub(super) fn new(engine: &dyn Engine, choice: InputChoice<'_>) -> Result<Self, BenchError> {
+    /// The inputs of an engine with this manifest.
+    pub(super) fn new(
+        engine: &dyn Engine,
+        manifest: &EngineManifest,
+        choice: InputChoice<'_>,
+    ) -> Result<Self, BenchError> {
         let inputs = engine.inputs();
         let data = choice.data.map(|data| arrays(data, inputs)).transpose()?;
         let chosen = Choice {
@@ -39,13 +46,22 @@ impl Feed {
             arrays: data.as_ref().map(|(_, arrays)| arrays.as_slice()),
         }
         .resolve()?;
-        let tensor = |(at, (input, shape)): (usize, (&TensorSpec, &Shape))| match &data {
-            Some((data, arrays)) => samples(data, arrays[at], shape),
-            None => Ok(data::random(&input.name, input.dtype, shape.clone())?),
+        let values = match (&data, &manifest.tensorrt) {
+            (None, Some(facts)) => facts.shape_values.get(choice.profile.unwrap_or(0)).cloned(),
+            _ => None,
+        };
+        let values = values.unwrap_or_default();
+        let tensor = |(at, (input, shape)): (usize, (&TensorSpec, &Shape))| match (
+            &data,
+            values.get(&input.name),
+        ) {
+            (Some((data, arrays)), _) => samples(data, arrays[at], shape),
+            (None, Some(range)) => Ok(of_values(input.dtype, shape, &range.opt)?),
+            (None, None) => Ok(data::random(&input.name, input.dtype, shape.clone())?),
         };
         let each = inputs.iter().zip(&chosen.shapes).enumerate();
         let tensors = each.map(tensor).collect::<Result<_, BenchError>>()?;
-        Ok(Self { chosen, tensors })
+        Ok(Self { chosen, tensors, values })
     }
 
     /// A context of the engine with these inputs in its staging memory.
@@ -67,6 +83,7 @@ impl Feed {
             name: input.name.clone(),
             dtype: input.dtype,
             shape: shape.clone(),
+            values: self.values.get(&input.name).map(|range| range.opt.clone()),
         })
         .collect()
     }
@@ -86,6 +103,14 @@ fn arrays<'a>(data: &'a Dataset, inputs: &[TensorSpec]) -> Result<Samples<'a>, B
     let arrays = data.arrays_for(inputs)?;
     data.common_samples(&arrays)?;
     Ok((data, arrays))
+}
+
+/// A tensor of integers that stand for extents.
+fn of_values(dtype: DType, shape: &Shape, values: &Shape) -> Result<Tensor, TensorError> {
+    let wide = values.0.iter().map(|&value| value as u64);
+    let bytes: Vec<u8> =
+        wide.flat_map(|value| value.to_le_bytes().into_iter().take(dtype.size())).collect();
+    Tensor::from_bytes(dtype, shape.clone(), &bytes)
 }
 
 /// The first samples, as many as the shape has.

@@ -114,7 +114,7 @@ pub fn measure(
     let engine = backend.load(folder, manifest, request.device)?;
     let load = started.elapsed();
 
-    let feed = Feed::new(engine.as_ref(), request.inputs)?;
+    let feed = Feed::new(engine.as_ref(), manifest, request.inputs)?;
     let mut contexts = Vec::with_capacity(request.contexts.get());
     for _ in 0..request.contexts.get() {
         contexts.push(feed.context(&engine)?);

@@ -46,7 +46,7 @@ pub fn reload(
             return Err(BenchError::Interrupted);
         }
         let engine = backend.load(folder, manifest, device)?;
-        let feed = Feed::new(engine.as_ref(), inputs)?;
+        let feed = Feed::new(engine.as_ref(), manifest, inputs)?;
         let (mut first, mut second) = (feed.context(&engine)?, feed.context(&engine)?);
         first.run()?;
         second.run()?;

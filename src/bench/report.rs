@@ -58,6 +58,8 @@ pub struct InputReport {
     pub dtype: DType,
     /// The shape that was run.
     pub shape: Shape,
+    /// What it held, where it holds a shape and the profile said which.
+    pub values: Option<Shape>,
 }
 
 /// How long runs and their parts took.

@@ -9,6 +9,7 @@ mod bad_data;
 mod bad_input;
 mod bad_tensorrt_settings;
 mod bench;
+mod bench_tensorrt;
 mod cache;
 mod cli;
 mod cuda;

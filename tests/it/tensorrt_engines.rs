@@ -39,6 +39,11 @@ pub fn generations() -> [TensorRt; 5] {
     [v8_6(), v10(), v11, rtx1_4, rtx()]
 }
 
+/// A driver with a GPU that every version knows.
+pub fn gpu() -> Cuda {
+    Cuda::new().with("CAPABILITY", "8.9")
+}
+
 /// Runs the rest of a test as [`Cuda::run`] does, in a process that finds this TensorRT too and
 /// must leave none of its objects. A test may do so for one version after the other.
 #[track_caller]
@@ -57,6 +62,9 @@ pub fn run<F: FnOnce()>(tensorrt: &TensorRt, cuda: Cuda, body: F) {
         tensorrt.assert_nothing_left();
     }
 }
+
+/// Where the program looks for TensorRT first.
+const LIBRARY: &str = "TRT_PIPELINE_TENSORRT";
 
 /// Which TensorRT a process that [`run`] started is for.
 const RUNS: &str = "TRT_PIPELINE_STANDIN_RUNS";
@@ -78,11 +86,12 @@ impl Built {
         ));
         let mut command = project.command(&["run", "p.yaml"]);
         // What is to go wrong is to go wrong later.
-        for name in ["STANDIN_TENSORRT_FAIL", "STANDIN_TENSORRT_REPORT", "STANDIN_CUDA_FAIL"] {
+        for name in ["STANDIN_TENSORRT_FAIL", "STANDIN_CUDA_FAIL", "STANDIN_CUDA_REPORT"] {
             command.env_remove(name);
         }
-        command.env_remove("STANDIN_CUDA_MEMORY").env_remove("STANDIN_CUDA_PINNED");
-        let output = command.env_remove("STANDIN_CUDA_REPORT").output().unwrap();
+        // The project takes it away from all others.
+        command.envs(std::env::var_os(LIBRARY).map(|folder| (LIBRARY, folder)));
+        let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let manifest = fs::read(project.file("build/p/engine/engine.json")).unwrap();
         Self { manifest: serde_json::from_slice(&manifest).unwrap(), project }

@@ -8,7 +8,7 @@ use trt_pipeline::backend::{Backend, BackendError, Engine};
 use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
-use crate::tensorrt_engines::{Built, fill, rtx, run, v8_6, v10};
+use crate::tensorrt_engines::{Built, fill, gpu, rtx, run, v8_6, v10};
 
 const DIGITS: &str = "      profiles:
         - image: { min: [1, 1, 8, 8], opt: [8, 1, 8, 8], max: [32, 1, 8, 8] }
@@ -37,7 +37,7 @@ fn refusal(loaded: Result<Arc<dyn Engine>, BackendError>) -> String {
 
 #[test]
 fn damaged_plans_are_refused_in_tensorrts_words_and_a_good_one_loads_after_them() {
-    run(&v8_6(), Cuda::new(), || {
+    run(&v8_6(), gpu(), || {
         let built = Built::new("digits_fp32", DIGITS);
         let plan = built.plan();
         let cut = refusal(built.load_bytes(&plan[..plan.len() / 2]));
@@ -59,7 +59,7 @@ fn damaged_plans_are_refused_in_tensorrts_words_and_a_good_one_loads_after_them(
 
 #[test]
 fn an_engine_of_another_version_or_for_another_gpu_is_refused_before_it_is_loaded() {
-    run(&v10(), Cuda::new(), || {
+    run(&v10(), gpu(), || {
         let mut built = Built::new("digits_fp32", DIGITS);
         let facts = built.manifest.tensorrt.clone().unwrap();
         let mut edited = facts.clone();
@@ -70,11 +70,11 @@ fn an_engine_of_another_version_or_for_another_gpu_is_refused_before_it_is_loade
             @"it was built by TensorRT 8.6.0.12 and runs with that version only; here is 10.13.3: build it again here"
         );
         let mut edited = facts.clone();
-        edited.compute_capabilities = vec!["8.9".to_owned()];
+        edited.compute_capabilities = vec!["9.0".to_owned()];
         built.manifest.tensorrt = Some(edited);
         insta::assert_snapshot!(
             refusal(built.load()),
-            @"it is for GPUs of compute capability 8.9 (Stand-in GPU); here is 9.0 (Stand-in GPU): build it again here"
+            @"it is for GPUs of compute capability 9.0 (Stand-in GPU); here is 8.9 (Stand-in GPU): build it again here"
         );
         built.manifest.tensorrt = Some(facts);
         built.manifest.inputs[0].name = "picture".to_owned();
@@ -106,12 +106,10 @@ fn tensorrt_rtx_says_itself_that_an_engine_does_not_run_here() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_with_help() {
-    run(&v10(), Cuda::new(), || {
+    run(&v10(), gpu(), || {
         let built = Built::new("digits_fp32", DIGITS);
-        use trt_pipeline::backend::Backend;
-        let backend = trt_pipeline::backend::tensorrt::TensorRtBackend;
-        let error =
-            backend.load(&built.folder(), &built.manifest, Some(3)).map(|_| ()).unwrap_err();
+        let loaded = TensorRtBackend.load(&built.folder(), &built.manifest, Some(3));
+        let error = loaded.map(|_| ()).unwrap_err();
         insta::assert_snapshot!(
             format!("{error}; {}", error.help().unwrap()),
             @"backend `tensorrt` is not available: there is no GPU 3: the CUDA driver sees 1, numbered from 0; choose another GPU; `nvidia-smi -L` lists them"
@@ -124,7 +122,7 @@ macro_rules! failures {
     ($($test:ident: $variable:literal, $call:literal, |$error:ident| $check:expr;)+) => {
         $(#[test]
         fn $test() {
-            run(&v10(), Cuda::new().and($variable, $call), || {
+            run(&v10(), gpu().and($variable, $call), || {
                 let built = Built::new("digits_fp32", DIGITS);
                 let tried = || -> Result<(), BackendError> {
                     let mut context = built.load()?.new_context()?;
@@ -197,7 +195,7 @@ fn is_out_of_memory(error: &BackendError, expected: &str) -> bool {
 
 #[test]
 fn out_of_memory_for_an_output_whose_shape_depends_on_the_data_is_told_and_the_next_run_works() {
-    run(&v10(), Cuda::new().with("FAIL", "cuMemAlloc_v2:4=2"), || {
+    run(&v10(), gpu().with("FAIL", "cuMemAlloc_v2:4=2"), || {
         let samples = "      profiles:\n        - x: { min: [1, 4], opt: [2, 4], max: [8, 4] }\n";
         let mut context = Built::new("dynamic_output", samples).context();
         fill(context.as_mut(), 0, &[2, 4]);
@@ -211,7 +209,7 @@ fn out_of_memory_for_an_output_whose_shape_depends_on_the_data_is_told_and_the_n
 
 #[test]
 fn a_failing_copy_or_wait_of_cuda_is_told_and_the_next_run_works() {
-    let cuda = Cuda::new().with("FAIL", "cuMemcpyHtoDAsync_v2:1=700,cuStreamSynchronize:3=719");
+    let cuda = gpu().with("FAIL", "cuMemcpyHtoDAsync_v2:1=700,cuStreamSynchronize:3=719");
     run(&v10(), cuda, || {
         let engine = Built::new("digits_fp32", DIGITS).load().unwrap();
         let mut context = Arc::clone(&engine).new_context().unwrap();

@@ -6,8 +6,7 @@ use trt_pipeline::backend::BackendError;
 use trt_pipeline::backend::cuda::{Ledger, MemoryKind};
 use trt_pipeline::tensor::Shape;
 
-use crate::standin::Cuda;
-use crate::tensorrt_engines::{Built, fill, generations, held, output, rtx, run, v8_6, v10};
+use crate::tensorrt_engines::{Built, fill, generations, gpu, held, output, rtx, run, v8_6, v10};
 
 /// Two profiles: small shapes, and larger ones.
 const TWO_PROFILES: &str = "      profiles:
@@ -51,7 +50,7 @@ fn nothing_is_held() {
 #[test]
 fn what_goes_in_comes_out_of_every_generation() {
     for version in generations() {
-        run(&version, Cuda::new().with("DEFER", 1), || {
+        run(&version, gpu().with("DEFER", 1), || {
             let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
             for (batch, rows) in [(1, 3), (2, 4), (1, 1), (8, 16), (1, 2)] {
                 let left = fill(context.as_mut(), 0, &[batch, rows, 8]);
@@ -70,7 +69,7 @@ fn what_goes_in_comes_out_of_every_generation() {
 
 #[test]
 fn a_profile_that_takes_the_shapes_is_chosen_and_its_memory_is_allocated_once() {
-    run(&v10(), Cuda::new(), || {
+    run(&v10(), gpu(), || {
         let engine = Built::new("two_inputs_dynamic", TWO_PROFILES).load().unwrap();
         let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
         let mut go = |batch, rows| {
@@ -102,7 +101,7 @@ fn a_profile_that_takes_the_shapes_is_chosen_and_its_memory_is_allocated_once() 
 
 #[test]
 fn a_shape_outside_every_profile_is_an_input_error_with_the_ranges_of_all() {
-    run(&v8_6(), Cuda::new(), || {
+    run(&v8_6(), gpu(), || {
         let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
         let mut refused = |index, shape: &[usize]| {
             context.input_mut(index, &Shape::from(shape)).unwrap_err().to_string()
@@ -135,7 +134,7 @@ fn a_shape_outside_every_profile_is_an_input_error_with_the_ranges_of_all() {
 
 #[test]
 fn an_input_that_is_not_set_is_named_and_results_of_an_earlier_run_are_gone() {
-    run(&v10(), Cuda::new(), || {
+    run(&v10(), gpu(), || {
         let mut context = Built::new("two_inputs_dynamic", TWO_PROFILES).context();
         fill(context.as_mut(), 0, &[1, 1, 8]);
         let unset = "failed to run the engine: input `right` is not set";
@@ -154,7 +153,7 @@ fn an_input_that_is_not_set_is_named_and_results_of_an_earlier_run_are_gone() {
 
 #[test]
 fn an_output_whose_shape_depends_on_the_data_has_the_shape_it_turns_out_to_have() {
-    run(&v10(), Cuda::new().with("DEFER", 1), || {
+    run(&v10(), gpu().with("DEFER", 1), || {
         let engine = Built::new("dynamic_output", SAMPLES).load().unwrap();
         let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
         for samples in [2, 8, 1] {
@@ -166,10 +165,10 @@ fn an_output_whose_shape_depends_on_the_data_has_the_shape_it_turns_out_to_have(
             let expected: Vec<u8> = input.iter().copied().cycle().take(bytes.len()).collect();
             assert_eq!(bytes, expected);
         }
-        let before = allocations();
+        let before = held(engine.as_ref());
         fill(context.as_mut(), 0, &[8, 4]);
         context.run().unwrap();
-        assert_eq!(allocations(), before, "memory of an earlier run was not kept");
+        assert_eq!(held(engine.as_ref()), before, "memory of an earlier run was not kept");
         drop((engine, context));
         nothing_is_held();
     });
@@ -177,7 +176,7 @@ fn an_output_whose_shape_depends_on_the_data_has_the_shape_it_turns_out_to_have(
 
 #[test]
 fn where_tensorrt_has_32_bit_integers_the_model_keeps_its_64_bit_ones() {
-    run(&v8_6(), Cuda::new(), || {
+    run(&v8_6(), gpu(), || {
         let mut context = Built::new("int64_io", TOKENS).context();
         let mut go = |ids: [i64; 6]| {
             let bytes = context.input_mut(0, &Shape(vec![2, 3])).unwrap();
@@ -202,7 +201,7 @@ fn where_tensorrt_has_32_bit_integers_the_model_keeps_its_64_bit_ones() {
 #[test]
 fn an_input_that_holds_a_shape_is_read_on_the_host_and_its_values_choose_the_profile() {
     for version in [v8_6(), rtx()] {
-        run(&version, Cuda::new(), || {
+        run(&version, gpu(), || {
             let mut context = Built::new("shape_tensor", SHAPES).context();
             let mut go = |shape: [i64; 2]| {
                 let x = fill(context.as_mut(), 0, &[1, 4]);
@@ -227,7 +226,7 @@ fn an_input_that_holds_a_shape_is_read_on_the_host_and_its_values_choose_the_pro
 
 #[test]
 fn bool_and_64_bit_integers_pass_as_they_are() {
-    run(&rtx(), Cuda::new(), || {
+    run(&rtx(), gpu(), || {
         let mut context = Built::new("int64_io", TOKENS).context();
         let ids = fill(context.as_mut(), 0, &[4, 3]);
         context.run().unwrap();
@@ -237,7 +236,7 @@ fn bool_and_64_bit_integers_pass_as_they_are() {
 
 #[test]
 fn contexts_of_one_engine_run_on_several_threads_and_can_be_dropped_in_any_order() {
-    run(&v10(), Cuda::new().with("DEFER", 1), || {
+    run(&v10(), gpu().with("DEFER", 1), || {
         let engine = Built::new("two_inputs_dynamic", TWO_PROFILES).load().unwrap();
         thread::scope(|scope| {
             for batch in 1..=6 {
@@ -267,7 +266,7 @@ fn contexts_of_one_engine_run_on_several_threads_and_can_be_dropped_in_any_order
 
 #[test]
 fn loading_and_unloading_leaves_nothing_behind() {
-    run(&v8_6(), Cuda::new(), || {
+    run(&v8_6(), gpu(), || {
         let built = Built::new("two_inputs_dynamic", TWO_PROFILES);
         for _ in 0..200 {
             let engine = built.load().unwrap();

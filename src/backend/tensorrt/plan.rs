@@ -87,17 +87,30 @@ pub(super) fn profiles(handle: &EngineHandle) -> Vec<Profile> {
     (0..handle.profile_count().max(1)).map(ranges).collect()
 }
 
-/// The values that each profile allows of inputs that hold shapes.
-pub(super) fn value_ranges(handle: &EngineHandle, inputs: &[Port]) -> Vec<ValueRanges> {
-    let range = |profile, input: &EngineTensor| {
+/// The values that each profile allows of inputs that hold shapes. Where the library does not tell
+/// (8.6 does so by binding number only), what the engine was built with is known: `built_with`.
+pub(super) fn value_ranges(
+    handle: &EngineHandle,
+    inputs: &[Port],
+    built_with: &[Profile],
+) -> Vec<ValueRanges> {
+    let told = |profile: i32, input: &EngineTensor| {
         let count = shape(&input.extents)?.checked_elements()?;
         let values = |which| handle.profile_values(&input.name, profile, which, count);
         Some((values(OptProfileSelector::Min)?, values(OptProfileSelector::Max)?))
     };
+    let known = |profile: i32, input: &EngineTensor| {
+        let profile = built_with.get(usize::try_from(profile).ok()?)?;
+        let range = profile.get(&input.name_text())?;
+        let value = |&value: &usize| i64::try_from(value).ok();
+        let values = |shape: &Shape| shape.0.iter().map(value).collect::<Option<Vec<i64>>>();
+        Some((values(&range.min)?, values(&range.max)?))
+    };
     let ranges = |profile| {
         let inputs = inputs.iter().map(|port| &handle.tensors()[port.place]).enumerate();
         let shapes = inputs.filter(|(_, input)| input.is_shape && input.on_host);
-        shapes.filter_map(|(index, input)| Some((index, range(profile, input)?))).collect()
+        let range = |input| told(profile, input).or_else(|| known(profile, input));
+        shapes.filter_map(|(index, input)| Some((index, range(input)?))).collect()
     };
     (0..handle.profile_count().max(1)).map(ranges).collect()
 }

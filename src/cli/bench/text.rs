@@ -52,7 +52,8 @@ fn what(report: &Report) -> Facts {
         facts.add("runs with", format!("{tool} {version}"));
     }
     for input in &report.inputs {
-        facts.add("input", format!("{} {} {}", input.name, input.dtype, input.shape));
+        let values = input.values.as_ref().map_or(String::new(), |values| format!(" = {values}"));
+        facts.add("input", format!("{} {} {}{values}", input.name, input.dtype, input.shape));
     }
     facts.add(
         "values",
@@ -171,6 +172,7 @@ mod tests {
                 name: "image".to_owned(),
                 dtype: DType::Float16,
                 shape: vec![8, 3, 224, 224].into(),
+                values: None,
             }],
             data: None,
             profile: Some(1),

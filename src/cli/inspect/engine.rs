@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::backend::EngineManifest;
-use crate::backend::tensorrt::{BuildFacts, EngineFacts, Layer};
+use crate::backend::tensorrt::{BuildFacts, EngineFacts, HardwareCompatibility, Layer};
+use crate::backend::{EngineManifest, ShapeRange};
 use crate::cli::diagnostic::with_causes;
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{measured, size, time};
@@ -86,10 +86,9 @@ impl EngineFolder {
     pub(super) fn add_to(&self, entries: &mut Entries) {
         entries.add_facts(&self.facts());
         entries.add_tensors(&self.manifest.inputs, &self.manifest.outputs);
-        for (at, profile) in self.manifest.profiles.iter().enumerate() {
-            for (input, range) in profile {
-                for (end, shape) in [("min", &range.min), ("opt", &range.opt), ("max", &range.max)]
-                {
+        for (at, profile) in self.profiles().into_iter().enumerate() {
+            for (input, ShapeRange { min, opt, max }) in profile {
+                for (end, shape) in [("min", min), ("opt", opt), ("max", max)] {
                     let name = format!("profile {at}, {input}, {end}");
                     entries.add(Section::Profiles, name, json!(shape), shape.to_string());
                 }
@@ -102,11 +101,27 @@ impl EngineFolder {
         }
     }
 
+    /// What each profile allows: the shapes of inputs, and the values of those that hold shapes.
+    fn profiles(&self) -> Vec<Vec<(String, &ShapeRange)>> {
+        let values = self.manifest.tensorrt.as_ref().map_or(&[][..], |facts| &facts.shape_values);
+        let numbered = 0..self.manifest.profiles.len().max(values.len());
+        numbered
+            .map(|at| {
+                let shapes = self.manifest.profiles.get(at).into_iter().flatten();
+                let shapes = shapes.map(|(input, range)| (input.clone(), range));
+                let values = values.get(at).into_iter().flatten();
+                let values = values.map(|(input, range)| (format!("values of {input}"), range));
+                shapes.chain(values).collect()
+            })
+            .collect()
+    }
+
     pub(super) fn text(&self, view: View) -> String {
-        let EngineManifest { inputs, outputs, profiles, .. } = &self.manifest;
+        let EngineManifest { inputs, outputs, .. } = &self.manifest;
         let mut parts = vec![self.facts().text(), tables::tensors(inputs, outputs)];
+        let profiles = self.profiles();
         if !profiles.is_empty() {
-            parts.push(tables::profiles(profiles));
+            parts.push(tables::profiles(&profiles));
         }
         if !self.layers.is_empty() {
             parts.push(tables::layers(&self.layers, view.all_layers, view.width));
@@ -120,13 +135,25 @@ impl EngineFolder {
 fn add_origin(tensorrt: &EngineFacts, facts: &mut Facts) {
     facts.add("library", format!("{} {}", tensorrt.flavor, tensorrt.version));
     facts.add("built on", tensorrt.gpu.as_deref().unwrap_or("a machine without a GPU"));
-    let capabilities = match &tensorrt.compute_capabilities[..] {
+    facts.add("runs on", runs_on(tensorrt));
+    let refit = if tensorrt.refittable { "weights can be exchanged" } else { "no" };
+    facts.add_value("refit", tensorrt.refittable, refit);
+}
+
+fn runs_on(tensorrt: &EngineFacts) -> String {
+    let mut text = match &tensorrt.compute_capabilities[..] {
         [] => "not known".to_owned(),
         known => format!("compute capability {}", known.join(", ")),
     };
-    facts.add_value("runs on", json!(tensorrt.compute_capabilities), capabilities);
-    let refit = if tensorrt.refittable { "weights can be exchanged" } else { "no" };
-    facts.add_value("refit", tensorrt.refittable, refit);
+    text += match tensorrt.hardware_compatibility {
+        HardwareCompatibility::None => "",
+        HardwareCompatibility::AmperePlus => ", all GPUs from Ampere on",
+        HardwareCompatibility::SameComputeCapability => ", all GPUs of the same",
+    };
+    if tensorrt.version_compatible {
+        text += ", later versions of the library";
+    }
+    text
 }
 
 /// How the build went, and what a context needs.

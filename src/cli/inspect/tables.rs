@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Row, Table, presets};
 
-use crate::backend::Profile;
+use crate::backend::ShapeRange;
 use crate::backend::tensorrt::Layer;
 use crate::cli::quantity::size;
 use crate::tensor::TensorSpec;
@@ -43,7 +43,7 @@ pub(super) fn files(files: &[FileSize]) -> String {
 }
 
 /// What each profile allows each input.
-pub(super) fn profiles(profiles: &[Profile]) -> String {
+pub(super) fn profiles(profiles: &[Vec<(String, &ShapeRange)>]) -> String {
     let mut table = table(["profile", "input", "min", "opt", "max"]);
     for (at, profile) in profiles.iter().enumerate() {
         for (nth, (input, range)) in profile.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Build, Rtx};
+use super::{Build, Rtx, mentions};
 
 /// The digits by the precision in their graph, and the element types that only its kernels use.
 const DIGITS: [(&str, &[&str]); 6] = [
@@ -14,11 +14,9 @@ const DIGITS: [(&str, &[&str]); 6] = [
     ("digits_fp8_qdq", &["fp8_e4m3"]),
 ];
 
-/// Whether a kernel of the engine reads or writes memory of an element type: TensorRT-RTX keeps
-/// the source of its kernels in the plan, to compile them for the GPU that they run on.
+/// Whether a kernel of the engine reads or writes memory of an element type.
 fn has_kernels_for(plan: &[u8], dtype: &str) -> bool {
-    let pointer = format!("__myln_{dtype}* __restrict__");
-    plan.windows(pointer.len()).any(|window| window == pointer.as_bytes())
+    mentions(plan, &format!("__myln_{dtype}* __restrict__"))
 }
 
 #[test]

@@ -4,13 +4,18 @@
 //! the variable; where it is not set, each of these tests says so and passes.
 
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::support::{Project, Ran, fixture};
 
+mod build;
 mod graphs;
+mod refused;
+mod settings;
+mod stopped;
 
 /// The variable that names the library's folder.
 const VARIABLE: &str = "TRT_PIPELINE_TEST_RTX";
@@ -28,7 +33,8 @@ fn library() -> Option<PathBuf> {
              tensorrt-rtx` gets one"
         );
         // Not `eprintln!`, which the test harness keeps to itself.
-        writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
+        let mut terminal = std::io::stderr();
+        writeln!(terminal, "SKIPPED {test}: {reason}").unwrap();
     }
     folder.map(PathBuf::from)
 }
@@ -123,6 +129,30 @@ impl Rtx {
         ran
     }
 
+    /// The library's own file.
+    fn runtime(&self) -> PathBuf {
+        self.file_of_library("libtensorrt_rtx.so")
+    }
+
+    /// The ONNX parser beside it.
+    fn parser(&self) -> PathBuf {
+        self.file_of_library("libtensorrt_onnxparser_rtx.so")
+    }
+
+    fn file_of_library(&self, start: &str) -> PathBuf {
+        let files = std::fs::read_dir(&self.library).unwrap().map(|entry| entry.unwrap().path());
+        let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(start);
+        files.into_iter().find(named).unwrap_or_else(|| panic!("{VARIABLE} has no {start}"))
+    }
+
+    /// A folder of the project with one file linked into it.
+    fn folder_with(&self, name: &str, file: &Path) -> PathBuf {
+        let folder = self.project.file(name);
+        std::fs::create_dir(&folder).unwrap();
+        symlink(file, folder.join(file.file_name().unwrap())).unwrap();
+        folder
+    }
+
     fn engine_json(&self, stage: &str) -> Value {
         serde_json::from_str(&self.project.read(&format!("build/rtx/{stage}/engine.json"))).unwrap()
     }
@@ -130,4 +160,16 @@ impl Rtx {
     fn plan(&self, stage: &str) -> Vec<u8> {
         std::fs::read(self.project.file(&format!("build/rtx/{stage}/engine.plan"))).unwrap()
     }
+}
+
+/// Whether a text is in an engine. TensorRT-RTX leaves the last steps of compiling to the machine
+/// that runs the engine, so a plan has sources of kernels and settings in it.
+fn mentions(plan: &[u8], text: &str) -> bool {
+    plan.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A message on one line, without what fits it into a terminal.
+fn unwrapped(message: &str) -> String {
+    let lines = message.lines().map(|line| line.trim_start_matches([' ', '│', '×']));
+    lines.collect::<Vec<_>>().join(" ")
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::super::error::TrtError;
 use super::super::facts::Flavor;
+use super::super::generation::Generation;
 use super::super::handle::Config;
 use super::super::options::{
     ByteSize, Files, HardwareCompatibility, Options, Precision, ProfilingVerbosity, Refit,
@@ -16,14 +17,19 @@ use super::super::sys::{
 
 /// Sets all that the options ask for. Availability was checked before: what a library lacks is an
 /// error here all the same, in the library's own words.
-pub(super) fn configure(config: &Config, options: &Options, files: &Files) -> Result<(), TrtError> {
+pub(super) fn configure(
+    config: &Config,
+    generation: Generation,
+    options: &Options,
+    files: &Files,
+) -> Result<(), TrtError> {
     let settings = &options.settings;
     memory(config, settings)?;
     flags(config, options)?;
     compatibility(config, options)?;
     search(config, settings)?;
     accelerator(config, settings)?;
-    previews(config, settings)?;
+    previews(config, generation, settings)?;
     let verbosity = match settings.profiling_verbosity {
         ProfilingVerbosity::LayerNamesOnly => sys::ProfilingVerbosity::LayerNamesOnly,
         ProfilingVerbosity::None => sys::ProfilingVerbosity::None,
@@ -151,12 +157,14 @@ fn accelerator(config: &Config, settings: &Settings) -> Result<(), TrtError> {
     config.set_dla_core(i32::try_from(core).unwrap_or(i32::MAX))
 }
 
-fn previews(config: &Config, settings: &Settings) -> Result<(), TrtError> {
+fn previews(config: &Config, generation: Generation, settings: &Settings) -> Result<(), TrtError> {
     let features = &settings.preview_features;
+    // What later libraries always do: without it an engine runs in one context per profile.
+    let shares = (generation == Generation::V8_6).then_some(true);
     let asked = [
         (features.aliased_plugin_io, PreviewFeature::AliasedPluginIo1003),
         (features.runtime_activation_resize, PreviewFeature::RuntimeActivationResize1010),
-        (features.profile_sharing, PreviewFeature::ProfileSharing0806),
+        (features.profile_sharing.or(shares), PreviewFeature::ProfileSharing0806),
         (features.faster_dynamic_shapes, PreviewFeature::FasterDynamicShapes0805),
         (
             features.disable_external_tactic_sources,

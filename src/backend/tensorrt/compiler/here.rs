@@ -204,7 +204,8 @@ impl Compilation<'_> {
         let parser = job.found.parser()?;
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
         let mut config = builder.config().map_err(failed)?;
-        configure::configure(&config, &job.options, &job.files).map_err(failed)?;
+        configure::configure(&config, job.found.generation, &job.options, &job.files)
+            .map_err(failed)?;
         let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
         ranges.add_to(&builder, &config)?;
         if !strongly_typed {

@@ -94,10 +94,9 @@ impl Runtime {
             unsafe { self.object.get().get_engine_validity(data, size, (&raw mut bits).cast()) };
         self.recorder.take();
         let validity = validity.ok()??;
-        let reasons = EngineInvalidityDiagnostics::ALL.iter().filter(|reason| {
-            let bit = reason.value(self.abi.generation).and_then(|bit| u64::try_from(bit).ok());
-            bit.is_some_and(|bit| bits & bit != 0)
-        });
+        let reasons = EngineInvalidityDiagnostics::ALL
+            .iter()
+            .filter(|reason| reason.value(self.abi.generation).is_some_and(|bit| bits & bit != 0));
         Some(Validity {
             runs: validity != EngineValidity::Invalid,
             is_slow: validity == EngineValidity::Suboptimal,

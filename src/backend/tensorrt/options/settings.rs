@@ -190,7 +190,7 @@ pub struct PreviewFeatures {
     /// in TensorRT 10.10 or newer and TensorRT-RTX.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_activation_resize: Option<bool>,
-    /// Lets several execution contexts use one profile; later versions always do. By default off.
+    /// Lets several execution contexts use one profile; later versions always do. By default on.
     /// Available in TensorRT 8.6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_sharing: Option<bool>,
