@@ -24,6 +24,8 @@ mod robustness;
 mod schema;
 mod standin;
 mod support;
+mod tensorrt_calibration;
+mod tensorrt_companions;
 mod tensorrt_discovery;
 mod tensorrt_engines;
 mod tensorrt_load;
