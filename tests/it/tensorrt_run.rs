@@ -265,6 +265,27 @@ fn contexts_of_one_engine_run_on_several_threads_and_can_be_dropped_in_any_order
 }
 
 #[test]
+fn an_engine_of_fixed_shapes_needs_no_profile_and_takes_no_other_shape() {
+    run(&v8_6(), gpu(), || {
+        let engine = Built::new("light/light_squeezenet", "").load().unwrap();
+        assert!(engine.profiles().is_empty());
+        let image = [1, 3, 224, 224];
+        let mut contexts = [(); 2].map(|()| std::sync::Arc::clone(&engine).new_context().unwrap());
+        for context in &mut contexts {
+            let input = fill(context.as_mut(), 0, &image);
+            context.run().unwrap();
+            assert_eq!(output(context.as_ref(), 0).1, input[..4000]);
+        }
+        insta::assert_snapshot!(
+            contexts[1].input_mut(0, &Shape(vec![2, 3, 224, 224])).unwrap_err(),
+            @"input `data_0` of shape [2,3,224,224] does not fit: the model takes [1,3,224,224]"
+        );
+        drop((engine, contexts));
+        nothing_is_held();
+    });
+}
+
+#[test]
 fn loading_and_unloading_leaves_nothing_behind() {
     run(&v8_6(), gpu(), || {
         let built = Built::new("two_inputs_dynamic", TWO_PROFILES);

@@ -108,7 +108,7 @@ impl TensorRtContext {
     fn settle(&mut self, profile: usize) -> Result<(), TrtError> {
         if self.profile != Some(profile) {
             self.profile = None;
-            if self.handle.profile() != Some(profile) {
+            if self.engine.is_dynamic() && self.handle.profile() != Some(profile) {
                 self.handle.set_profile(profile)?;
             }
             self.reserve_most(profile)?;

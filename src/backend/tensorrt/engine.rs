@@ -122,6 +122,12 @@ impl TensorRtEngine {
         &self.ranges
     }
 
+    /// Whether shapes can change from run to run: only then has a profile to be chosen.
+    pub(super) fn is_dynamic(&self) -> bool {
+        let mut inputs = self.handle.tensors().iter().filter(|tensor| tensor.is_input);
+        inputs.any(|input| input.is_shape || plan::shape(&input.extents).is_none())
+    }
+
     /// The values that each profile allows of inputs that hold shapes.
     pub(super) fn values(&self) -> &[ValueRanges] {
         &self.values

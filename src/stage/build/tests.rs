@@ -162,22 +162,6 @@ fn backend_name(name: &str) -> Spanned<BackendName> {
 }
 
 #[test]
-fn integers_of_a_fixed_shape_have_ranges_of_their_values() {
-    let mut model = model();
-    let dims = Some(vec![Dim::Fixed(2)]);
-    model.inputs = vec![TensorSpec { name: "shape".into(), dtype: DType::Int64, dims }];
-    let values =
-        |count| vec![vec![("shape", range(&[1; 3][..count], &[4; 3][..count], &[8; 3][..count]))]];
-    assert_eq!(codes(&build(values(2)), Some(&model)), []);
-    assert_eq!(
-        codes(&build(values(3)), Some(&model)),
-        [pair("profile_rank", 100), pair("profile_rank", 200), pair("profile_rank", 300)]
-    );
-    model.inputs[0].dtype = DType::Float32;
-    assert_eq!(codes(&build(values(2)), Some(&model)).len(), 3);
-}
-
-#[test]
 fn settings_leave_defaults_out() {
     assert_eq!(build(vec![]).settings(), json!({}));
     let build = build(vec![vec![("x", range(&[1], &[2], &[3]))]]);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
+use crate::backend::cuda::Slot;
 use crate::backend::{self, Engine, tensorrt};
 use crate::data::{Array, Dataset};
 use crate::onnx;
@@ -172,6 +173,19 @@ fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageEr
 }
 
 /// Times runs on the first samples.
+/// The GPU that an engine runs on, for this measurement alone.
+fn timing_slot(subject: &Subject, cx: &StageContext<'_>) -> Result<Option<Slot>, StageError> {
+    let backend = subject.backend.as_deref().and_then(|name| backend::by_name(name).ok());
+    if !backend.is_some_and(|backend| backend.has_devices()) {
+        return Ok(None);
+    }
+    cx.progress.report("waiting for the GPU", 0, None);
+    match Slot::take(cx.kept, 0, cx.cancel).map_err(StageError::io("lock the GPU in", cx.kept))? {
+        Some(slot) => Ok(Some(slot)),
+        None => Err(StageError::Cancelled),
+    }
+}
+
 fn measure(
     latency: &Latency,
     tested: &mut Runnable<'_>,
@@ -342,6 +356,7 @@ impl Stage for Validate {
             }
         }
         if let Some(latency) = &self.latency {
+            let _slot = timing_slot(&report.tested, cx)?;
             let times = measure(latency, &mut tested, samples, watch)?;
             gates::judge_latency(latency, latency.batch.value, &times, &mut report);
         }

@@ -5,8 +5,8 @@
 #
 #   doctor        what is installed here
 #   digits        FP32, TF32, FP16, INT8 by entropy, minmax and Q/DQ: build, validate, accuracy
-#   models        make, build and validate ResNet-50 and the encoder in FP16
-#   timing-cache  a first and a second build of the same engines
+#   timing-cache  a first and a second build of ResNet-50 and the encoder in FP16
+#   models        validates those, or makes and builds them
 #   leaks         200 times load, run and unload
 #   overhead      `trt-pipeline bench` against the C++ yardstick (needs models and digits)
 #   save          packs what of the cache is small, for `restore` on another machine
@@ -27,7 +27,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
-steps=(doctor digits models timing-cache leaks overhead save restore)
+steps=(doctor digits timing-cache models leaks overhead save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-8}
@@ -61,22 +61,27 @@ step_digits() {
   pipeline "$WORK/cache" "$raw/events.jsonl" "$here/digits.yaml"
 }
 
+make_models() {
+  [ -f "$WORK/models/encoder.recorded.npz" ] || run python3 "$here/make_models.py" "$WORK/models"
+}
+
+# With the engines of timing-cache, where that ran.
 step_models() {
-  run python3 "$here/make_models.py" "$WORK/models"
-  pipeline "$WORK/cache" "$raw/events.jsonl" "${models[@]}"
+  make_models
+  pipeline "$WORK/timing" "$raw/events.jsonl" "${models[@]}"
 }
 
 step_timing-cache() {
   # A cache of its own: nothing has been timed for it yet.
   rm -rf "$WORK/timing"
-  run python3 "$here/make_models.py" "$WORK/models"
+  make_models
   pipeline "$WORK/timing" "$raw/first.jsonl" "${models[@]}" resnet50 encoder
   pipeline "$WORK/timing" "$raw/second.jsonl" --force=resnet50 --force=encoder "${models[@]}" resnet50 encoder
 }
 
 step_leaks() {
   run "$TRT_PIPELINE" run --jobs 1 --cache-dir "$WORK/cache" "$here/digits.yaml" fp16
-  run "$TRT_PIPELINE" bench "$here/build/gpu-digits/fp16" --reload "$cycles" --format json >"$raw/cycles.jsonl"
+  run "$TRT_PIPELINE" bench "$root/build/gpu-digits/fp16" --reload "$cycles" --format json >"$raw/cycles.jsonl"
 }
 
 # against_yardstick NAME ENGINE SHAPE..
@@ -90,7 +95,7 @@ against_yardstick() {
 
 step_overhead() {
   : "${YARDSTICK:?is the folder that tests/benches/tensorrt/build.sh made}"
-  local missed=0 links=$here/build
+  local missed=0 links=$root/build
   against_yardstick digits-fp16-1 "$links/gpu-digits/fp16" image=1x1x8x8
   against_yardstick digits-fp16-64 "$links/gpu-digits/fp16" image=64x1x8x8
   against_yardstick resnet50-fp16-1 "$links/gpu-models/resnet50" image=1x3x224x224
@@ -129,7 +134,7 @@ perform() {
   timeout --kill-after=15 "$limit" bash "$self" --inside "$step" >"$OUT/$step.log" 2>&1 || status=$?
   case $step in
     save | restore) [ "$status" = 0 ] || tail -n 20 "$OUT/$step.log" >&2 ;;
-    *) python3 "$here/evidence.py" "$step" --raw "$WORK/raw/$step" --links "$here/build" --out "$OUT" \
+    *) python3 "$here/evidence.py" "$step" --raw "$WORK/raw/$step" --links "$root/build" --out "$OUT" \
       --status "$status" --seconds $((SECONDS - start)) || status=1 ;;
   esac
   echo "$step: $([ "$status" = 0 ] && echo passed || echo "FAILED ($status), see $OUT/$step.log") after $((SECONDS - start)) s"

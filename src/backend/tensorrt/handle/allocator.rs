@@ -8,7 +8,9 @@ use crate::backend::cuda::{Context, CudaError, DeviceAllocator, Ledger};
 
 use super::super::error::TrtError;
 use super::super::sys::{Abi, IGpuAllocatorFunctions};
-use super::callback::{Callback, guarded, state_of, type_info};
+use super::callback::{Callback, SharedTable, guarded, state_of, type_info};
+
+static TABLE: SharedTable = SharedTable::new();
 
 #[derive(Debug)]
 struct State {
@@ -34,7 +36,7 @@ impl GpuAllocator {
             allocate_async,
             deallocate_async,
         };
-        let table = functions.table(abi, type_info)?;
+        let table = TABLE.get(abi, || functions.table(abi, type_info))?;
         let memory = DeviceAllocator::new(context, ledger);
         Ok(Self(Callback::new(table, State { memory, failure: Mutex::default() })))
     }

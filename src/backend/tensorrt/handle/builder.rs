@@ -277,6 +277,15 @@ impl Layer<'_> {
         outputs.map(|tensor| tensor.and_then(|tensor| unsafe { tensor.get_type() })).collect()
     }
 
+    /// Whether an output is one of the network's, whose type is not the layer's to choose.
+    pub(in super::super) fn gives_network_output(&self, output: usize) -> bool {
+        let output = i32::try_from(output).unwrap_or(i32::MAX);
+        // SAFETY: as above.
+        let tensor = unsafe { self.object.get_output(output) };
+        // SAFETY: tensors live as long as their network.
+        tensor.is_some_and(|tensor| unsafe { tensor.is_network_output() })
+    }
+
     /// Asks for a type to compute in (libraries that type weakly).
     pub(in super::super) fn set_precision(&self, dtype: DataType) -> Result<(), TrtError> {
         // SAFETY: as above; the network is not being built: that would borrow it too, on the

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::sys::TypeInfo;
+use super::super::generation::Generation;
+use super::super::sys::{Abi, Missing, TypeInfo};
 
 /// An object as C++ sees it: the address of its function table, then what is ours.
 ///
@@ -38,6 +39,37 @@ impl<T: Send + Sync> Callback<T> {
     /// The address that C++ gets.
     pub(super) fn as_ptr(&self) -> *mut c_void {
         std::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// The function table of one kind of callback. A table lives as long as the process, so there is
+/// one for each generation, however many callbacks there are.
+pub(super) struct SharedTable(Mutex<Vec<(Generation, Table)>>);
+
+#[derive(Clone, Copy)]
+struct Table(NonNull<c_void>);
+
+// SAFETY: it points at constant data that lives as long as the process.
+unsafe impl Send for Table {}
+
+impl SharedTable {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// The table for a library; `make` makes it when it is first asked for.
+    pub(super) fn get(
+        &self,
+        abi: Abi,
+        make: impl FnOnce() -> Result<NonNull<c_void>, Missing>,
+    ) -> Result<NonNull<c_void>, Missing> {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, Table(known))) = tables.iter().find(|(of, _)| *of == abi.generation) {
+            return Ok(*known);
+        }
+        let table = make()?;
+        tables.push((abi.generation, Table(table)));
+        Ok(table)
     }
 }
 

@@ -8,7 +8,9 @@ use crate::backend::cuda::{Context, CudaError, DeviceBuffer, Ledger};
 
 use super::super::error::TrtError;
 use super::super::sys::{Abi, Dims, IOutputAllocatorFunctions};
-use super::callback::{Callback, guarded, state_of, type_info};
+use super::callback::{Callback, SharedTable, guarded, state_of, type_info};
+
+static TABLE: SharedTable = SharedTable::new();
 
 #[derive(Debug, Default)]
 struct Output {
@@ -44,7 +46,7 @@ impl OutputAllocator {
             notify_shape,
             reallocate_output_async,
         };
-        let table = functions.table(abi, type_info)?;
+        let table = TABLE.get(abi, || functions.table(abi, type_info))?;
         let (context, ledger) = (context.clone(), Arc::clone(ledger));
         let state = State { abi, context, ledger, output: Mutex::default() };
         Ok(Self(Callback::new(table, state)))

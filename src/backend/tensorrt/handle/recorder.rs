@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::error::{Reported, TrtError};
 use super::super::sys::{Abi, ErrorCode, IErrorRecorderFunctions};
-use super::callback::{Callback, guarded, state_of, text, type_info};
+use super::callback::{Callback, SharedTable, guarded, state_of, text, type_info};
 
 /// More errors than this are counted, not kept.
 const MOST: usize = 64;
+
+static TABLE: SharedTable = SharedTable::new();
 
 #[derive(Debug)]
 struct State {
@@ -40,7 +42,7 @@ impl Recorder {
             inc_ref_count,
             dec_ref_count,
         };
-        let table = functions.table(abi, type_info)?;
+        let table = TABLE.get(abi, || functions.table(abi, type_info))?;
         let state = State { abi, errors: Mutex::default(), references: AtomicI32::new(0) };
         Ok(Self(Callback::new(table, state)))
     }
