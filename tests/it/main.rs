@@ -25,6 +25,8 @@ mod schema;
 mod standin;
 mod support;
 mod tensorrt_build;
+mod tensorrt_calibration;
+mod tensorrt_companions;
 mod tensorrt_discovery;
 mod tensorrt_engines;
 mod tensorrt_load;
