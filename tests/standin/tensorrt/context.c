@@ -57,6 +57,7 @@ int32_t IExecutionContext_getOptimizationProfile(void *self) {
 }
 
 bool IExecutionContext_setTemporaryStorageAllocator(void *self, void *allocator) {
+    FAIL_IF_PLANNED(false);
     ((struct context *)self)->temporary_allocator = callback(allocator, "IGpuAllocator");
     return true;
 }

@@ -73,16 +73,20 @@ impl ContextHandle {
         engine: &Arc<EngineHandle>,
     ) -> Result<Self, TrtError> {
         let recorder = Recorder::new(engine.runtime().abi())?;
-        // SAFETY: the recorder outlives the context: it is dropped after it.
-        unsafe { object.get().set_error_recorder(recorder.as_ptr()) };
-        let allocator = engine.runtime().allocator().as_ptr();
-        // SAFETY: the allocator is the runtime's, which outlives the context.
-        let set = unsafe { object.get().set_temporary_storage_allocator(allocator) };
-        recorder.hold("setTemporaryStorageAllocator", set)?;
         let stream = Stream::new(engine.runtime().context())?;
         let bindings = engine.tensors().iter().map(|_| Binding::None).collect();
         let engine = Arc::clone(engine);
-        Ok(Self { object, recorder, bindings, is_settled: false, stream, engine })
+        // Whole before the object learns of the recorder: however this ends, the fields are then
+        // dropped in their order.
+        let context = Self { object, recorder, bindings, is_settled: false, stream, engine };
+        let object = context.object.get();
+        // SAFETY: the recorder outlives the context: it is dropped after it.
+        unsafe { object.set_error_recorder(context.recorder.as_ptr()) };
+        let allocator = context.engine.runtime().allocator().as_ptr();
+        // SAFETY: the allocator is the runtime's, which outlives the context.
+        let set = unsafe { object.set_temporary_storage_allocator(allocator) };
+        context.recorder.hold("setTemporaryStorageAllocator", set)?;
+        Ok(context)
     }
 
     /// The stream that it runs on.
