@@ -128,6 +128,9 @@ impl ContextHandle {
     /// Sets the shape of an input.
     pub(in super::super) fn set_shape(&mut self, at: usize, dims: &Dims) -> Result<(), TrtError> {
         self.is_settled = false;
+        if let Some(extent) = dims.too_wide(self.engine.runtime().abi()) {
+            return Err(TrtError::TooWide(extent));
+        }
         let name = &self.tensor(at).name;
         // SAFETY: the context is alive.
         let set = unsafe { self.object.get().set_input_shape(name, dims) };
