@@ -241,10 +241,12 @@ impl ContextHandle {
         let runtime = self.engine.runtime();
         let allocator = OutputAllocator::new(runtime.abi(), runtime.context(), runtime.ledger())?;
         let name = &self.tensor(at).name;
-        // SAFETY: the context is alive; the allocator is kept until it is gone.
+        // SAFETY: the context is alive; the allocator is kept until it is gone, unless it is
+        // refused.
         let set = unsafe { self.object.get().set_output_allocator(name, allocator.as_ptr()) };
+        self.recorder.hold("setOutputAllocator", set)?;
         self.bindings[at] = Binding::Allocated(allocator);
-        self.recorder.hold("setOutputAllocator", set)
+        Ok(())
     }
 
     /// Submits a run to the context's own stream, within a [`Stream::scope`] of it.
