@@ -62,7 +62,7 @@ impl Binding {
         match self {
             Self::None | Self::Allocated(_) => None,
             Self::Device(buffer) => Some(buffer.as_ptr()),
-            Self::Host(buffer) => Some(buffer.as_ptr().cast_mut().cast()),
+            Self::Host(buffer) => Some(buffer.address()),
         }
     }
 }
@@ -176,15 +176,25 @@ impl ContextHandle {
         }
     }
 
-    /// The host memory of a tensor that [`Self::reserve`] saw to.
+    /// The host memory of an input that [`Self::reserve`] saw to: TensorRT only reads it.
     pub(in super::super) fn host(&self, at: usize) -> Option<&[u8]> {
+        match &self.bindings[at] {
+            Binding::Host(buffer) if self.tensor(at).is_input => Some(buffer),
+            _ => None,
+        }
+    }
+
+    /// The host memory of an output. TensorRT writes it in a run, which borrows this, so nobody
+    /// else may have it then.
+    pub(in super::super) fn host_output(&mut self, at: usize) -> Option<&[u8]> {
         match &self.bindings[at] {
             Binding::Host(buffer) => Some(buffer),
             _ => None,
         }
     }
 
-    /// The same, to write. Shapes may follow from it, so they must be settled again.
+    /// The host memory of an input, to write. Shapes may follow from it, so they must be settled
+    /// again.
     pub(in super::super) fn host_mut(&mut self, at: usize) -> Option<&mut [u8]> {
         self.is_settled = false;
         match &mut self.bindings[at] {
@@ -265,7 +275,8 @@ impl ContextHandle {
         self.engine.runtime().start()?;
         // SAFETY: context and stream are alive. Every tensor has memory enough, which is neither
         // freed nor written from here before the scope has waited: all of it is in `self`, which
-        // is borrowed for longer.
+        // is borrowed for longer. What TensorRT writes on the host, nobody reads meanwhile: that
+        // takes a mutable borrow.
         if unsafe { self.object.get().enqueue_v3(stream) } {
             return Ok(());
         }
