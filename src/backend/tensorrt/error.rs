@@ -76,6 +76,9 @@ pub(super) enum TrtError {
         /// How many the engine takes.
         of: usize,
     },
+    /// A number is more than the library's integers can hold.
+    #[error("{0} does not fit the 32-bit integers that this TensorRT has")]
+    TooWide(i64),
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,

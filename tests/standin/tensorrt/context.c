@@ -46,6 +46,7 @@ int32_t IExecutionContext_getOptimizationProfile(void *self) {
 }
 
 bool IExecutionContext_setTemporaryStorageAllocator(void *self, void *allocator) {
+    FAIL_IF_PLANNED(false);
     if (((struct context *)self)->scratch) die("the temporary allocator changed while in use");
     ((struct context *)self)->temporary_allocator = callback(allocator, "IGpuAllocator");
     return true;

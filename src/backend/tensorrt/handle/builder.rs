@@ -318,6 +318,9 @@ impl OptimizationProfile {
         which: OptProfileSelector,
         dims: &Dims,
     ) -> Result<(), TrtError> {
+        if let Some(extent) = dims.too_wide(self.builder.abi()) {
+            return Err(TrtError::TooWide(extent));
+        }
         // SAFETY: the builder owns the profile and is alive.
         let set = unsafe { self.object.set_dimensions(input, which, dims) }?;
         self.builder.recorder.hold("IOptimizationProfile::setDimensions", set)
@@ -337,8 +340,10 @@ impl OptimizationProfile {
         let set = if let Ok(set) = set {
             set
         } else {
-            let narrow: Vec<i32> =
-                values.iter().map(|&value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
+            let narrow = values
+                .iter()
+                .map(|&value| i32::try_from(value).map_err(|_| TrtError::TooWide(value)));
+            let narrow = narrow.collect::<Result<Vec<i32>, _>>()?;
             let narrow: *mut c_void = narrow.as_ptr().cast_mut().cast();
             // SAFETY: as above.
             unsafe { self.object.set_shape_values(input, which, narrow, count) }?
