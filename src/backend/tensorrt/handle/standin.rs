@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use crate::backend::tensorrt::Flavor;
 
 use super::super::sys::{BuilderFlag, Dims, OptProfileSelector};
-use super::builder::{Builder, Config};
+use super::builder::Builder;
+use super::config::Config;
 use super::library::Library;
 use super::parser::{Parsed, parse};
 
