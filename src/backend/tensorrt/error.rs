@@ -100,7 +100,14 @@ impl TrtError {
         match self {
             Self::Cancelled => BackendError::Cancelled,
             Self::Cuda(error) => cuda_error(&error, doing, whole),
-            Self::Calibration(error) => error.as_ref().into(),
+            Self::Calibration(error) => match error.as_ref() {
+                CalibrationError::Cuda(error) => cuda_error(error, "calibrating", whole),
+                error => BackendError::Setting {
+                    setting: "int8".to_owned(),
+                    reason: with_causes(error),
+                    help: error.help().unwrap_or_else(|| "calibrate with other samples".to_owned()),
+                },
+            },
             Self::Plugin { .. } => BackendError::Setting {
                 setting: "plugins".to_owned(),
                 reason: self.to_string(),
@@ -128,17 +135,6 @@ impl TrtError {
                 || reported.message.contains("OutOfMemory")
         };
         matches!(self, Self::Failed { reported, .. } if reported.iter().any(says))
-    }
-}
-
-impl From<&CalibrationError> for BackendError {
-    fn from(error: &CalibrationError) -> Self {
-        let help = || error.help().unwrap_or_else(|| "calibrate with other samples".to_owned());
-        let setting = |reason| Self::Setting { setting: "int8".to_owned(), reason, help: help() };
-        match error {
-            CalibrationError::Cuda(error) => cuda_error(error, "calibrating", setting),
-            error => setting(with_causes(error)),
-        }
     }
 }
 

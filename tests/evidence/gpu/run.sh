@@ -5,8 +5,8 @@
 #
 #   doctor        what is installed here
 #   digits        FP32, TF32, FP16, INT8 by entropy, minmax and Q/DQ: build, validate, accuracy
-#   models        make, build and validate ResNet-50 and the encoder in FP16
-#   timing-cache  a first and a second build of the same engines
+#   timing-cache  a first and a second build of ResNet-50 and the encoder in FP16
+#   models        validates those, or makes and builds them
 #   leaks         200 times load, run and unload
 #   overhead      `trt-pipeline bench` against the C++ yardstick (needs models and digits)
 #   save          packs what of the cache is small, for `restore` on another machine
@@ -27,7 +27,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
-steps=(doctor digits models timing-cache leaks overhead save restore)
+steps=(doctor digits timing-cache models leaks overhead save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-8}
@@ -61,15 +61,20 @@ step_digits() {
   pipeline "$WORK/cache" "$raw/events.jsonl" "$here/digits.yaml"
 }
 
+make_models() {
+  [ -f "$WORK/models/encoder.recorded.npz" ] || run python3 "$here/make_models.py" "$WORK/models"
+}
+
+# With the engines of timing-cache, where that ran.
 step_models() {
-  run python3 "$here/make_models.py" "$WORK/models"
-  pipeline "$WORK/cache" "$raw/events.jsonl" "${models[@]}"
+  make_models
+  pipeline "$WORK/timing" "$raw/events.jsonl" "${models[@]}"
 }
 
 step_timing-cache() {
   # A cache of its own: nothing has been timed for it yet.
   rm -rf "$WORK/timing"
-  run python3 "$here/make_models.py" "$WORK/models"
+  make_models
   pipeline "$WORK/timing" "$raw/first.jsonl" "${models[@]}" resnet50 encoder
   pipeline "$WORK/timing" "$raw/second.jsonl" --force=resnet50 --force=encoder "${models[@]}" resnet50 encoder
 }

@@ -42,9 +42,9 @@ cd "$here"
 shared="abi.c objects.c report.c shapes.c tables.c"
 # shellcheck disable=SC2086
 library $runtime $shared build.c builder.c calibrate.c config.c context.c engine.c exports.c memory.c network.c plan.c \
-  profile.c runtime.c timing.c
+  profile.c run.c runtime.c timing.c
 # shellcheck disable=SC2086
-library $parser $shared onnx.c parser.c
+library $parser $shared import.c onnx.c parser.c
 # shellcheck disable=SC2086
 ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${STANDIN_CFLAGS:-} -D$generation -DTRT_VERSION=$number -o "$folder/smoke" smoke.c report.c \
   shapes.c -ldl -pthread

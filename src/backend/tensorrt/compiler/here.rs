@@ -26,7 +26,7 @@ use super::graph_types::GraphTypes;
 use super::job::CompileJob;
 use super::profiles::Ranges;
 use super::watch::Watch;
-use super::{candidates, configure, precision, profiles};
+use super::{candidates, companions, configure, precision, profiles};
 
 /// What a calibration found, beside the engine.
 const CALIBRATION: &str = "calibration.cache";
@@ -98,6 +98,8 @@ impl Compilation<'_> {
             device_memory: None,
             plan_bytes: 0,
             refittable: job.options.settings.refit != Refit::None,
+            plugins: companions::plugins(job).map_err(|error| self.unwritten(&error))?,
+            weights: companions::weights(job, &model).map_err(|error| self.onnx(&error))?,
             shape_values: built.ranges.values,
             build: built.facts,
             layers: Vec::new(),
@@ -105,7 +107,7 @@ impl Compilation<'_> {
         manifest.tensorrt = Some(facts.clone());
         let kept = if built.plans.len() > 1 {
             self.progress.report("measuring the engines", 0, None);
-            let chosen = candidates::choose(library, &built.plans, &manifest, &job.model)?;
+            let chosen = candidates::choose(library, &built.plans, &manifest, job)?;
             facts.build.candidates_ms = chosen.milliseconds();
             chosen.index
         } else {
@@ -114,13 +116,11 @@ impl Compilation<'_> {
         let bytes = built.plans[kept].bytes();
         facts.build.seconds = built.seconds[kept];
         facts.plan_bytes = bytes.len() as u64;
-        let has_host_code = facts.version_compatible;
-        if let Some(plan) = gpu.and_then(|_| describe(library, bytes, has_host_code, 0)) {
+        if let Some(plan) = gpu.and_then(|_| describe(library, bytes, &job.out, &facts)) {
             facts.device_memory = plan.device_memory;
             facts.layers = plan.layers;
         }
-        fs::write(job.out.join(PLAN), bytes)
-            .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        fs::write(job.out.join(PLAN), bytes).map_err(|error| self.unwritten(&error))?;
         manifest.tensorrt = Some(facts);
         Ok(manifest)
     }
@@ -282,12 +282,17 @@ impl Compilation<'_> {
                 })
             }
         };
-        let cache = match &job.files.calibration_cache {
-            None => Vec::new(),
-            Some(path) => CalibrationCache::load(path, int8.calibrator, job.found.version)
-                .map_err(|error| self.refused(error.to_string()))?
-                .to_string()
-                .into_bytes(),
+        let cache = job.files.calibration_cache.as_ref();
+        let cache = cache
+            .map(|path| CalibrationCache::load(path, int8.calibrator, job.found.version))
+            .transpose();
+        let cache = match cache {
+            Ok(cache) => cache.map_or_else(Vec::new, |cache| cache.to_string().into_bytes()),
+            Err(error) if samples.is_some() => {
+                tracing::warn!("{error}; TensorRT calibrates anew");
+                Vec::new()
+            }
+            Err(error) => return Err((&error).into()),
         };
         let calibrator = Calibrator::new(builder.abi(), int8.calibrator, samples, cache)
             .and_then(|calibrator| {
@@ -314,6 +319,10 @@ impl Compilation<'_> {
 
     fn failed(&self, error: TrtError) -> BackendError {
         error.compiling(&self.job.model)
+    }
+
+    fn unwritten(&self, error: &io::Error) -> BackendError {
+        self.refused(format!("cannot write the engine: {error}"))
     }
 
     fn refused(&self, reason: String) -> BackendError {

@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 use super::{Flavor, Options, Refit, SettingError};
 
 mod candidates;
+mod companions;
 mod configure;
 mod graph_types;
 mod here;

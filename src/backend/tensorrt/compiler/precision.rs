@@ -103,7 +103,7 @@ fn hold(layer: &Layer<'_>, dtype: DataType) -> Result<(), TrtError> {
     for (output, found) in layer.output_types().into_iter().enumerate() {
         // INT8 outputs need scales; a layer in INT8 may give any type.
         let floating = matches!(found, Some(DataType::Float | DataType::Half));
-        if floating && dtype != DataType::Int8 {
+        if floating && dtype != DataType::Int8 && !layer.gives_network_output(output) {
             layer.set_output_type(output, dtype)?;
         }
     }

@@ -156,6 +156,8 @@ impl Builder {
         let plan = unsafe {
             self.object.get().build_serialized_network(network.object.get(), config.object.get())
         };
+        // SAFETY: the caller owns the memory; it needs nothing of the builder.
+        let plan = plan.map(|plan| HostMemory(unsafe { Owned::new(plan) }));
         if plan.is_none() && config.monitor.as_ref().is_some_and(Monitor::has_stopped) {
             return Err(TrtError::Cancelled);
         }
@@ -167,9 +169,7 @@ impl Builder {
         if let (None, Some(refused)) = (&plan, refused) {
             return Err(refused.into());
         }
-        let plan = self.recorder.check("buildSerializedNetwork", plan)?;
-        // SAFETY: the caller owns the memory; it needs nothing of the builder.
-        Ok(HostMemory(unsafe { Owned::new(plan) }))
+        self.recorder.check("buildSerializedNetwork", plan)
     }
 
     /// Cores of the deep-learning accelerator of this machine.
@@ -275,6 +275,15 @@ impl Layer<'_> {
         let outputs = (0..count).map(|at| unsafe { self.object.get_output(at) });
         // SAFETY: tensors live as long as their network.
         outputs.map(|tensor| tensor.and_then(|tensor| unsafe { tensor.get_type() })).collect()
+    }
+
+    /// Whether an output is one of the network's, whose type is not the layer's to choose.
+    pub(in super::super) fn gives_network_output(&self, output: usize) -> bool {
+        let output = i32::try_from(output).unwrap_or(i32::MAX);
+        // SAFETY: as above.
+        let tensor = unsafe { self.object.get_output(output) };
+        // SAFETY: tensors live as long as their network.
+        tensor.is_some_and(|tensor| unsafe { tensor.is_network_output() })
     }
 
     /// Asks for a type to compute in (libraries that type weakly).
@@ -604,5 +613,56 @@ impl HostMemory {
         }
         // SAFETY: it has that many bytes, which nobody changes, and lives as long as `self`.
         unsafe { std::slice::from_raw_parts(data.cast(), size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::backend::cuda::standin::with_driver;
+    use crate::backend::tensorrt::Flavor;
+    use crate::backend::tensorrt::handle::standin::{MODEL, StandIn};
+
+    use super::*;
+
+    /// The timings that come of a build which starts from others.
+    fn timings(standin: &StandIn, model: &str, known: &[u8]) -> (bool, Vec<u8>) {
+        let (builder, parsed, mut config) = standin.ready(Path::new(model), &[]);
+        let of_use = config.set_timing_cache(known).unwrap();
+        builder.build(parsed.network(), &config).unwrap();
+        (of_use, config.timing_cache().unwrap().bytes().to_vec())
+    }
+
+    #[test]
+    fn builds_that_overlap_keep_the_timings_of_both() {
+        with_driver(&[], || {
+            let _gpu = Context::new(0).unwrap();
+            let standin = StandIn::new(Flavor::Standard, "8.6.0.12");
+            let other = "tests/fixtures/tensorrt/two_inputs_dynamic.onnx";
+            let (_, theirs) = timings(&standin, other, &[]);
+            let (_, ours) = timings(&standin, MODEL, &[]);
+            assert_ne!(theirs, ours);
+
+            let (_builder, _parsed, mut config) = standin.ready(Path::new(MODEL), &[]);
+            assert!(config.set_timing_cache(&ours).unwrap());
+            config.combine_timing_cache(&theirs);
+            config.combine_timing_cache(b"what a damaged file may hold");
+            let both = config.timing_cache().unwrap().bytes().to_vec();
+            // Neither build finds a kernel to time.
+            assert_eq!(timings(&standin, MODEL, &both), (true, both.clone()));
+            assert_eq!(timings(&standin, other, &both), (true, both));
+        });
+    }
+
+    #[test]
+    fn timings_that_are_of_no_use_are_left_and_new_ones_made() {
+        with_driver(&[], || {
+            let _gpu = Context::new(0).unwrap();
+            let standin = StandIn::new(Flavor::Standard, "10.13.0.1");
+            let (of_use, fresh) = timings(&standin, MODEL, &[]);
+            assert!(of_use);
+            assert_eq!(timings(&standin, MODEL, b"damaged"), (false, fresh));
+        });
     }
 }

@@ -5990,6 +5990,14 @@ impl ITensor {
     pub unsafe fn is_shape_tensor(self) -> bool {
         everywhere!(call_impl, self, ITensor_table, isShapeTensor)
     }
+
+    /// `bool isNetworkOutput() const`
+    ///
+    /// # Safety
+    /// The object and what the arguments point at are alive, as the C++ method asks.
+    pub unsafe fn is_network_output(self) -> bool {
+        everywhere!(call_impl, self, ITensor_table, isNetworkOutput)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
