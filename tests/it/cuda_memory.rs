@@ -164,8 +164,10 @@ fn the_allocator_counts_frees_of_what_it_did_not_allocate() {
         let nothing = allocator.allocate(0, 256).unwrap();
         assert!(nothing.is_null() && allocator.free(nothing));
         assert_eq!(allocator.unknown_frees(), 2);
-        let aligned = allocator.allocate(10, 4096).unwrap();
-        assert!(aligned.addr().is_multiple_of(4096) && allocator.free(aligned));
+        // More than the driver promises, most of which no allocation begins at by chance.
+        let aligned = allocator.allocate(10, 1 << 20).unwrap();
+        assert_eq!(aligned.addr() % (1 << 20), 0);
+        assert!(allocator.free(aligned));
         allocator.allocate(10, 1).unwrap();
         assert_eq!(stats(&ledger, MemoryKind::Device), (20, 2));
         drop(allocator);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use trt_pipeline::backend::{BackendError, Engine};
+use trt_pipeline::backend::BackendError;
 
 use crate::tensorrt_engines::{Built, fill, generations, gpu, output, run, v8_6, v10};
 

@@ -14,29 +14,29 @@ use super::sys::Missing;
 
 /// An error that TensorRT reported about a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
+pub(super) struct Reported {
     /// Its name in C++, such as `kINVALID_CONFIG`.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// TensorRT's words.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// What the ONNX parser has against a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParserError {
+pub(super) struct ParserError {
     /// The parser's words.
-    pub message: String,
+    pub(super) message: String,
     /// The node's number in the graph, where it is about one.
-    pub node: Option<usize>,
+    pub(super) node: Option<usize>,
     /// The node's name, where the library tells it.
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// The operator, where the library tells it.
-    pub operator: Option<String>,
+    pub(super) operator: Option<String>,
 }
 
 /// Why a call of TensorRT did not do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum TrtError {
+pub(super) enum TrtError {
     /// The library has no such method or enumerator.
     #[error(transparent)]
     Missing(#[from] Missing),

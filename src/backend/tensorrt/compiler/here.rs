@@ -77,7 +77,7 @@ impl Compilation<'_> {
         handle::set_level(self.severity());
         let library = Library::open(&job.found.runtime, job.found.flavor)
             .map_err(|error| self.failed(error.into()))?;
-        let built = self.build(library, gpu.as_ref(), &types)?;
+        let built = self.build(library, gpu.as_ref(), &model, &types)?;
         let signature = model.signature().map_err(|error| self.onnx(&error))?;
         let mut manifest = EngineManifest {
             format: 1,
@@ -191,6 +191,7 @@ impl Compilation<'_> {
         &self,
         library: &'static Library,
         gpu: Option<&Gpu>,
+        model: &Model,
         types: &GraphTypes,
     ) -> Result<Built, BackendError> {
         let failed = |error: TrtError| self.failed(error);
@@ -209,7 +210,8 @@ impl Compilation<'_> {
         let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
         ranges.add_to(&builder, &config)?;
         if !strongly_typed {
-            precision::apply(&config, parsed.network(), types, &job.options).map_err(failed)?;
+            precision::apply(&config, parsed.network(), &model.graph, types, &job.options)
+                .map_err(failed)?;
         }
         if builder.abi().generation != Generation::V8_6 {
             let watch = Box::new(Watch::new(Arc::clone(&self.progress)));

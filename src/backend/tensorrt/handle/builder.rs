@@ -10,11 +10,10 @@ use crate::backend::cuda::{Context, Ledger};
 use super::super::error::TrtError;
 use super::super::generation::Generation;
 use super::super::sys::{
-    Abi, BuilderFlag, ComputeCapability, DataType, DeviceType, Dims, EngineCapability,
-    HardwareCompatibilityLevel, IBuilder, IBuilderConfig, IHostMemory, ILayer, INetworkDefinition,
-    IOptimizationProfile, ITensor, ITimingCache, LayerType, MemoryPoolType, Missing,
-    NetworkDefinitionCreationFlag, OptProfileSelector, PreviewFeature, ProfilingVerbosity,
-    TacticSource, TilingOptimizationLevel,
+    Abi, BuilderFlag, ComputeCapability, DataType, DeviceType, Dims, HardwareCompatibilityLevel,
+    IBuilder, IBuilderConfig, IHostMemory, ILayer, INetworkDefinition, IOptimizationProfile,
+    ITensor, ITimingCache, LayerType, MemoryPoolType, Missing, NetworkDefinitionCreationFlag,
+    OptProfileSelector, PreviewFeature, ProfilingVerbosity, TacticSource, TilingOptimizationLevel,
 };
 use super::allocator::GpuAllocator;
 use super::calibrator::Calibrator;
@@ -170,12 +169,6 @@ impl Builder {
             return Err(refused.into());
         }
         self.recorder.check("buildSerializedNetwork", plan)
-    }
-
-    /// Cores of the deep-learning accelerator of this machine.
-    pub(in super::super) fn dla_cores(&self) -> i32 {
-        // SAFETY: the builder is alive.
-        unsafe { self.object.get().get_nb_dla_cores() }
     }
 }
 
@@ -388,7 +381,6 @@ impl Config {
         set_profiling_verbosity(ProfilingVerbosity);
         set_hardware_compatibility_level(HardwareCompatibilityLevel);
         set_default_device_type(DeviceType);
-        set_engine_capability(EngineCapability);
         set_max_nb_tactics(i32);
     }
 
