@@ -281,3 +281,14 @@ fn implicit_calibration_is_a_part_of_the_build() {
         assert_ne!(flags(&build.plan()) & 1 << 1, 0, "{}", build.plan());
     }
 }
+
+#[test]
+fn profiles_beyond_the_32_bit_integers_of_8_6_are_refused() {
+    const HELP: &str = "give smaller numbers, or build with TensorRT 10 or later";
+    let told = "4294967297 does not fit the 32-bit integers that this TensorRT has";
+    let extents = DIGITS.replace("max: [16,", "max: [4294967297,");
+    Build::of("digits_fp32", &extents, v8_6()).fails(&[told, HELP]);
+    let values = "{ x: { min: [1, 1], opt: [1, 4], max: [1, 8] }, \
+                  shape: { min: [1, 1], opt: [2, 2], max: [4294967297, 4] } }";
+    Build::of("shape_tensor", values, v8_6()).fails(&[told, HELP]);
+}

@@ -269,7 +269,7 @@ mod tests {
             let error = refit_from_onnx(standin.library, &mut engine, &standin.parser, model);
             let text = error.unwrap_err().to_string();
             assert!(
-                text.contains("refitCudaEngine failed: ") && text.contains("Out of Memory"),
+                text.contains("refitCudaEngine failed: ") && text.contains("OutOfMemory"),
                 "{text}"
             );
         });
