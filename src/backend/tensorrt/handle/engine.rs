@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::tensor::{DType, Shape};
 
 use super::super::error::TrtError;
+use super::super::layers::read_json;
 use super::super::sys::{
     DataType, ICudaEngine, LayerInformationFormat, OptProfileSelector, TensorFormat, TensorIOMode,
     TensorLocation,
@@ -186,8 +187,9 @@ impl EngineHandle {
         let json = unsafe { inspector.get().get_engine_information(LayerInformationFormat::Json) }?;
         // SAFETY: the text is the inspector's, which is alive.
         let json = unsafe { text(json) };
-        serde_json::from_str(&json).map_err(|error| {
-            tracing::debug!("the engine inspector gave no JSON ({error}): {json}");
+        read_json(&json).map_err(|error| {
+            tracing::warn!("the engine inspector gave no JSON ({error}): no layers are listed");
+            tracing::debug!("the inspector's text: {json}");
             self.recorder.failed(ASK)
         })
     }
