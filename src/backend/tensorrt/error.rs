@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::cuda::CudaError;
+use crate::onnx::proto::GraphProto;
 
 use super::NAME;
 use super::calibration::{CacheError, CalibrationError};
@@ -85,6 +86,19 @@ pub(super) enum TrtError {
 }
 
 impl TrtError {
+    /// Names the nodes that the parser of 8.6 only numbers.
+    pub(super) fn with_names(mut self, graph: &GraphProto) -> Self {
+        if let Self::Parse(errors) = &mut self {
+            for error in errors.iter_mut().filter(|error| error.name.is_none()) {
+                let Some(node) = error.node.and_then(|at| graph.node.get(at)) else { continue };
+                let name = Some(node.name()).filter(|name| !name.is_empty());
+                error.name = name.or(node.output.first().map(String::as_str)).map(str::to_owned);
+                error.operator = Some(node.op_type().to_owned());
+            }
+        }
+        self
+    }
+
     /// As the error of compiling a model.
     pub(super) fn compiling(self, model: &Path) -> BackendError {
         let model = model.display().to_string();

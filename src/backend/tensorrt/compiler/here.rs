@@ -203,7 +203,8 @@ impl Compilation<'_> {
         builder.load_plugins(&job.files.plugins).map_err(failed)?;
         self.progress.report("parsing the model", 0, None);
         let parser = job.found.parser()?;
-        let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
+        let parsed = handle::parse(&builder, parser, &job.model, strongly_typed)
+            .map_err(|error| failed(error.with_names(&model.graph)))?;
         let mut config = builder.config().map_err(failed)?;
         configure::configure(&config, job.found.generation, &job.options, &job.files)
             .map_err(failed)?;
