@@ -22,6 +22,7 @@ mod candidates;
 mod configure;
 mod graph_types;
 mod here;
+mod interface;
 mod job;
 mod precision;
 mod profiles;
@@ -102,7 +103,10 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
         }
         Ending::Exited(status) => match outcome(&outcome_file) {
             Some(outcome) => outcome,
-            None => Err(failed(crashed(status, &output))),
+            None => Err(BackendError::Crashed {
+                model: request.model.display().to_string(),
+                ending: crashed(status, &output),
+            }),
         },
     }
 }
@@ -139,6 +143,7 @@ fn outcome(file: &Path) -> Option<Result<EngineManifest, BackendError>> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
+/// How the child ended without an outcome, and the last it wrote for people.
 fn crashed(status: ExitStatus, output: &str) -> String {
     const KILL: i32 = 9;
     let hint = match status.signal() {
@@ -146,6 +151,10 @@ fn crashed(status: ExitStatus, output: &str) -> String {
         _ => "",
     };
     let ending = Outcome::describe(status);
-    let output = if output.is_empty() { "it wrote nothing" } else { output };
-    format!("the compiling process {ending}{hint}; the last it wrote:\n{output}")
+    let lines: Vec<String> = output.lines().filter_map(Message::text).collect();
+    let said = match &lines[..] {
+        [] => "it wrote nothing".to_owned(),
+        lines => format!("the last it wrote:\n{}", lines.join("\n")),
+    };
+    format!("{ending}{hint}; {said}")
 }
