@@ -1,14 +1,14 @@
 //! [`EngineManifest`]: the format of `engine.json`.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::tensor::TensorSpec;
 
-use super::{BackendError, Profile, tensorrt};
+use super::{BackendError, Profile, regular, tensorrt};
 
 /// An engine on disk, as its `engine.json` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,8 +39,11 @@ impl EngineManifest {
     /// Reads the manifest in an engine's folder.
     pub fn read(folder: &Path) -> Result<Self, BackendError> {
         let path = folder.join(Self::FILE);
-        let damaged = |reason| BackendError::Load { path: path.display().to_string(), reason };
-        let text = fs::read(&path).map_err(|error| match error.kind() {
+        let damaged = |reason: String| BackendError::Load {
+            path: path.display().to_string(),
+            reason: format!("{reason}; build the engine again"),
+        };
+        let text = regular::read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BackendError::Load {
                 path: folder.display().to_string(),
                 reason: format!("there is no `{}` in it", Self::FILE),
@@ -52,7 +55,24 @@ impl EngineManifest {
         if format != Self::FORMAT {
             return Err(damaged(format!("its format is {format}, known is {}", Self::FORMAT)));
         }
-        serde_json::from_slice(&text).map_err(unreadable)
+        let manifest: Self = serde_json::from_slice(&text).map_err(unreadable)?;
+        match manifest.contradiction() {
+            Some(reason) => Err(damaged(reason)),
+            None => Ok(manifest),
+        }
+    }
+
+    /// What no backend writes: a file outside the folder, a name twice.
+    fn contradiction(&self) -> Option<String> {
+        let mut parts = self.file.components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            let file = self.file.display();
+            return Some(format!("its `file` is `{file}`, which is no name of a file beside it"));
+        }
+        let mut seen = BTreeSet::new();
+        let twice =
+            self.inputs.iter().chain(&self.outputs).find(|tensor| !seen.insert(&tensor.name));
+        twice.map(|tensor| format!("it lists `{}` twice", tensor.name))
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
 mod manifest;
+mod regular;
 mod shapes;
 pub mod tensorrt;
 
@@ -178,6 +179,14 @@ pub enum BackendError {
         /// The backend's words.
         reason: String,
     },
+    /// The compiling process ended without an outcome.
+    #[error("failed to compile `{model}`: the compiling process {ending}")]
+    Crashed {
+        /// The file.
+        model: String,
+        /// How it ended, and the last it said.
+        ending: String,
+    },
     /// An engine file is damaged or not for this machine.
     #[error("failed to load engine `{path}`: {reason}")]
     Load {
@@ -239,6 +248,11 @@ impl BackendError {
             Self::OutOfMemory { .. } => Some(
                 "end other programs on the GPU, or use smaller shapes, fewer engines or fewer \
                  contexts"
+                    .into(),
+            ),
+            Self::Crashed { .. } => Some(
+                "`--log-level debug` shows what the library did last; another version of it may not \
+                 fail"
                     .into(),
             ),
             Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::backend::tensorrt::compiler::{Message, compile_here};
+use crate::process;
 use crate::progress::Progress;
 
 use super::ExitStatus;
@@ -28,6 +29,7 @@ pub(super) struct CompileArgs {
 }
 
 pub(super) fn compile(args: &CompileArgs, console: &Console) -> ExitStatus {
+    process::end_with_parent();
     match compile_here(&args.job, &args.outcome, Arc::new(Parent)) {
         Ok(()) => ExitStatus::OK,
         Err(error) => {
@@ -51,8 +53,8 @@ impl Progress for Parent {
     }
 }
 
-/// Writes one line in one piece: several threads of TensorRT report. A parent that is gone takes
-/// this process with it by its group, so a failure needs no answer.
+/// Writes one line in one piece: several threads of TensorRT report. This process ends with its
+/// parent, so a failure needs no answer.
 fn send(message: &Message) {
     if let Ok(mut line) = serde_json::to_vec(message) {
         line.push(b'\n');

@@ -35,8 +35,11 @@ pub(super) fn time(seconds: f64) -> String {
     } else if seconds < 100.0 {
         format!("{seconds:.2} s")
     } else {
-        let whole = Duration::from_secs_f64(seconds.round());
-        humantime::format_duration(whole).to_string()
+        match Duration::try_from_secs_f64(seconds.round()) {
+            Ok(whole) => humantime::format_duration(whole).to_string(),
+            // Written by hand: nothing takes so long.
+            Err(_) => format!("{seconds:e} s"),
+        }
     }
 }
 
@@ -73,6 +76,16 @@ pub(super) fn measured(milliseconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_of_any_length_can_be_told() {
+        let cases =
+            [(0.05, "50.0 ms"), (99.0, "99.00 s"), (3661.2, "1h 1m 1s"), (1e308, "1e308 s")];
+        for (seconds, text) in cases {
+            assert_eq!(time(seconds), text);
+        }
+        assert_eq!(time(f64::NAN), "NaN s");
+    }
 
     #[test]
     fn measured_times_have_four_digits_and_a_unit_that_fits() {

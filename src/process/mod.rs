@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    set_parent_process_death_signal, waitid,
 };
 
 use capture::Capture;
@@ -118,6 +119,14 @@ impl Drop for Group {
 /// Signals a group; one that is gone already is fine.
 fn signal(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
+}
+
+/// From now on this process ends when the thread that started it does, however that ends: a parent
+/// that is killed tells nobody.
+pub fn end_with_parent() {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        tracing::debug!("this process may outlive its parent: {error}");
+    }
 }
 
 /// Runs a job to its end. `on_line` gets each line of its standard output as it comes; without it

@@ -7,6 +7,7 @@
 mod architecture;
 mod bad_data;
 mod bad_input;
+mod bad_tensorrt;
 mod bad_tensorrt_settings;
 mod bench;
 mod bench_tensorrt;

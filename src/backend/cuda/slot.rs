@@ -21,8 +21,12 @@ impl Slot {
     /// Waits for the slot of a GPU; `folder` is where all who share it look. `None` where the wait
     /// was cancelled.
     pub fn take(folder: &Path, device: usize, cancel: &CancelToken) -> io::Result<Option<Self>> {
-        fs::create_dir_all(folder)?;
-        let file = File::create(folder.join(format!("gpu-{device}.lock")))?;
+        let named = |path: &Path, error: io::Error| {
+            io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+        };
+        fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+        let path = folder.join(format!("gpu-{device}.lock"));
+        let file = File::create(&path).map_err(|error| named(&path, error))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Self { _locked: file })),

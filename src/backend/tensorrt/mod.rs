@@ -4,13 +4,12 @@
 //! engines in a process of their own.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::cuda::{Context, Driver, Ledger, MemoryKind};
-use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest};
+use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, regular};
 
 mod calibration;
 mod compatible;
@@ -104,10 +103,10 @@ impl Backend for TensorRtBackend {
             path: path.display().to_string(),
             reason: error.to_string(),
         };
-        let plan = fs::read(&path).map_err(unreadable)?;
-        let mut options = Options::default();
-        options.settings.flavor = manifest.tensorrt.as_ref().map(|facts| facts.flavor);
-        let found = find(&options)?;
+        let plan = regular::read(&path).map_err(unreadable)?;
+        let flavor = manifest.tensorrt.as_ref().map(|facts| facts.flavor);
+        let selection = TensorRtSelection { flavor, ..TensorRtSelection::default() };
+        let found = discover::find(&selection).map_err(|error| error.loading(&path))?;
         let library = Library::open(&found.runtime, found.flavor).map_err(|error| {
             TrtError::from(error).into_error("loading the engine", |reason| BackendError::Load {
                 path: path.display().to_string(),

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::backend::regular;
+
 use super::{Flavor, LibraryVersion};
 
 /// The file with the timings of one library on one GPU, or one that the user named.
@@ -41,12 +43,17 @@ impl TimingCacheFile {
 
     /// What is in it; nothing where it is not there.
     pub(super) fn read(&self) -> Vec<u8> {
-        fs::read(&self.path).unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                self.warn("read", &error);
-            }
+        self.content().unwrap_or_else(|error| {
+            self.warn("read", &error);
             Vec::new()
         })
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
+        match regular::read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            content => content,
+        }
     }
 
     /// Keeps what `combined` makes of the timings that are in the file by now: those of a build
@@ -69,7 +76,8 @@ impl TimingCacheFile {
             // Some network file systems lock no folders. What may be lost then is time.
             tracing::debug!("cannot lock `{}`: {error}", folder.display());
         }
-        let known = self.read();
+        // What cannot be read was warned of when the build began.
+        let known = self.content().unwrap_or_default();
         let Some(bytes) = combined(&known).filter(|bytes| *bytes != known) else { return Ok(()) };
         let mut file = tempfile::Builder::new().prefix(".timing-").tempfile_in(folder)?;
         file.write_all(&bytes)?;

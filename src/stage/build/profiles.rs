@@ -38,10 +38,12 @@ pub(super) fn problems(
         }
         for (name, range) in &profile.value {
             check_range(name, range, &mut problems);
+            check_size(name, range, &mut problems);
             let input = model.and_then(|model| model.input(name));
             let has_values = model.is_none() || input.is_some_and(|input| values(input).is_some());
             if !(may_be_values && has_values) {
                 check_empty(name, range, &mut problems);
+                check_elements(name, range, &mut problems);
             }
         }
         if let Some(model) = model {
@@ -74,6 +76,37 @@ fn check_empty(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut
                 help: Some("extents start at 1".into()),
             });
         }
+    }
+}
+
+/// Every number is one of ONNX, whose extents and integers are signed.
+fn check_size(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+    for extent in [&range.min, &range.opt, &range.max].into_iter().flat_map(|e| &e.value) {
+        if i64::try_from(extent.value).is_err() {
+            problems.push(Problem {
+                code: "build::profile_range",
+                message: format!("an extent of `{name}` is {extent}"),
+                span: extent.span,
+                label: format!("more than {}", i64::MAX),
+                help: Some("write the largest extent that is really needed".into()),
+            });
+        }
+    }
+}
+
+/// The largest tensor has a number of elements that can be counted.
+fn check_elements(name: &Spanned<String>, range: &ShapeRangeSetting, problems: &mut Vec<Problem>) {
+    let countable = |count: i64, extent: &Spanned<usize>| {
+        count.checked_mul(i64::try_from(extent.value).unwrap_or(1))
+    };
+    if range.max.iter().try_fold(1, countable).is_none() {
+        problems.push(Problem {
+            code: "build::profile_range",
+            message: format!("`max` of `{name}` has more elements than can be counted"),
+            span: range.max.span,
+            label: "the product of these extents".to_owned(),
+            help: Some("write the largest extents that are really needed".into()),
+        });
     }
 }
 

@@ -146,7 +146,7 @@ fn scale(line: &str) -> Option<(&str, f32)> {
     let (name, digits) = line.trim_end().rsplit_once(": ")?;
     let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let bits = is_hexadecimal.then(|| u32::from_str_radix(digits, 16).ok())??;
-    Some((name, f32::from_bits(bits)))
+    Some((name, f32::from_bits(bits))).filter(|(_, scale)| scale.is_finite())
 }
 
 /// As much of a line as a message can show.
@@ -194,6 +194,7 @@ mod tests {
             ("TRT-8600-MinMaxCalibration\n\nimage: 3c01020\nb: +1\n", "line 4"),
             ("TRT-8600-MinMaxCalibration\nimage: 13c010204\n", "line 2"),
             ("TRT-8600-MinMaxCalibration\nimage: \n", "line 2"),
+            ("TRT-8600-MinMaxCalibration\nimage: 7fc00000\n", "line 2"),
         ] {
             let error = text.parse::<CalibrationCache>().unwrap_err();
             assert!(error.to_string().contains(words), "{text:?}: {error}");

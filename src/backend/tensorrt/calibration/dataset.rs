@@ -224,6 +224,13 @@ fn rows(
 ) -> Result<Tensor, CalibrationError> {
     let array = fitting(dataset, input, inputs)?;
     let rows = array.rows(start, end)?;
+    if let Some(at) = not_finite(&rows) {
+        return Err(CalibrationError::NotFinite {
+            path: dataset.path().to_owned(),
+            array: array.name().to_owned(),
+            sample: start + at,
+        });
+    }
     if !is_narrowed(array, input) {
         return Ok(rows);
     }
@@ -240,6 +247,17 @@ fn rows(
         bytes.extend(narrow.to_le_bytes());
     }
     Ok(Tensor::from_bytes(DType::Int32, rows.shape().clone(), &bytes)?)
+}
+
+/// The first sample with a value that is no number, or infinite: no range can be found from it.
+fn not_finite(rows: &Tensor) -> Option<usize> {
+    if !rows.dtype().is_float() {
+        return None;
+    }
+    let values = rows.to_f64();
+    let at = values.iter().position(|value| !value.is_finite())?;
+    let samples = rows.shape().0.first().copied().unwrap_or(1).max(1);
+    Some(at / (values.len() / samples).max(1))
 }
 
 #[cfg(test)]

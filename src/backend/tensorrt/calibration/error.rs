@@ -94,6 +94,16 @@ pub enum CalibrationError {
         /// The value.
         value: i64,
     },
+    /// A sample has a value of which no range can be made.
+    #[error("sample {sample} of array `{array}` of `{}` has a NaN or an infinity", path.display())]
+    NotFinite {
+        /// The file or folder.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// The sample's number, from 0.
+        sample: usize,
+    },
     /// There is not one whole batch.
     #[error(
         "`{}` has {samples} of the {batch} samples of one batch, and TensorRT calibrates with \
@@ -175,6 +185,7 @@ impl CalibrationError {
             Self::TooFew { samples, .. } => {
                 format!("add samples, or write `batch: {samples}` or less")
             }
+            Self::NotFinite { .. } => "calibrate without such samples, or mend them".into(),
             Self::NoSource => "add `data:` to `int8`, or remove `cache:`".into(),
             Self::Cuda(error) => return error.help().map(str::to_owned),
             _ => return None,

@@ -26,7 +26,7 @@ use super::graph_types::GraphTypes;
 use super::job::CompileJob;
 use super::profiles::Ranges;
 use super::watch::Watch;
-use super::{candidates, companions, configure, precision, profiles};
+use super::{candidates, companions, configure, interface, precision, profiles};
 
 /// What a calibration found, beside the engine.
 const CALIBRATION: &str = "calibration.cache";
@@ -71,6 +71,10 @@ impl Compilation<'_> {
     fn run(&self) -> Result<EngineManifest, BackendError> {
         let job = self.job;
         let model = self.model()?;
+        let signature = model.signature().map_err(|error| self.onnx(&error))?;
+        if let Some(reason) = interface::objection(&signature) {
+            return Err(self.refused(reason));
+        }
         let types = GraphTypes::of(&model.graph);
         precision::check(&types, job.found.generation)?;
         let gpu = self.gpu()?;
@@ -78,7 +82,6 @@ impl Compilation<'_> {
         let library = Library::open(&job.found.runtime, job.found.flavor)
             .map_err(|error| self.failed(error.into()))?;
         let built = self.build(library, gpu.as_ref(), &model, &types)?;
-        let signature = model.signature().map_err(|error| self.onnx(&error))?;
         let mut manifest = EngineManifest {
             format: 1,
             backend: NAME.to_owned(),

@@ -68,6 +68,16 @@ pub enum Message {
 }
 
 impl Message {
+    /// A line of the child for people; `None` where it is a number that has passed.
+    pub(super) fn text(line: &str) -> Option<String> {
+        match serde_json::from_str(line) {
+            Ok(Self::Progress { phase, done: 0, .. }) => Some(phase),
+            Ok(Self::Progress { .. }) => None,
+            Ok(Self::Log { message, .. }) => Some(message),
+            Err(_) => Some(line.to_owned()),
+        }
+    }
+
     /// Gives a line of the child to those who listen here. Anything else that is written there,
     /// by a library, is a message of little interest.
     pub(super) fn pass_on(line: &str, progress: &dyn Progress) {

@@ -23,6 +23,7 @@ mod companions;
 mod configure;
 mod graph_types;
 mod here;
+mod interface;
 mod job;
 mod precision;
 mod profiles;
@@ -103,7 +104,10 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
         }
         Ending::Exited(status) => match outcome(&outcome_file) {
             Some(outcome) => outcome,
-            None => Err(failed(crashed(status, &output))),
+            None => Err(BackendError::Crashed {
+                model: request.model.display().to_string(),
+                ending: crashed(status, &output),
+            }),
         },
     }
 }
@@ -140,6 +144,7 @@ fn outcome(file: &Path) -> Option<Result<EngineManifest, BackendError>> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
+/// How the child ended without an outcome, and the last it wrote for people.
 fn crashed(status: ExitStatus, output: &str) -> String {
     const KILL: i32 = 9;
     let hint = match status.signal() {
@@ -147,6 +152,10 @@ fn crashed(status: ExitStatus, output: &str) -> String {
         _ => "",
     };
     let ending = Outcome::describe(status);
-    let output = if output.is_empty() { "it wrote nothing" } else { output };
-    format!("the compiling process {ending}{hint}; the last it wrote:\n{output}")
+    let lines: Vec<String> = output.lines().filter_map(Message::text).collect();
+    let said = match &lines[..] {
+        [] => "it wrote nothing".to_owned(),
+        lines => format!("the last it wrote:\n{}", lines.join("\n")),
+    };
+    format!("{ending}{hint}; {said}")
 }

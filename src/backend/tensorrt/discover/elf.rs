@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use object::elf::{
@@ -33,11 +33,12 @@ type Header = FileHeader64<Endianness>;
 
 /// Reads a shared library of this machine.
 pub(super) fn read(path: &Path) -> Result<SharedLibrary, LibraryError> {
-    let file = File::open(path).map_err(LibraryError::read(path))?;
-    let metadata = file.metadata().map_err(LibraryError::read(path))?;
+    // Before it is opened: opening a pipe waits for someone to write into it.
+    let metadata = fs::metadata(path).map_err(LibraryError::read(path))?;
     if !metadata.is_file() {
         return Err(LibraryError::NotShared { path: path.to_owned(), what: "no regular file" });
     }
+    let file = File::open(path).map_err(LibraryError::read(path))?;
     let bytes = metadata.len();
     let data = &ReadCache::new(file);
     // Too short for a header is told as what its first bytes are.

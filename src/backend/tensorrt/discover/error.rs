@@ -239,6 +239,28 @@ impl DiscoverError {
     }
 }
 
+impl DiscoverError {
+    /// As the error of loading an engine: where it asks for another product, no spec does.
+    pub(in super::super) fn loading(self, engine: &Path) -> BackendError {
+        let Self::Unwanted { found, .. } = &self else { return self.into() };
+        let (there, place) = (found.flavor, found.source.phrase());
+        let wanted = match there {
+            Flavor::Standard => Flavor::Rtx,
+            Flavor::Rtx => Flavor::Standard,
+        };
+        BackendError::Unavailable {
+            backend: "tensorrt".to_owned(),
+            reason: format!(
+                "`{}` is an engine of {wanted}, and {place} names `{}`, {there} {}",
+                engine.display(),
+                found.runtime.display(),
+                found.version
+            ),
+            help: format!("name a library of {wanted} instead, or build the engine again here"),
+        }
+    }
+}
+
 impl From<DiscoverError> for BackendError {
     fn from(error: DiscoverError) -> Self {
         Self::Unavailable {
