@@ -1,6 +1,7 @@
 //! `compile-tensorrt`: the hidden command that the TensorRT backend runs in a child process. What it
 //! writes is for the parent alone: one message a line.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Visit for Text {
         if field.name() == "message" {
             self.0.insert_str(0, &format!("{value:?}"));
         } else {
-            self.0.push_str(&format!(" {}={value:?}", field.name()));
+            let _ = write!(self.0, " {}={value:?}", field.name());
         }
     }
 }

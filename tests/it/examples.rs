@@ -1,19 +1,42 @@
 //! Every example in the repository is valid, and the starter project runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::support::{Project, repository};
+use crate::support::{Project, Ran, repository};
+use crate::tensorrt_rtx;
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
 
 fn examples() -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(repository().join("pipelines")).unwrap();
-    let mut specs: Vec<PathBuf> =
-        folders.map(|folder| folder.unwrap().path().join("pipeline.yaml")).collect();
+    let folders = entries(&repository().join("pipelines"));
+    let files = folders.iter().flat_map(|folder| entries(folder));
+    let mut specs: Vec<PathBuf> = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
     specs.sort();
-    assert!(specs.len() >= 2);
+    assert!(specs.len() >= 4, "{specs:?}");
     specs
 }
 
-fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+/// Whether an example needs a TensorRT.
+fn is_for_tensorrt(spec: &Path) -> bool {
+    std::fs::read_to_string(spec).unwrap().contains("backend: tensorrt")
+}
+
+/// The path of an example in a copy of `pipelines`.
+fn inside(spec: &Path) -> &str {
+    spec.strip_prefix(repository().join("pipelines")).unwrap().to_str().unwrap()
+}
+
+fn with_examples() -> Project {
+    let project = Project::empty();
+    copy_tree(&repository().join("pipelines"), project.path());
+    project
+}
+
+fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -38,26 +61,54 @@ fn every_example_is_valid_and_names_its_schema() {
     }
 }
 
+/// `run SPEC --format json`, in which every stage must come to this.
+fn all(wanted: &str, ran: &Ran) {
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    assert!(ran.outcomes().iter().all(|(_, outcome)| outcome == wanted), "{ran:#?}");
+}
+
 #[test]
 fn every_example_runs_twice_the_second_time_from_the_cache() {
-    for spec in examples() {
-        let project = Project::empty();
-        copy_tree(&repository().join("pipelines"), project.path());
-        let name = spec.strip_prefix(repository().join("pipelines")).unwrap();
+    for spec in examples().iter().filter(|spec| !is_for_tensorrt(spec)) {
+        let project = with_examples();
         for wanted in ["built", "cached"] {
-            let ran = project.trt(&["run", name.to_str().unwrap(), "--format", "json"]);
-            assert_eq!(ran.status, 0, "{}: {ran:#?}", spec.display());
-            assert!(ran.outcomes().iter().all(|(_, outcome)| outcome == wanted), "{ran:#?}");
+            all(wanted, &project.trt(&["run", inside(spec), "--format", "json"]));
         }
     }
 }
 
 #[test]
+fn every_example_is_planned_where_there_is_no_tensorrt_too() {
+    let project = with_examples();
+    for spec in examples() {
+        let mut command = project.command(&["plan", inside(&spec), "--explain"]);
+        let output = command.env("TRT_PIPELINE_TENSORRT", project.file("nothing")).output();
+        let ran = Ran::of(&output.unwrap(), project.path());
+        assert_eq!(ran.status, 0, "{ran:#?}");
+    }
+}
+
+#[test]
 fn the_committed_lock_file_of_the_digits_holds_on_this_machine_too() {
-    let project = Project::empty();
-    copy_tree(&repository().join("pipelines"), project.path());
-    let ran = project.trt(&["run", "digits/pipeline.yaml", "--locked"]);
+    let ran = with_examples().trt(&["run", "digits/pipeline.yaml", "--locked"]);
     assert_eq!(ran.status, 0, "{ran:#?}");
+}
+
+#[test]
+fn the_examples_for_tensorrt_rtx_hold_their_lock_files_and_build_once() {
+    let Some(library) = tensorrt_rtx::library() else { return };
+    let specs = examples();
+    let specs: Vec<_> = specs.iter().filter(|spec| is_for_tensorrt(spec)).collect();
+    assert!(!specs.is_empty());
+    for spec in specs {
+        let project = with_examples();
+        for (wanted, more) in [("built", &["--locked"][..]), ("cached", &[])] {
+            let args = [&["run", inside(spec), "--format", "json"], more].concat();
+            let mut command = project.command(&args);
+            let output = command.env("TRT_PIPELINE_TENSORRT", &library).output().unwrap();
+            all(wanted, &Ran::of(&output, project.path()));
+        }
+    }
 }
 
 #[test]

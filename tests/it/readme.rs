@@ -173,17 +173,24 @@ fn every_spec_is_valid() {
     }
 }
 
-/// The first spec is the example's, so that the text around it holds for both.
+/// A spec without its comments.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" #").next().unwrap().trim_end());
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+/// So that the text around them holds for both.
 #[test]
-fn the_first_spec_is_that_of_the_digits_example() {
-    let without_comments = |text: &str| {
-        let lines = text.lines().map(|line| line.split(" #").next().unwrap().trim_end());
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.map(|line| line.to_owned() + "\n").collect::<String>()
+fn specs_that_are_examples_are_those_examples() {
+    let example = |name: &str| {
+        let path = repository().join("pipelines/digits").join(name);
+        without_comments(&std::fs::read_to_string(path).unwrap())
     };
-    let example = repository().join("pipelines/digits/pipeline.yaml");
-    let example = std::fs::read_to_string(example).unwrap();
-    assert_eq!(blocks(&readme(), "yaml")[0], without_comments(&example));
+    let specs = blocks(&readme(), "yaml");
+    assert_eq!(specs[0], example("pipeline.yaml"));
+    let for_tensorrt = specs.iter().find(|spec| spec.contains("backend: tensorrt"));
+    assert_eq!(*for_tensorrt.unwrap(), example("tensorrt-rtx.yaml"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The stand-in for the CUDA driver, and processes that load it in place of the real one.
 //!
 //! A process loads one driver, once, so every test of it is a process: this test binary started
-//! again for one test, or the program. A C compiler (`cc`) makes the stand-in.
+//! again for one test, or the program. A C compiler (`cc`) makes the stand-in, with the further
+//! flags in `STANDIN_CFLAGS`.
 
 use std::any::type_name;
 use std::ffi::OsString;
@@ -115,7 +116,7 @@ impl Cuda {
         let (source, program) = (self.scratch.path().join("a.c"), self.scratch.path().join("a"));
         fs::write(&source, format!("{DECLARATIONS}int main(void) {{ {statements} }}")).unwrap();
         let library = self.library.folder().join(NAMES[0]);
-        cc(Command::new("cc").arg("-o").args([&program, &source, &library]));
+        cc(Command::new("cc").args(flags()).arg("-o").args([&program, &source, &library]));
         let mut command = Command::new(&program);
         self.attach(&mut command);
         command.output().unwrap()
@@ -172,9 +173,9 @@ fn compiled(name: &str, source: &Path) -> PathBuf {
     // Other processes may be loading the last one: the new one takes its place in one step.
     let fresh = TempDir::new_in(&folder).unwrap();
     let library = fresh.path().join("library");
-    let flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-shared", "-fPIC"];
+    let usual = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-shared", "-fPIC"];
     let mut command = Command::new("cc");
-    command.args(flags).args(["-pthread", "-Wl,-soname,libcuda.so.1", "-x", "c"]);
+    command.args(usual).args(flags()).args(["-pthread", "-Wl,-soname,libcuda.so.1", "-x", "c"]);
     cc(command.arg(source).arg("-o").arg(&library));
     for name in NAMES {
         let link = fresh.path().join(name);
@@ -189,8 +190,16 @@ fn cc(command: &mut Command) {
     assert!(output.status.success(), "{}", both(&output));
 }
 
+/// Flags beside the usual ones, such as those of a sanitizer.
+fn flags() -> Vec<String> {
+    let flags = std::env::var("STANDIN_CFLAGS").unwrap_or_default();
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A folder for libraries that were made with the same flags.
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin").join(name);
+    let made = format!("standin{}", flags().concat());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(made).join(name);
     fs::create_dir_all(&folder).unwrap();
     folder
 }

@@ -147,6 +147,12 @@ failures! {
     a_context_that_cannot_be_made_is_told:
         "STANDIN_TENSORRT_FAIL", "ICudaEngine::createExecutionContext:1",
         |error| tells(&error, "createExecutionContext");
+    an_allocator_that_cannot_be_set_is_told:
+        "STANDIN_TENSORRT_FAIL", "IExecutionContext::setTemporaryStorageAllocator:1",
+        |error| tells(&error, "setTemporaryStorageAllocator");
+    a_stream_that_cannot_be_made_is_told:
+        "STANDIN_CUDA_FAIL", "cuStreamCreate:1=719",
+        |error| error.to_string().contains("failed to make a CUDA stream");
     a_shape_that_cannot_be_set_is_told:
         "STANDIN_TENSORRT_FAIL", "IExecutionContext::setInputShape:1",
         |error| tells(&error, "setInputShape");

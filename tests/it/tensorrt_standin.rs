@@ -67,7 +67,7 @@ impl Said {
     }
 
     #[track_caller]
-    fn is_killed_by(self, signal: i32) -> Self {
+    fn killed_by(self, signal: i32) -> Self {
         assert_eq!(self.0.status.signal(), Some(signal), "{}", self.text());
         self
     }
@@ -145,7 +145,7 @@ fn a_model_that_the_parser_refuses_is_refused_with_its_node() {
 fn a_build_is_refused_for_what_contradicts_itself() {
     for tensorrt in generations() {
         run(&tensorrt, "digits_fp32", "no-profile").succeeds().has(&[
-            "error 9: IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has \
+            "error 4: IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (Network has \
              dynamic or shape inputs, but no optimization profile has been defined",
             "built: no",
         ]);
@@ -236,7 +236,8 @@ fn an_engine_of_another_library_or_gpu_is_refused() {
         Said(command.output().unwrap()).succeeds().has(&["no engine"])
     };
     load(&TensorRt::standard("10.13.0.35"), "8.9")
-        .has(&["Version tag does not match. Note: Current Version: 101300, Serialized Engine"]);
+        .has(&["error 6", "expecting library version 10.13.0 got 10.16.0, please rebuild"]);
+    load(&TensorRt::standard("11.4.0.1"), "8.9").has(&["error 1", "Version tag does not match"]);
     load(&maker, "9.0").has(&["incompatible device, expecting compute 9.0 got compute 8.9"]);
     // 0x20: malformed.
     load(&TensorRt::rtx("1.7.1.116"), "8.9").has(&["validity 2, diagnostics 32"]);
@@ -265,7 +266,7 @@ fn without_a_gpu_each_generation_does_what_the_real_one_does() {
     let old = TensorRt::standard("8.6.1.6");
     run(&old, "digits_fp32", "save").succeeds();
     run_on(&old, "none", "digits_fp32", "").succeeds().has(&["no builder"]);
-    run_on(&old, "none", "digits_fp32", "load").is_killed_by(SEGMENTATION_FAULT);
+    run_on(&old, "none", "digits_fp32", "load").killed_by(SEGMENTATION_FAULT);
     for version in ["10.16.0.1", "11.4.0.1"] {
         let tensorrt = TensorRt::standard(version);
         run(&tensorrt, "digits_fp32", "save").succeeds();
@@ -292,7 +293,7 @@ fn what_must_not_be_done_with_an_object_ends_the_process() {
         ("past-the-end", "a function behind the table of IBuilder was called"),
     ] {
         for tensorrt in generations() {
-            run(&tensorrt, "digits_fp32", mode).is_killed_by(ABORT).has(&[message]);
+            run(&tensorrt, "digits_fp32", mode).killed_by(ABORT).has(&[message]);
             assert!(tensorrt.objects().is_empty(), "{mode}");
         }
     }
@@ -303,7 +304,7 @@ fn a_method_that_came_later_is_named_by_a_version_without_it() {
     let message = "IBuilderConfig::getRemoteAutoTuningConfig (slot 67) is not in this version, \
                    whose table ends after 58";
     let tensorrt = TensorRt::standard("10.0.0.6");
-    run(&tensorrt, "digits_fp32", "later-method").is_killed_by(ABORT).has(&[message]);
+    run(&tensorrt, "digits_fp32", "later-method").killed_by(ABORT).has(&[message]);
 }
 
 /// Everything that can be asked to fail, by how the C program's run shows it.
@@ -344,12 +345,11 @@ fn a_failure_is_of_the_wanted_kind_at_the_wanted_call() {
     let second = "IOptimizationProfile::setDimensions:2";
     with(second).succeeds().has(&["setDimensions refused", "built: no"]);
     with("IOptimizationProfile::setDimensions:4").succeeds().has(&["enqueued: yes"]);
-    with("IRuntime::deserializeCudaEngine=oom").succeeds().has(&[
-        "error 5: IRuntime::deserializeCudaEngine: Error Code 5: Out of Memory",
-        "no engine",
-    ]);
-    with("IBuilder::buildSerializedNetwork=abort").is_killed_by(ABORT);
-    with("IExecutionContext::enqueueV3=segv").is_killed_by(SEGMENTATION_FAULT);
+    with("IRuntime::deserializeCudaEngine=oom")
+        .succeeds()
+        .has(&["error 2: IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory", "no engine"]);
+    with("IBuilder::buildSerializedNetwork=abort").killed_by(ABORT);
+    with("IExecutionContext::enqueueV3=segv").killed_by(SEGMENTATION_FAULT);
 }
 
 #[test]

@@ -142,6 +142,12 @@ impl PinnedBuffer {
         let charge = ledger.charge(MemoryKind::Pinned, bytes);
         Ok(Self { context: context.clone(), start, len, _charge: charge })
     }
+
+    /// Its address, as other libraries take it, which may write there: never null. Whoever tells
+    /// them sees to it that no reference to the bytes is in use meanwhile.
+    pub fn address(&self) -> *mut c_void {
+        self.start.as_ptr().cast()
+    }
 }
 
 impl Deref for PinnedBuffer {
@@ -149,8 +155,9 @@ impl Deref for PinnedBuffer {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: the bytes are allocated until `drop` and were written by `new`; whoever writes
-        // them, the device included, has borrowed the buffer mutably. No allocation is longer
-        // than `isize::MAX`: half the address space is not a process's.
+        // them, the device included, has borrowed the buffer mutably, or has its `address` and
+        // keeps all others away. No allocation is longer than `isize::MAX`: half the address space
+        // is not a process's.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

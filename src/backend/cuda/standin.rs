@@ -1,5 +1,5 @@
 //! Unit tests with the stand-in for the CUDA driver (`tests/standin/cuda.c`), each in a process of
-//! its own: a process loads one driver, once.
+//! its own: a process loads one driver, once. `STANDIN_CFLAGS` are further flags for the C compiler.
 
 use std::any::type_name;
 use std::fs;
@@ -45,6 +45,7 @@ fn compile(library: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standin/cuda.c");
     let mut cc = Command::new("cc");
     cc.args(["-std=gnu11", "-O1", "-shared", "-fPIC", "-pthread", "-Wl,-soname,libcuda.so.1"]);
+    cc.args(std::env::var("STANDIN_CFLAGS").unwrap_or_default().split_whitespace());
     let output = cc.arg(source).arg("-o").arg(library).output();
     let output = output.expect("the stand-in needs a C compiler, `cc`");
     assert!(output.status.success(), "{}", text(&output.stderr));

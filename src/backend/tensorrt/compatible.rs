@@ -100,6 +100,8 @@ mod tests {
             device_memory: None,
             plan_bytes: 4,
             refittable: false,
+            plugins: Vec::new(),
+            weights: None,
             shape_values: Vec::new(),
             build: BuildFacts::default(),
             layers: Vec::new(),

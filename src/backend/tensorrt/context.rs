@@ -150,17 +150,17 @@ impl TensorRtContext {
 
     fn execute(&mut self) -> Result<RunTimes, TrtError> {
         let Self { handle, inputs, outputs, stopwatch, engine, .. } = self;
-        let (handle, watch) = (&*handle, stopwatch.start());
-        handle.stream().scope(|work| -> Result<(), TrtError> {
+        let (used, watch) = (&*handle, stopwatch.start());
+        used.stream().scope(|work| -> Result<(), TrtError> {
             watch.mark(work, 0)?;
             for input in &*inputs {
-                input.upload(handle, work)?;
+                input.upload(used, work)?;
             }
             watch.mark(work, 1)?;
-            handle.enqueue(work)?;
+            used.enqueue(work)?;
             watch.mark(work, 2)?;
             for output in &mut *outputs {
-                output.download(handle, work)?;
+                output.download(used, work)?;
             }
             Ok(watch.mark(work, 3)?)
         })?;
@@ -207,7 +207,7 @@ impl ExecutionContext for TensorRtContext {
         let Some(output) = self.outputs.get(index) else {
             return Err(no_such("output", index, self.outputs.len()));
         };
-        let result = self.has_results.then(|| output.result(&self.handle)).flatten();
+        let result = self.has_results.then(|| output.result()).flatten();
         result.ok_or_else(no_results)
     }
 }

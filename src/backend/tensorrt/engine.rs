@@ -1,6 +1,6 @@
 //! [`TensorRtEngine`]: a plan, loaded onto a GPU.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
@@ -11,8 +11,10 @@ use crate::tensor::TensorSpec;
 
 use super::compatible::{Here, objection};
 use super::context::TensorRtContext;
+use super::discover::Found;
 use super::error::TrtError;
-use super::handle::{ContextHandle, EngineHandle, Library, Runtime, Validity};
+use super::facts::EngineFacts;
+use super::handle::{ContextHandle, EngineHandle, Library, Runtime, Validity, refit_from_onnx};
 use super::plan::{self, ValueRanges};
 use super::staging::Port;
 
@@ -30,15 +32,27 @@ pub(super) struct TensorRtEngine {
     values: Vec<ValueRanges>,
 }
 
+/// A plan, and where to find what it needs beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) bytes: &'a [u8],
+    /// What messages call it.
+    pub(super) path: &'a Path,
+    /// The folder that the files of its facts are in.
+    pub(super) folder: &'a Path,
+    /// The library to load it with, whose parser puts weights back.
+    pub(super) found: &'a Found,
+}
+
 impl TensorRtEngine {
-    /// Loads a plan onto a GPU. `path` is for messages.
+    /// Loads a plan onto a GPU.
     pub(super) fn load(
         library: &'static Library,
-        plan: &[u8],
-        path: &Path,
+        plan: Plan<'_>,
         manifest: &EngineManifest,
         device: usize,
     ) -> Result<Arc<Self>, BackendError> {
+        let Plan { bytes, path, folder, found } = plan;
         let refused = |reason| BackendError::Load { path: path.display().to_string(), reason };
         let failed = |error: TrtError| error.into_error("loading the engine", refused);
         let (gpu, context) = open(device).map_err(|error| failed(error.into()))?;
@@ -49,24 +63,25 @@ impl TensorRtEngine {
             compute_capability: gpu.compute_capability,
         };
         let facts = manifest.tensorrt.as_ref();
-        if let Some(reason) = objection(plan, facts, here) {
+        if let Some(reason) = objection(bytes, facts, here) {
             return Err(refused(reason));
         }
         let ledger = Ledger::new();
-        let runtime = Runtime::new(library, &context, &ledger).map_err(failed)?;
-        if facts.is_some_and(|facts| facts.version_compatible) {
-            runtime.allow_host_code();
-        }
-        if let Some(reason) = runtime.validity(plan).and_then(|validity| doubts(&validity, path)) {
+        let runtime = runtime(library, (&context, &ledger), folder, facts).map_err(failed)?;
+        if let Some(reason) = runtime.validity(bytes).and_then(|validity| doubts(&validity, path)) {
             let reason =
                 format!("TensorRT-RTX does not run it here: {reason}; build it again here");
             return Err(refused(reason));
         }
-        let handle = runtime.deserialize(plan).map_err(|error| {
+        let mut handle = runtime.deserialize(bytes).map_err(|error| {
             error.into_error("loading the engine", |reason| {
                 refused(format!("{reason}; build it again here"))
             })
         })?;
+        if let Some(weights) = facts.and_then(|facts| facts.weights.as_ref()) {
+            let (parser, weights) = (found.parser()?, folder.join(weights));
+            refit_from_onnx(library, &mut handle, parser, &weights).map_err(failed)?;
+        }
         Self::new(handle, ledger, manifest).map_err(refused)
     }
 
@@ -182,21 +197,36 @@ pub(super) struct Description {
     pub(super) layers: Vec<serde_json::Value>,
 }
 
+/// A runtime that has what a plan needs. A version-compatible plan has code of its own.
+fn runtime(
+    library: &'static Library,
+    (context, ledger): (&Context, &Arc<Ledger>),
+    folder: &Path,
+    facts: Option<&EngineFacts>,
+) -> Result<Runtime, TrtError> {
+    let mut runtime = Runtime::new(library, context, ledger)?;
+    if let Some(facts) = facts {
+        if facts.version_compatible {
+            runtime.allow_host_code();
+        }
+        let plugins: Vec<PathBuf> = facts.plugins.iter().map(|file| folder.join(file)).collect();
+        runtime.load_plugins(&plugins)?;
+    }
+    Ok(runtime)
+}
+
 /// Describes a plan that was just built. `None` where it does not load here: there is no GPU, or
-/// it is for another one. A version-compatible plan has code of its own.
+/// it is for another one.
 pub(super) fn describe(
     library: &'static Library,
     plan: &[u8],
-    has_host_code: bool,
-    device: usize,
+    folder: &Path,
+    facts: &EngineFacts,
 ) -> Option<Description> {
     let load = || -> Result<EngineHandle, TrtError> {
-        let (_, context) = open(device)?;
-        let runtime = Runtime::new(library, &context, &Ledger::new())?;
-        if has_host_code {
-            runtime.allow_host_code();
-        }
-        runtime.deserialize(plan)
+        let (_, context) = open(0)?;
+        let memory = (&context, &Ledger::new());
+        runtime(library, memory, folder, Some(facts))?.deserialize(plan)
     };
     let handle = load().inspect_err(|error| tracing::debug!("not loaded after building: {error}"));
     let handle = handle.ok()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::cuda::CudaError;
+use crate::onnx::proto::GraphProto;
 
 use super::NAME;
 use super::calibration::{CacheError, CalibrationError};
@@ -14,29 +15,29 @@ use super::sys::Missing;
 
 /// An error that TensorRT reported about a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
+pub(super) struct Reported {
     /// Its name in C++, such as `kINVALID_CONFIG`.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// TensorRT's words.
-    pub message: String,
+    pub(super) message: String,
 }
 
 /// What the ONNX parser has against a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParserError {
+pub(super) struct ParserError {
     /// The parser's words.
-    pub message: String,
+    pub(super) message: String,
     /// The node's number in the graph, where it is about one.
-    pub node: Option<usize>,
+    pub(super) node: Option<usize>,
     /// The node's name, where the library tells it.
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// The operator, where the library tells it.
-    pub operator: Option<String>,
+    pub(super) operator: Option<String>,
 }
 
 /// Why a call of TensorRT did not do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum TrtError {
+pub(super) enum TrtError {
     /// The library has no such method or enumerator.
     #[error(transparent)]
     Missing(#[from] Missing),
@@ -76,12 +77,28 @@ pub enum TrtError {
         /// How many the engine takes.
         of: usize,
     },
+    /// A number is more than the library's integers can hold.
+    #[error("{0} does not fit the 32-bit integers that this TensorRT has")]
+    TooWide(i64),
     /// The work was told to stop.
     #[error("cancelled")]
     Cancelled,
 }
 
 impl TrtError {
+    /// Names the nodes that the parser of 8.6 only numbers.
+    pub(super) fn with_names(mut self, graph: &GraphProto) -> Self {
+        if let Self::Parse(errors) = &mut self {
+            for error in errors.iter_mut().filter(|error| error.name.is_none()) {
+                let Some(node) = error.node.and_then(|at| graph.node.get(at)) else { continue };
+                let name = Some(node.name()).filter(|name| !name.is_empty());
+                error.name = name.or(node.output.first().map(String::as_str)).map(str::to_owned);
+                error.operator = Some(node.op_type().to_owned());
+            }
+        }
+        self
+    }
+
     /// As the error of compiling a model.
     pub(super) fn compiling(self, model: &Path) -> BackendError {
         let model = model.display().to_string();
@@ -97,7 +114,14 @@ impl TrtError {
         match self {
             Self::Cancelled => BackendError::Cancelled,
             Self::Cuda(error) => cuda_error(&error, doing, whole),
-            Self::Calibration(error) => error.as_ref().into(),
+            Self::Calibration(error) => match error.as_ref() {
+                CalibrationError::Cuda(error) => cuda_error(error, "calibrating", whole),
+                error => BackendError::Setting {
+                    setting: "int8".to_owned(),
+                    reason: with_causes(error),
+                    help: error.help().unwrap_or_else(|| "calibrate with other samples".to_owned()),
+                },
+            },
             Self::Plugin { .. } => BackendError::Setting {
                 setting: "plugins".to_owned(),
                 reason: self.to_string(),
@@ -125,17 +149,6 @@ impl TrtError {
                 || reported.message.contains("OutOfMemory")
         };
         matches!(self, Self::Failed { reported, .. } if reported.iter().any(says))
-    }
-}
-
-impl From<&CalibrationError> for BackendError {
-    fn from(error: &CalibrationError) -> Self {
-        let help = || error.help().unwrap_or_else(|| "calibrate with other samples".to_owned());
-        let setting = |reason| Self::Setting { setting: "int8".to_owned(), reason, help: help() };
-        match error {
-            CalibrationError::Cuda(error) => cuda_error(error, "calibrating", setting),
-            error => setting(with_causes(error)),
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `engine.json` says of a TensorRT engine beyond its inputs and outputs.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,14 @@ pub struct EngineFacts {
     pub plan_bytes: u64,
     /// Whether weights can be exchanged.
     pub refittable: bool,
+    /// Libraries of plug-ins that the plan needs, in the order in which to load them, relative to
+    /// `engine.json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PathBuf>,
+    /// The model whose weights the plan lacks and gets when it is loaded, relative to
+    /// `engine.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// The ranges of the values of inputs that hold shapes, per profile; empty where none does.
     /// The manifest's own profiles say nothing of such inputs: their shapes are fixed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

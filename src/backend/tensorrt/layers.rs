@@ -6,6 +6,49 @@
 use serde::Serialize;
 use serde_json::Value;
 
+/// Reads the inspector's JSON. Some versions write numbers that JSON lacks (`nan`, `-inf`), control
+/// characters inside texts, or a comma too many; those become null, spaces and nothing.
+pub(super) fn read_json(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(text).or_else(|_| serde_json::from_str(&repaired(text)))
+}
+
+/// The text with what JSON does not allow replaced, outside and inside of quotes.
+fn repaired(text: &str) -> String {
+    let mut fixed = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    while let Some(char) = rest.next() {
+        if is_quoted {
+            fixed.push(if char.is_control() { ' ' } else { char });
+            is_quoted = is_escaped || char != '"';
+            is_escaped = !is_escaped && char == '\\';
+            continue;
+        }
+        match char {
+            '"' => is_quoted = true,
+            ']' | '}' => {
+                let kept = fixed.trim_end().trim_end_matches(',').len();
+                fixed.truncate(kept);
+            }
+            _ if char.is_ascii_alphabetic() || char == '-' || char == '+' => {
+                let mut word = String::from(char);
+                while let Some(next) =
+                    rest.next_if(|next| next.is_ascii_alphanumeric() || *next == '.')
+                {
+                    word.push(next);
+                }
+                let bare = word.trim_start_matches(['-', '+']).to_ascii_lowercase();
+                let is_missing = bare.starts_with("nan") || bare.starts_with("inf");
+                fixed.push_str(if is_missing { "null" } else { &word });
+                continue;
+            }
+            _ => {}
+        }
+        fixed.push(char);
+    }
+    fixed
+}
+
 /// A layer of an engine, as far as the inspector describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Layer {
@@ -106,6 +149,21 @@ fn layout(words: &[&str]) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_json_lacks_in_the_inspectors_text_is_replaced() {
+        let text = "{\"Layers\": [{\"Name\": \"a \\\"inf\\\"\tb\", \"Alpha\": -nan, \"Beta\": inf, \
+                    \"Clip\": [-1e-05, 6, -inf,], \"On\": true},\n]}";
+        let json = read_json(text).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({ "Layers": [{
+                "Name": "a \"inf\" b", "Alpha": null, "Beta": null,
+                "Clip": [-1e-05, 6, null], "On": true,
+            }] })
+        );
+        assert!(read_json("{\"Layers\": [").is_err());
+    }
 
     #[test]
     fn formats_are_taken_apart_as_every_generation_spells_them() {

@@ -47,7 +47,7 @@ pub use options::{
 };
 
 use discover::{Found, TensorRtSelection};
-use engine::TensorRtEngine;
+use engine::{Plan, TensorRtEngine};
 use error::TrtError;
 use handle::Library;
 
@@ -113,7 +113,8 @@ impl Backend for TensorRtBackend {
                 reason,
             })
         })?;
-        Ok(TensorRtEngine::load(library, &plan, &path, manifest, device.unwrap_or(0))?)
+        let plan = Plan { bytes: &plan, path: &path, folder, found: &found };
+        Ok(TensorRtEngine::load(library, plan, manifest, device.unwrap_or(0))?)
     }
 
     fn reference(

@@ -167,7 +167,9 @@ pub(super) struct Output {
     /// Bytes of the shape in the engine.
     len: usize,
     staging: Option<PinnedBuffer>,
-    wide: Option<AlignedBytes>,
+    /// What callers see, where that is a copy: of 32-bit integers, or of what TensorRT writes on
+    /// the host.
+    copy: Option<AlignedBytes>,
     /// Whether its shape is known only when it was computed.
     is_open: bool,
 }
@@ -175,7 +177,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(port: Port) -> Self {
         let shape = Shape::default();
-        Self { port, shape, len: 0, staging: None, wide: None, is_open: false }
+        Self { port, shape, len: 0, staging: None, copy: None, is_open: false }
     }
 
     /// Takes the shape that follows from those of the inputs, and memory for it.
@@ -197,11 +199,21 @@ impl Output {
         most: usize,
     ) -> Result<(), TrtError> {
         handle.reserve(self.port.place, most)?;
+        self.grow(handle, ledger, most)
+    }
+
+    /// Sees to the host's memory for so many bytes of the engine.
+    fn grow(
+        &mut self,
+        handle: &ContextHandle,
+        ledger: &Arc<Ledger>,
+        len: usize,
+    ) -> Result<(), TrtError> {
         if !self.port.is_on_host {
-            grow(&mut self.staging, handle, ledger, most, most)?;
+            grow(&mut self.staging, handle, ledger, len, len)?;
         }
-        if self.port.is_narrow {
-            widen_to(&mut self.wide, self.port.seen(most));
+        if self.port.is_on_host || self.port.is_narrow {
+            widen_to(&mut self.copy, self.port.seen(len));
         }
         Ok(())
     }
@@ -214,12 +226,7 @@ impl Output {
     ) -> Result<(), TrtError> {
         // The handle has memory for it, so its size is no overflow.
         let len = self.port.bytes(&shape).unwrap_or(usize::MAX);
-        if !self.port.is_on_host {
-            grow(&mut self.staging, handle, ledger, len, len)?;
-        }
-        if self.port.is_narrow {
-            widen_to(&mut self.wide, self.port.seen(len));
-        }
+        self.grow(handle, ledger, len)?;
         (self.shape, self.len) = (shape, len);
         Ok(())
     }
@@ -238,19 +245,25 @@ impl Output {
     /// Fetches what only now has a shape, and brings it into the model's type.
     pub(super) fn finish(
         &mut self,
-        handle: &ContextHandle,
+        handle: &mut ContextHandle,
         ledger: &Arc<Ledger>,
     ) -> Result<(), TrtError> {
         if self.is_open {
             self.fetch(handle, ledger)?;
         }
-        let Some(wide) = &mut self.wide else { return Ok(()) };
+        let Some(copy) = &mut self.copy else { return Ok(()) };
         let bytes = match &self.staging {
-            Some(staging) => &staging[..self.len],
-            None => handle.host(self.port.place).unwrap_or(&[]),
+            Some(staging) => Some(&**staging),
+            None => handle.host_output(self.port.place),
         };
-        for (value, wide) in bytes.as_chunks().0.iter().zip(wide.as_mut_slice().as_chunks_mut().0) {
-            *wide = i64::from(i32::from_le_bytes(*value)).to_le_bytes();
+        let bytes = bytes.and_then(|bytes| bytes.get(..self.len)).unwrap_or(&[]);
+        let copy = copy.as_mut_slice();
+        if self.port.is_narrow {
+            for (value, wide) in bytes.as_chunks().0.iter().zip(copy.as_chunks_mut().0) {
+                *wide = i64::from(i32::from_le_bytes(*value)).to_le_bytes();
+            }
+        } else {
+            copy[..bytes.len()].copy_from_slice(bytes);
         }
         Ok(())
     }
@@ -259,17 +272,16 @@ impl Output {
         let failed = || TrtError::Failed { call: "notifyShape", reported: Vec::new() };
         let (extents, memory) = handle.allocated(self.port.place).ok_or_else(failed)?;
         self.set_shape(handle, ledger, plan::shape(&extents).ok_or_else(failed)?)?;
-        let Some(staging) = &mut self.staging else { return Ok(()) };
+        let staging = self.staging.as_mut().ok_or_else(failed)?;
         let bytes = &mut staging[..self.len];
         Ok(handle.stream().scope(|work| work.download(&memory, bytes))?)
     }
 
     /// The shape and bytes of the last run.
-    pub(super) fn result<'a>(&'a self, handle: &'a ContextHandle) -> Option<(&'a Shape, &'a [u8])> {
-        let bytes = match (&self.wide, &self.staging) {
-            (Some(wide), _) => wide.as_slice(),
-            (None, Some(staging)) => staging,
-            (None, None) => handle.host(self.port.place)?,
+    pub(super) fn result(&self) -> Option<(&Shape, &[u8])> {
+        let bytes = match (&self.copy, &self.staging) {
+            (Some(copy), _) => copy.as_slice(),
+            (None, staging) => staging.as_deref()?,
         };
         Some((&self.shape, bytes.get(..self.port.seen(self.len))?))
     }

@@ -31,7 +31,7 @@ pub(super) struct Subject {
 #[derive(Debug)]
 pub(super) enum Content {
     Model(ModelFile),
-    Engine(EngineFolder),
+    Engine(Box<EngineFolder>),
     /// An engine's file of so many bytes, without its `engine.json`.
     BareEngine(u64),
     Folder(Folder),
@@ -132,7 +132,7 @@ impl Content {
     fn at(path: &Path) -> Result<Self, Failure> {
         if path.is_dir() {
             return if path.join(EngineManifest::FILE).exists() {
-                EngineFolder::read(path).map(Self::Engine)
+                EngineFolder::read(path).map(|engine| Self::Engine(Box::new(engine)))
             } else {
                 Folder::read(path).map(Self::Folder)
             };

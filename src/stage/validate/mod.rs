@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
 use crate::backend::cuda::Slot;
-use crate::backend::{self, Engine, tensorrt};
+use crate::backend::{self, Backend, Engine, tensorrt};
 use crate::data::{Array, Dataset};
 use crate::onnx;
 use crate::suggest::did_you_mean;
@@ -176,7 +176,7 @@ fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageEr
 /// The GPU that an engine runs on, for this measurement alone.
 fn timing_slot(subject: &Subject, cx: &StageContext<'_>) -> Result<Option<Slot>, StageError> {
     let backend = subject.backend.as_deref().and_then(|name| backend::by_name(name).ok());
-    if !backend.is_some_and(|backend| backend.has_devices()) {
+    if !backend.is_some_and(Backend::has_devices) {
         return Ok(None);
     }
     cx.progress.report("waiting for the GPU", 0, None);

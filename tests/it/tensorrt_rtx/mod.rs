@@ -24,7 +24,7 @@ const VARIABLE: &str = "TRT_PIPELINE_TEST_RTX";
 const IMAGES: &str = "{ image: { min: [1, 1, 8, 8], opt: [8, 1, 8, 8], max: [64, 1, 8, 8] } }";
 
 /// The folder of TensorRT-RTX; `None`, and a line on standard error, where none is named.
-fn library() -> Option<PathBuf> {
+pub fn library() -> Option<PathBuf> {
     let folder = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty());
     if folder.is_none() {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();

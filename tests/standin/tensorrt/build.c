@@ -2,9 +2,9 @@
 #include "plan.h"
 #include <time.h>
 
-#define USAGE(...)                                                                          \
-    (fail(builder, ErrorCode_kINVALID_STATE,                                                \
-          "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (" __VA_ARGS__), \
+#define USAGE(...)                                                                \
+    (fail(builder, ErrorCode_kINVALID_CONFIG, "IBuilder::buildSerializedNetwork", \
+          "API Usage Error", __VA_ARGS__),                                        \
      false)
 
 /* ---- checks */
@@ -15,20 +15,20 @@ static bool check_profile(struct builder *builder, struct network *network, stru
         struct tensor *input = network->inputs[i];
         struct range *range = profile_range(profile, input->name);
         if (input->holds_shape && (!range || !range->has_values[0]))
-            return USAGE("%s: shape tensor is missing values in profile %d.)", input->name, index);
+            return USAGE("%s: shape tensor is missing values in profile %d.", input->name, index);
         if (!is_open(&input->shape) || input->holds_shape) continue;
         if (!range || !range->has_shape[0])
-            return USAGE("%s: dynamic input is missing dimensions in profile %d.)", input->name,
+            return USAGE("%s: dynamic input is missing dimensions in profile %d.", input->name,
                          index);
         for (int selector = 0; selector < 3; selector++) {
             struct shape *given = &range->shape[selector];
             if (given->rank != input->shape.rank)
-                return USAGE("%s: profile %d has %d dimensions where the network has %d.)",
+                return USAGE("%s: profile %d has %d dimensions where the network has %d.",
                              input->name, index, given->rank, input->shape.rank);
             for (int axis = 0; axis < given->rank; axis++)
                 if (input->shape.d[axis] >= 0 && given->d[axis] != input->shape.d[axis])
                     return USAGE("%s: for dimension number %d in profile %d does not match network "
-                                 "definition (got %lld), expected %lld.)",
+                                 "definition (got %lld), expected %lld.",
                                  input->name, axis, index, (long long)given->d[axis],
                                  (long long)input->shape.d[axis]);
         }
@@ -41,12 +41,12 @@ static bool check_precision(struct builder *builder, struct network *network,
 #if WEAK_TYPING
     bool asked = has_flag(config, BuilderFlag_kFP16) || has_flag(config, BuilderFlag_kINT8);
     if (is_strongly_typed(network) && asked)
-        return USAGE("precision flags cannot be set for a strongly typed network.)");
+        return USAGE("precision flags cannot be set for a strongly typed network.");
     for (int i = 0; i < network->layer_count; i++) {
         DataType precision = network->layers[i]->precision;
         if (precision < 0) continue;
         if (is_strongly_typed(network))
-            return USAGE("layer %s has a precision in a strongly typed network.)",
+            return USAGE("layer %s has a precision in a strongly typed network.",
                          network->layers[i]->name);
         if (precision == DataType_kHALF && !has_flag(config, BuilderFlag_kFP16))
             say(builder, ILogger_Severity_kWARNING,
@@ -60,7 +60,7 @@ static bool check_precision(struct builder *builder, struct network *network,
             "to generate network with Quantize/Dequantize nodes.");
     if (quantized && !has_flag(config, BuilderFlag_kINT8) && !is_strongly_typed(network))
         return USAGE("Int8 precision has been set for a layer or layer output, but int8 is not "
-                     "configured in the builder)");
+                     "configured in the builder");
     if (has_flag(config, BuilderFlag_kINT8) && !quantized && !config->calibrator)
         say(builder, ILogger_Severity_kWARNING,
             "Calibrator is not being used. Users must provide dynamic range for all tensors that "
@@ -80,9 +80,9 @@ static bool check_types(struct builder *builder, const struct network *network, 
         const char *name;
     } TYPES[] = {{7, 80, "b16"}, {6, 89, "fp8_e4m3"}, {10, 100, "fp4_e2m1"}};
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
-        if (has_type(network, TYPES[i].type) && capability > 1 && capability < TYPES[i].since)
+        if (has_type(network, TYPES[i].type) && capability < TYPES[i].since)
             return USAGE(
-                "Networks with HW-specific datatypes: %s need compute capability %d.%d or later.)",
+                "Networks with HW-specific datatypes: %s need compute capability %d.%d or later.",
                 TYPES[i].name, TYPES[i].since / 10, TYPES[i].since % 10);
 #else
     (void)builder, (void)network, (void)capability;
@@ -92,19 +92,20 @@ static bool check_types(struct builder *builder, const struct network *network, 
 
 static bool check_target(struct builder *builder, const struct network *network,
                          struct config *config) {
+    enum { CURRENT = 1 };
     int gpu = gpu_capability();
-    if (gpu && !config->capability_count && !is_supported(gpu))
-        return USAGE("Target GPU SM %d is not supported by this %s release.)", gpu,
-                     IS_RTX ? "TensorRT-RTX" : "TensorRT");
-    if (!config->capability_count && !check_types(builder, network, gpu)) return false;
-    for (int i = 0; i < config->capability_count; i++)
-        if (!check_types(builder, network, config->capabilities[i])) return false;
     if (config->device_type == DeviceType_kDLA)
-        return USAGE("Default device type is DLA, but DLA is not supported on this platform.)");
-    if (gpu) return true;
-    for (int i = 0; i < config->capability_count; i++)
-        if (config->capabilities[i] > 1) return true;
-    return USAGE("no GPU, and no compute capability is set to build for.)");
+        return USAGE("Default device type is DLA, but DLA is not supported on this platform.");
+    for (int i = 0; i < config->capability_count || i == 0; i++) {
+        int capability = config->capability_count ? config->capabilities[i] : CURRENT;
+        if (capability <= CURRENT) capability = gpu;
+        if (!capability) return USAGE("no GPU, and no compute capability is set to build for.");
+        if (!is_supported(capability))
+            return USAGE("Target GPU SM %d is not supported by this %s release.", capability,
+                         IS_RTX ? "TensorRT-RTX" : "TensorRT");
+        if (!check_types(builder, network, capability)) return false;
+    }
+    return true;
 }
 
 static bool check(struct builder *builder, struct network *network, struct config *config) {
@@ -112,7 +113,7 @@ static bool check(struct builder *builder, struct network *network, struct confi
         die("a network was built after its parser, which has its weights, was deleted");
     if (config->timing && !config->timing->object.alive)
         die("a network was built with a deleted ITimingCache");
-    if (!network->output_count) return USAGE("Network must have at least one output)");
+    if (!network->output_count) return USAGE("Network must have at least one output");
     bool dynamic = false;
     for (int i = 0; i < network->input_count; i++)
         dynamic |= is_open(&network->inputs[i]->shape) || network->inputs[i]->holds_shape;
@@ -123,9 +124,8 @@ static bool check(struct builder *builder, struct network *network, struct confi
         if (!check_profile(builder, network, config->profiles[i], i)) return false;
     for (int i = 0; i < network->layer_count; i++)
         if (!strcmp(network->layers[i]->operator, "NonMaxSuppression")) {
-            fail(builder, ErrorCode_kINTERNAL_ERROR,
-                 "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find "
-                 "any implementation for node %s.)",
+            fail(builder, ErrorCode_kUNSUPPORTED_STATE, "IBuilder::buildSerializedNetwork",
+                 "Internal Error", "Could not find any implementation for node %s.",
                  network->layers[i]->name);
             return false;
         }
@@ -305,10 +305,8 @@ void *IBuilder_buildSerializedNetwork(void *self, void *network_shell, void *con
     size_t size = workspace(config);
     void *memory = gpu_capability() ? device_allocate_async(builder->allocator, size, NULL) : NULL;
     if (gpu_capability() && !memory) {
-        fail(self, ErrorCode_kFAILED_ALLOCATION,
-             "IBuilder::buildSerializedNetwork: Error Code 5: Out of Memory (Requested size was "
-             "%zu bytes.)",
-             size);
+        fail(self, ErrorCode_kINTERNAL_ERROR, "IBuilder::buildSerializedNetwork", "OutOfMemory",
+             "Requested size was %zu bytes.", size);
         return NULL;
     }
     say(self, ILogger_Severity_kVERBOSE, "Original: %d layers", network->layer_count);
@@ -318,9 +316,8 @@ void *IBuilder_buildSerializedNetwork(void *self, void *network_shell, void *con
     if (!calibrate(builder, network, config)) {
         /* calibrate has said why */
     } else if (!run_phases(network, config)) {
-        fail(self, ErrorCode_kFAILED_EXECUTION,
-             "IBuilder::buildSerializedNetwork: Error Code 7: BuildCanceled (Build canceled by "
-             "user In next at the stand-in)");
+        fail(self, ErrorCode_kFAILED_EXECUTION, "IBuilder::buildSerializedNetwork", "BuildCanceled",
+             "Build canceled by user In next at the stand-in");
     } else {
         char *text = write_plan(network, config);
         plan = host_memory_make(text, strlen(text));

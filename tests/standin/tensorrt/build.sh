@@ -5,7 +5,7 @@
 #   build.sh FOLDER rtx 1.7.0.1
 #
 # The generation follows from the version, as in ffi/tensorrt-abi.toml; a major version that is not
-# there has the newest one's tables. CC and CFLAGS are heeded.
+# there has the newest one's tables. CC and STANDIN_CFLAGS are heeded.
 set -eu
 folder=$1 flavor=$2 version=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,7 +31,7 @@ library() {
   name=$1
   shift
   # shellcheck disable=SC2086
-  ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${CFLAGS:-} -shared -fPIC -fvisibility=hidden -pthread \
+  ${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${STANDIN_CFLAGS:-} -shared -fPIC -fvisibility=hidden -pthread \
     -D$generation -DTRT_VERSION=$number -DTRT_BUILD="$(echo "$version" | tr . _)" -DLIBRARY="\"$name.so.$major\"" \
     -Wl,-soname,"$name.so.$major" -Wl,-z,defs -o "$folder/$name.so.$major.$minor.$patch" "$@" -ldl
   ln -sf "$name.so.$major.$minor.$patch" "$folder/$name.so.$major"
@@ -42,9 +42,9 @@ cd "$here"
 shared="abi.c objects.c report.c shapes.c tables.c"
 # shellcheck disable=SC2086
 library $runtime $shared build.c builder.c calibrate.c config.c context.c engine.c exports.c memory.c network.c plan.c \
-  profile.c runtime.c timing.c
+  profile.c run.c runtime.c timing.c
 # shellcheck disable=SC2086
-library $parser $shared onnx.c parser.c
+library $parser $shared import.c onnx.c parser.c
 # shellcheck disable=SC2086
-${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${CFLAGS:-} -D$generation -DTRT_VERSION=$number -o "$folder/smoke" smoke.c report.c \
+${CC:-cc} -std=gnu11 -Wall -Wextra -Werror -g ${STANDIN_CFLAGS:-} -D$generation -DTRT_VERSION=$number -o "$folder/smoke" smoke.c report.c \
   shapes.c -ldl -pthread

@@ -92,11 +92,11 @@ bool calibrate(struct builder *builder, struct network *network, struct config *
     }
     if (batches) write_cache(calibrator, network, range, algorithm);
     else
-        fail(builder, ErrorCode_kINVALID_STATE,
-             "IBuilder::buildSerializedNetwork: Error Code 2: Internal Error (Calibration failure "
-             "occurred with no scaling factors detected. This could be due to no int8 calibrator "
-             "or insufficient custom scales for network layers. Please see int8 sample to setup "
-             "calibration correctly.)");
+        fail(builder, ErrorCode_kINTERNAL_ERROR, "IBuilder::buildSerializedNetwork",
+             "Internal Error",
+             "Calibration failure occurred with no scaling factors detected. This could be due to "
+             "no int8 calibrator or insufficient custom scales for network layers. Please see int8 "
+             "sample to setup calibration correctly.");
     free(bindings), free(names), free(range);
     return batches > 0;
 }

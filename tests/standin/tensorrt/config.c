@@ -2,10 +2,8 @@
 #include "builder.h"
 
 static void refuse(void *self, const char *method, const char *why) {
-    fail(self, ErrorCode_kINVALID_ARGUMENT,
-         "IBuilderConfig::%s: Error Code 3: API Usage Error (Parameter check failed, condition: "
-         "%s.)",
-         method, why);
+    fail(self, ErrorCode_kINVALID_ARGUMENT, method, "API Usage Error",
+         "Parameter check failed, condition: %s.", why);
 }
 
 /* Whether this version has a number of an enumeration, from the NAMES_ lists. */
@@ -40,12 +38,14 @@ struct config *config_make(struct object *builder) {
 bool has_flag(const struct config *config, BuilderFlag flag) { return config->flags >> flag & 1; }
 
 void IBuilderConfig_setFlag(void *self, BuilderFlag flag) {
-    if (!is_builder_flag(flag)) return refuse(self, "setFlag", "builderFlag is of this version");
+    if (!is_builder_flag(flag))
+        return refuse(self, "IBuilderConfig::setFlag", "builderFlag is of this version");
     ((struct config *)self)->flags |= 1ull << flag;
 }
 
 void IBuilderConfig_clearFlag(void *self, BuilderFlag flag) {
-    if (!is_builder_flag(flag)) return refuse(self, "clearFlag", "builderFlag is of this version");
+    if (!is_builder_flag(flag))
+        return refuse(self, "IBuilderConfig::clearFlag", "builderFlag is of this version");
     ((struct config *)self)->flags &= ~(1ull << flag);
 }
 
@@ -54,7 +54,8 @@ bool IBuilderConfig_getFlag(void *self, BuilderFlag flag) {
 }
 
 void IBuilderConfig_setMemoryPoolLimit(void *self, MemoryPoolType pool, uint64_t size) {
-    if (pool < 0 || pool > 5) return refuse(self, "setMemoryPoolLimit", "pool is of this version");
+    if (pool < 0 || pool > 5)
+        return refuse(self, "IBuilderConfig::setMemoryPoolLimit", "pool is of this version");
     ((struct config *)self)->pool_limit[pool] = size;
 }
 
@@ -65,7 +66,8 @@ uint64_t IBuilderConfig_getMemoryPoolLimit(void *self, MemoryPoolType pool) {
 /* 3 is the default everywhere; RTX has no level above 5 either. */
 void IBuilderConfig_setBuilderOptimizationLevel(void *self, int32_t level) {
     if (level < 0 || level > 5)
-        return refuse(self, "setBuilderOptimizationLevel", "0 <= level && level <= 5");
+        return refuse(self, "IBuilderConfig::setBuilderOptimizationLevel",
+                      "0 <= level && level <= 5");
     ((struct config *)self)->level = level;
 }
 
@@ -74,7 +76,7 @@ int32_t IBuilderConfig_getBuilderOptimizationLevel(void *self) {
 }
 
 void IBuilderConfig_setAvgTimingIterations(void *self, int32_t count) {
-    if (count < 1) return refuse(self, "setAvgTimingIterations", "avgTiming >= 1");
+    if (count < 1) return refuse(self, "IBuilderConfig::setAvgTimingIterations", "avgTiming >= 1");
     ((struct config *)self)->average_timing = count;
 }
 
@@ -127,7 +129,9 @@ IBuilderConfig_setMaxAuxStreams(void *self, int32_t count) {
 
 /* There is no DLA on the stand-in's GPU. */
 void IBuilderConfig_setDLACore(void *self, int32_t core) {
-    if (core >= 0) return refuse(self, "setDLACore", "dlaCore >= 0 && dlaCore < getNbDLACores()");
+    if (core >= 0)
+        return refuse(self, "IBuilderConfig::setDLACore",
+                      "dlaCore >= 0 && dlaCore < getNbDLACores()");
     ((struct config *)self)->dla_core = core;
 }
 
@@ -142,7 +146,7 @@ int32_t IBuilderConfig_addOptimizationProfile(void *self, void *added) {
     struct config *config = self;
     struct profile *profile = implementation(added, &class_IOptimizationProfile);
     if (!profile_is_valid(profile)) {
-        refuse(self, "addOptimizationProfile", "profile->isValid()");
+        refuse(self, "IBuilderConfig::addOptimizationProfile", "profile->isValid()");
         return -1;
     }
     APPEND(config->profiles, config->profile_count, profile);
@@ -159,7 +163,7 @@ bool IBuilderConfig_setCalibrationProfile(void *self, void *profile) {
 bool IBuilderConfig_setTacticSources(void *self, uint32_t sources) {
     FAIL_IF_PLANNED(false);
     if (sources & ~ALL_TACTIC_SOURCES) {
-        refuse(self, "setTacticSources", "tactic sources are of this version");
+        refuse(self, "IBuilderConfig::setTacticSources", "tactic sources are of this version");
         return false;
     }
     ((struct config *)self)->tactic_sources = sources;
@@ -173,7 +177,7 @@ uint32_t IBuilderConfig_getTacticSources(void *self) {
 void IBuilderConfig_setPreviewFeature(void *self, PreviewFeature feature, bool on) {
     struct config *config = self;
     if (!is_preview_feature(feature))
-        return refuse(self, "setPreviewFeature", "feature is of this version");
+        return refuse(self, "IBuilderConfig::setPreviewFeature", "feature is of this version");
     config->preview = on ? config->preview | 1u << feature : config->preview & ~(1u << feature);
 }
 
@@ -199,7 +203,7 @@ bool IBuilderConfig_setComputeCapability(void *self, int32_t capability, int32_t
     enum { CURRENT = 1 };
     if (index < 0 || index >= config->capability_count ||
         (capability != CURRENT && !is_supported(capability))) {
-        refuse(self, "setComputeCapability",
+        refuse(self, "IBuilderConfig::setComputeCapability",
                "computeCapability is supported && index < getNbComputeCapabilities()");
         return false;
     }

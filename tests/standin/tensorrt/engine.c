@@ -13,10 +13,8 @@ struct engine *engine_make(struct runtime *runtime, const struct plan *plan) {
     for (int i = 0; i < plan->weights_count; i++) bytes += (size_t)plan->weights[i].bytes;
     void *weights = device_allocate(runtime->allocator, bytes);
     if (!weights) {
-        fail(runtime, ErrorCode_kFAILED_ALLOCATION,
-             "IRuntime::deserializeCudaEngine: Error Code 5: Out of Memory (Requested size was %zu "
-             "bytes.)",
-             bytes);
+        fail(runtime, ErrorCode_kINTERNAL_ERROR, "IRuntime::deserializeCudaEngine", "OutOfMemory",
+             "Requested size was %zu bytes.", bytes);
         struct plan copy = *plan;
         plan_free(&copy);
         return NULL;
@@ -39,10 +37,8 @@ bool is_complete(const struct engine *engine) {
 static struct plan_tensor *tensor_of(void *self, const char *name, const char *method) {
     struct plan_tensor *tensor = plan_tensor(&((struct engine *)self)->plan, name);
     if (!tensor)
-        fail(self, ErrorCode_kINVALID_ARGUMENT,
-             "ICudaEngine::%s: Error Code 3: Internal Error (Given invalid tensor name: %s. Get "
-             "valid tensor names with getIOTensorName())",
-             method, name);
+        fail(self, ErrorCode_kINVALID_ARGUMENT, method, "Internal Error",
+             "Given invalid tensor name: %s. Get valid tensor names with getIOTensorName()", name);
     return tensor;
 }
 
@@ -79,22 +75,22 @@ void *ICudaEngine_getIOTensorName(void *self, int32_t index) {
 }
 
 Dims ICudaEngine_getTensorShape(void *self, void *name) {
-    struct plan_tensor *tensor = tensor_of(self, name, "getTensorShape");
+    struct plan_tensor *tensor = tensor_of(self, name, "ICudaEngine::getTensorShape");
     return tensor ? to_dims(&tensor->shape) : (Dims){.nbDims = -1};
 }
 
 DataType ICudaEngine_getTensorDataType(void *self, void *name) {
-    struct plan_tensor *tensor = tensor_of(self, name, "getTensorDataType");
+    struct plan_tensor *tensor = tensor_of(self, name, "ICudaEngine::getTensorDataType");
     return tensor ? tensor->type : DataType_kFLOAT;
 }
 
 TensorLocation ICudaEngine_getTensorLocation(void *self, void *name) {
-    struct plan_tensor *tensor = tensor_of(self, name, "getTensorLocation");
+    struct plan_tensor *tensor = tensor_of(self, name, "ICudaEngine::getTensorLocation");
     return tensor && tensor->holds_shape ? TensorLocation_kHOST : TensorLocation_kDEVICE;
 }
 
 bool ICudaEngine_isShapeInferenceIO(void *self, void *name) {
-    struct plan_tensor *tensor = tensor_of(self, name, "isShapeInferenceIO");
+    struct plan_tensor *tensor = tensor_of(self, name, "ICudaEngine::isShapeInferenceIO");
     return tensor && tensor->holds_shape;
 }
 
@@ -106,13 +102,14 @@ TensorIOMode ICudaEngine_getTensorIOMode(void *self, void *name) {
 }
 
 TensorFormat ICudaEngine_getTensorFormat(void *self, void *name) {
-    tensor_of(self, name, "getTensorFormat");
+    tensor_of(self, name, "ICudaEngine::getTensorFormat");
     return TensorFormat_kLINEAR;
 }
 
 void *ICudaEngine_getTensorFormatDesc(void *self, void *name) {
-    return tensor_of(self, name, "getTensorFormatDesc") ? "Row major linear FP32 format (kLINEAR)"
-                                                        : "";
+    return tensor_of(self, name, "ICudaEngine::getTensorFormatDesc")
+               ? "Row major linear FP32 format (kLINEAR)"
+               : "";
 }
 
 static struct range *range_of(void *self, const char *name, int32_t profile, int32_t selector,
@@ -126,15 +123,17 @@ static struct range *range_of(void *self, const char *name, int32_t profile, int
 }
 
 Dims ICudaEngine_getProfileShape(void *self, void *name, int32_t profile, int32_t selector) {
-    struct range *range = range_of(self, name, profile, selector, "getProfileShape");
+    struct range *range = range_of(self, name, profile, selector, "ICudaEngine::getProfileShape");
     if (!range) return (Dims){.nbDims = -1};
-    return to_dims(range->has_shape[selector] ? &range->shape[selector]
-                                              : &tensor_of(self, name, "getProfileShape")->shape);
+    return to_dims(range->has_shape[selector]
+                       ? &range->shape[selector]
+                       : &tensor_of(self, name, "ICudaEngine::getProfileShape")->shape);
 }
 
 void *ICudaEngine_getProfileTensorValuesV2(void *self, void *name, int32_t profile,
                                            int32_t selector) {
-    struct range *range = range_of(self, name, profile, selector, "getProfileTensorValuesV2");
+    struct range *range = range_of(self, name, profile, selector,
+                                   "ICudaEngine::getProfileTensorValuesV2");
     return range && range->has_values[selector] ? range->values[selector] : NULL;
 }
 
@@ -146,6 +145,15 @@ void *ICudaEngine_getProfileTensorValues(void *self, void *name, int32_t profile
     for (int i = 0; wide && i < 8; i++) narrow[i] = (int32_t)wide[i];
     return wide ? narrow : NULL;
 }
+
+#ifdef V8_6
+/* As the others, by the numbers of profile and tensor. */
+void *ICudaEngine_getProfileShapeValues(void *self, int32_t profile, int32_t tensor,
+                                        int32_t selector) {
+    char *name = ICudaEngine_getIOTensorName(self, tensor);
+    return name ? ICudaEngine_getProfileTensorValues(self, name, profile, selector) : NULL;
+}
+#endif
 
 #ifdef V8_6
 void *ICudaEngine_createExecutionContext(void *self) {
@@ -205,9 +213,8 @@ void *IEngineInspector_getLayerInformation(void *self, int32_t index,
     struct inspector *inspector = self;
     struct plan *plan = &((struct engine *)inspector->object.parent)->plan;
     if (index < 0 || index >= plan->layer_count) {
-        fail(self, ErrorCode_kINVALID_ARGUMENT,
-             "IEngineInspector::getLayerInformation: Error Code 3: API Usage Error (Parameter "
-             "check failed, condition: layerIndex < getNbLayers().)");
+        fail(self, ErrorCode_kINVALID_ARGUMENT, "IEngineInspector::getLayerInformation",
+             "API Usage Error", "Parameter check failed, condition: layerIndex < getNbLayers().");
         return NULL;
     }
     return keep(inspector, layer_text(plan, index, format));

@@ -27,10 +27,8 @@ void *IPluginRegistry_loadLibrary(void *self, void *path) {
     FAIL_IF_PLANNED(NULL);
     void *library = dlopen(path, RTLD_LAZY);
     if (!library)
-        fail(self, ErrorCode_kINVALID_ARGUMENT,
-             "IPluginRegistry::loadLibrary: Error Code 3: Internal Error (Unable to load library: "
-             "%s: %s)",
-             (char *)path, dlerror());
+        fail(self, ErrorCode_kINVALID_ARGUMENT, "IPluginRegistry::loadLibrary", "Internal Error",
+             "Unable to load library: %s: %s", (char *)path, dlerror());
     return library;
 }
 
@@ -66,9 +64,8 @@ bool IRefitter_setNamedWeights(void *self, void *name, Weights weights) {
     for (int i = 0; i < engine->plan.weights_count; i++)
         if (!strcmp(engine->plan.weights[i].name, name) && weights.values)
             return engine->refitted[i] = true;
-    fail(self, ErrorCode_kINVALID_ARGUMENT,
-         "IRefitter::setNamedWeights: Error Code 3: Internal Error (no refittable weights %s)",
-         (char *)name);
+    fail(self, ErrorCode_kINVALID_ARGUMENT, "IRefitter::setNamedWeights", "Internal Error",
+         "no refittable weights %s", (char *)name);
     return false;
 }
 
@@ -93,9 +90,8 @@ bool IRefitter_refitCudaEngine(void *self) {
     FAIL_IF_PLANNED(false);
     int missing = list_weights(engine_of(self), true, 0, NULL);
     if (missing)
-        fail(self, ErrorCode_kINVALID_STATE,
-             "IRefitter::refitCudaEngine: Error Code 4: API Usage Error (%d weights are missing.)",
-             missing);
+        fail(self, ErrorCode_kINVALID_CONFIG, "IRefitter::refitCudaEngine", "API Usage Error",
+             "%d weights are missing.", missing);
     return !missing;
 }
 
@@ -119,11 +115,9 @@ EXPORT int32_t getInferLibVersion(void) {
 
 static void no_gpu(void *logger, const char *function) {
     struct object probe = {.logger = logger};
-    fail(&probe, ErrorCode_kFAILED_INITIALIZATION,
-         "%s: Error Code 6: API Usage Error (CUDA initialization failure with error: 35. Please "
-         "check your CUDA installation: "
-         "http://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html)",
-         function);
+    fail(&probe, ErrorCode_kFAILED_INITIALIZATION, function, "API Usage Error",
+         "CUDA initialization failure with error: 35. Please check your CUDA installation: "
+         "http://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html");
 }
 
 EXPORT void *createInferBuilder_INTERNAL(void *logger, int32_t version) {
@@ -150,9 +144,8 @@ EXPORT void *createInferRefitter_INTERNAL(void *engine_shell, void *logger, int3
     struct object probe = {.logger = logger};
     if (planned(&probe, "createInferRefitter_INTERNAL")) return NULL;
     if (!engine->plan.weights_count) {
-        fail(&probe, ErrorCode_kINVALID_STATE,
-             "createInferRefitter: Error Code 4: API Usage Error (The engine was not built with "
-             "kREFIT.)");
+        fail(&probe, ErrorCode_kINVALID_CONFIG, "createInferRefitter", "API Usage Error",
+             "The engine was not built with kREFIT.");
         return NULL;
     }
     struct refitter *refitter = object_make(sizeof *refitter, &class_IRefitter, &engine->object,

@@ -101,6 +101,18 @@ static bool read_value(struct onnx_value *value, struct message message) {
     return fine && !message.broken && value->name;
 }
 
+/* The integer of an attribute of this name, 0 of another. */
+static int read_attribute(const char *name, struct message message) {
+    bool named = false;
+    int number = 0;
+    while (next(&message)) {
+        if (message.field == 1)
+            named = message.length == strlen(name) && !memcmp(message.bytes, name, message.length);
+        if (message.field == 3) number = (int)message.number;
+    }
+    return named ? number : 0;
+}
+
 static bool read_node(struct onnx_node *node, struct message message) {
     while (next(&message)) {
         if (message.field == 1) APPEND(node->inputs, node->input_count, text(&message));
@@ -108,8 +120,10 @@ static bool read_node(struct onnx_node *node, struct message message) {
         if (message.field == 3) set_text(&node->name, &message);
         if (message.field == 4) set_text(&node->operator, &message);
         if (message.field == 7) set_text(&node->domain, &message);
+        int to = message.field == 5 ? read_attribute("to", inner(&message)) : 0;
+        if (to) node->to = to;
     }
-    return !message.broken && node->operator;
+    return !message.broken && node->operator && node->output_count;
 }
 
 static bool read_weights(struct onnx_weights *weights, struct message message) {
@@ -128,6 +142,7 @@ static bool read_weights(struct onnx_weights *weights, struct message message) {
         if (key.length == 8 && !memcmp(key.bytes, "location", 8)) set_text(&weights->file, &value);
     }
     weights->bytes = elements * 4;
+    if (!weights->name) weights->name = copy_text("");
     return !message.broken;
 }
 

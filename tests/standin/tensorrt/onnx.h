@@ -14,6 +14,7 @@ struct onnx_node {
     char *name, *operator, * domain;
     char **inputs, **outputs;
     int input_count, output_count;
+    int to; /* the TensorProto.DataType that a Cast makes, 0 of other nodes */
 };
 
 struct onnx_weights {

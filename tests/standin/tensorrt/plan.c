@@ -29,6 +29,13 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *text, const c
     free(more);
 }
 
+/* A name ends its line; line ends in it are written as another character. */
+static void put_name(struct text *text, const char *name) {
+    put(text, " %s\n", name);
+    for (char *c = text->bytes + text->size - 1 - strlen(name); *c; c++)
+        if (*c == '\n' && c[1]) *c = '\1';
+}
+
 static void put_shape(struct text *text, const struct shape *shape) {
     put(text, " %d", shape->rank);
     for (int i = 0; i < shape->rank; i++) put(text, " %" PRId64, shape->d[i]);
@@ -52,7 +59,8 @@ static void put_range(struct text *text, int tensor, int profile, const struct r
 
 char *plan_write(const struct plan *plan) {
     struct text text = {0};
-    put(&text, "version %d\nflavor %s\nname %s\n", plan->version, plan->flavor, plan->name);
+    put(&text, "version %d\nflavor %s\nname", plan->version, plan->flavor);
+    put_name(&text, plan->name);
     for (int i = 0; i < plan->capability_count; i++)
         put(&text, "capability %d\n", plan->capabilities[i]);
     put(&text,
@@ -65,17 +73,23 @@ char *plan_write(const struct plan *plan) {
         struct plan_tensor *tensor = &plan->tensors[i];
         put(&text, "tensor %d %d %d", tensor->input, tensor->holds_shape, tensor->type);
         put_shape(&text, &tensor->shape);
-        put(&text, " %s\n", tensor->name);
+        put_name(&text, tensor->name);
         for (int axis = 0; axis < tensor->shape.rank; axis++)
-            if (tensor->open[axis]) put(&text, "open %d %d %s\n", i, axis, tensor->open[axis]);
+            if (tensor->open[axis]) {
+                put(&text, "open %d %d", i, axis);
+                put_name(&text, tensor->open[axis]);
+            }
         for (int profile = 0; tensor->ranges && profile < plan->profile_count; profile++)
             put_range(&text, i, profile, &tensor->ranges[profile]);
     }
-    for (int i = 0; i < plan->layer_count; i++)
-        put(&text, "layer %d %s %s\n", plan->layers[i].precision, plan->layers[i].operator,
-            plan->layers[i].name);
-    for (int i = 0; i < plan->weights_count; i++)
-        put(&text, "weights %" PRId64 " %s\n", plan->weights[i].bytes, plan->weights[i].name);
+    for (int i = 0; i < plan->layer_count; i++) {
+        put(&text, "layer %d %s", plan->layers[i].precision, plan->layers[i].operator);
+        put_name(&text, plan->layers[i].name);
+    }
+    for (int i = 0; i < plan->weights_count; i++) {
+        put(&text, "weights %" PRId64, plan->weights[i].bytes);
+        put_name(&text, plan->weights[i].name);
+    }
     char *whole = format_text("%s%016" PRIx64 " %zu\n%s", MAGIC, checksum(text.bytes, text.size),
                               text.size, text.bytes);
     free(text.bytes);
@@ -93,7 +107,12 @@ static struct shape take_shape(char **line) {
 static int take(char **line) { return (int)strtol(*line, line, 10); }
 
 /* The name at the end of a line, behind one space. */
-static char *take_name(char *line) { return copy_text(*line == ' ' ? line + 1 : line); }
+static char *take_name(const char *line) {
+    char *name = copy_text(*line == ' ' ? line + 1 : line);
+    for (char *c = name; *c; c++)
+        if (*c == '\1') *c = '\n';
+    return name;
+}
 
 static void read_line(struct plan *plan, char *line) {
     char *word = strsep(&line, " ");
@@ -101,7 +120,7 @@ static void read_line(struct plan *plan, char *line) {
 #define IS(name) (!strcmp(word, name))
     if (IS("version")) plan->version = take(&line);
     else if (IS("flavor")) plan->flavor = copy_text(line);
-    else if (IS("name")) plan->name = copy_text(line);
+    else if (IS("name")) plan->name = take_name(line);
     else if (IS("capability")) APPEND(plan->capabilities, plan->capability_count, take(&line));
     else if (IS("at_least")) plan->at_least = take(&line);
     else if (IS("flags")) plan->flags = strtoull(line, NULL, 10);
@@ -142,7 +161,7 @@ static void read_line(struct plan *plan, char *line) {
         layer.name = strchr(operator, ' ');
         *layer.name++ = 0;
         layer.operator = copy_text(operator);
-        layer.name = copy_text(layer.name);
+        layer.name = take_name(layer.name);
         APPEND(plan->layers, plan->layer_count, layer);
     } else if (IS("weights")) {
         struct weights weights = {.type = -1, .bytes = strtoll(line, &line, 10)};

@@ -30,10 +30,10 @@ static struct range *range_of(struct profile *profile, const char *name) {
 static bool set_dimensions(void *self, const char *name, int32_t selector, const Dims *dims) {
     struct shape shape = from_dims(dims);
     if (selector < 0 || selector > 2 || shape.rank < 0 || shape.rank > 8 || is_open(&shape)) {
-        fail(self, ErrorCode_kINVALID_ARGUMENT,
-             "IOptimizationProfile::setDimensions: Error Code 3: API Usage Error (Parameter check "
-             "failed, condition: std::all_of(dims.d, dims.d + dims.nbDims, [](int32_t x) noexcept "
-             "{ return x >= 0; }).)");
+        fail(self, ErrorCode_kINVALID_ARGUMENT, "IOptimizationProfile::setDimensions",
+             "API Usage Error",
+             "Parameter check failed, condition: std::all_of(dims.d, dims.d + dims.nbDims, "
+             "[](int32_t x) noexcept { return x >= 0; }).");
         return false;
     }
     struct range *range = range_of(self, name);

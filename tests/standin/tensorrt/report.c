@@ -55,18 +55,20 @@ static void *recorder_of(struct object *object) {
     return object ? object->error_recorder : NULL;
 }
 
-static void report_error(void *self, ErrorCode code, const char *text) {
+void report_error(void *self, ErrorCode code, const char *text) {
     void *recorder = recorder_of(self);
     if (recorder) CALL(IErrorRecorder, recorder, reportError, code, (void *)text);
     else say(self, ILogger_Severity_kERROR, "%s", text);
 }
 
-void fail(void *self, ErrorCode code, const char *format, ...) {
+void fail(void *self, ErrorCode code, const char *method, const char *kind, const char *format,
+          ...) {
     va_list arguments;
     va_start(arguments, format);
-    char *text = vformat(format, arguments);
+    char *why = vformat(format, arguments);
+    char *text = format_text("%s: Error Code %d: %s (%s)", method, code, kind, why);
     report_error(self, code, text);
-    free(text);
+    free(text), free(why);
 }
 
 void set_error_recorder(void *self, void *recorder) {
@@ -131,13 +133,11 @@ bool planned(void *self, const char *function) {
     if (plan && !strcmp(plan, "hang")) fprintf(stderr, "stand-in TensorRT: %s hangs\n", method);
     while (plan && !strcmp(plan, "hang")) sleep(1);
     if (plan && !strcmp(plan, "oom"))
-        fail(self, ErrorCode_kFAILED_ALLOCATION,
-             "%s: Error Code 5: Out of Memory (Requested size was 1073741824 bytes. In allocate at "
-             "the stand-in)",
-             method);
+        fail(self, ErrorCode_kINTERNAL_ERROR, method, "OutOfMemory",
+             "Requested size was 1073741824 bytes. In allocate at the stand-in");
     else if (plan)
-        fail(self, ErrorCode_kINTERNAL_ERROR,
-             "%s: Error Code 2: Internal Error (failure on demand In the stand-in)", method);
+        fail(self, ErrorCode_kINTERNAL_ERROR, method, "Internal Error",
+             "failure on demand In the stand-in");
     free(method);
     return plan;
 }

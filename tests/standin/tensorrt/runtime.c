@@ -1,8 +1,6 @@
 /* IRuntime: whether an engine runs here, and making it. */
 #include "engine.h"
 
-#define METHOD "IRuntime::deserializeCudaEngine"
-
 void IRuntime_setGpuAllocator(void *self, void *allocator) {
     ((struct runtime *)self)->allocator = callback(allocator, "IGpuAllocator");
 }
@@ -29,52 +27,68 @@ static bool version_fits(const struct plan *plan, const struct runtime *runtime)
     return compatible && runtime->host_code && plan->version / 10000 <= TRT_VERSION / 10000;
 }
 
-/* Says why an engine does not run here, as TensorRT does; false where it does not. */
+static const char METHOD[] = "IRuntime::deserializeCudaEngine";
+
+static bool no_engine(struct runtime *runtime, const char *why) {
+    fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD, "Serialization",
+         "Serialization assertion %s", why);
+    return false;
+}
+
+static char *version_text(int version) {
+    return format_text("%d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+}
+
+/* Another minor version, or another major one, whose serialization differs. */
+static bool other_version(struct runtime *runtime, const struct plan *plan) {
+    if (plan->version / 10000 != TRT_VERSION / 10000) {
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD, "Serialization",
+             "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag "
+             "does not match. Note: Current Version: %d, Serialized Engine Version: %d",
+             TRT_VERSION, plan->version);
+        return false;
+    }
+    char *here = version_text(TRT_VERSION), *there = version_text(plan->version);
+    fail(runtime, ErrorCode_kFAILED_INITIALIZATION, METHOD, "API Usage Error",
+         "The engine plan file is not compatible with this version of TensorRT, expecting library "
+         "version %s got %s, please rebuild.",
+         here, there);
+    free(here), free(there);
+    return false;
+}
+
+/* Whether an engine runs here; says why not, as TensorRT does. */
 static bool check(struct runtime *runtime, const struct plan *plan, enum plan_fault fault) {
     int gpu = gpu_capability();
-    if (fault == PLAN_NO_MAGIC)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Serialization (Serialization assertion header.magicTag == "
-                    "rt::kMAGIC_TAG failed.Magic tag does not match)");
-    else if (fault == PLAN_TRUNCATED)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Serialization (Serialization assertion sizeRead == "
-                    "static_cast<uint64_t>(mEnd - mCurrent) failed.Size specified in header does "
-                    "not match archive size)");
-    else if (fault == PLAN_DAMAGED)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Serialization (Serialization assertion storedCrc == "
-                    "computedCrc failed.Checksum does not match)");
-    else if (strcmp(plan->flavor, FLAVOR))
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Serialization (Serialization assertion safeVersionRead == "
-                    "kSAFE_SERIALIZATION_VERSION failed.Version tag does not match. Note: Current "
-                    "Version: 0, Serialized Engine Version: 1)");
-    else if (!version_fits(plan, runtime))
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Serialization (Serialization assertion stdVersionRead == "
-                    "kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current "
-                    "Version: %d, Serialized Engine Version: %d)",
-             TRT_VERSION, plan->version);
-    else if (!gpu)
-        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR,
-             METHOD ": Error Code 1: Cuda Runtime (In ScopedCudaStream at the stand-in (cudaError "
-                    "35: CUDA driver version is insufficient for CUDA runtime version))");
-    else if (!runs_on(plan, gpu))
-        fail(runtime, ErrorCode_kINVALID_CONFIG,
-             METHOD
-             ": Error Code 6: API Usage Error (The engine plan file is generated on an "
-             "incompatible device, expecting compute %d.%d got compute %d.%d, please rebuild.)",
+    if (fault == PLAN_TRUNCATED)
+        return no_engine(runtime, "sizeRead == static_cast<uint64_t>(mEnd - mCurrent) failed.Size "
+                                  "specified in header does not match archive size");
+    if (fault == PLAN_DAMAGED)
+        return no_engine(runtime, "storedCrc == computedCrc failed.Checksum does not match");
+    if (fault == PLAN_NO_MAGIC || strcmp(plan->flavor, FLAVOR))
+        return no_engine(runtime,
+                         "header.magicTag == rt::kMAGIC_TAG failed.Magic tag does not match");
+    if (!version_fits(plan, runtime)) return other_version(runtime, plan);
+    if (!gpu) {
+        fail(runtime, ErrorCode_kUNSPECIFIED_ERROR, METHOD, "Cuda Runtime",
+             "In ScopedCudaStream at the stand-in (cudaError 35: CUDA driver version is "
+             "insufficient for CUDA runtime version)");
+        return false;
+    }
+    if (!runs_on(plan, gpu)) {
+        fail(runtime, ErrorCode_kFAILED_INITIALIZATION, METHOD, "API Usage Error",
+             "The engine plan file is generated on an incompatible device, expecting compute %d.%d "
+             "got compute %d.%d, please rebuild.",
              gpu / 10, gpu % 10, plan->capabilities[0] / 10, plan->capabilities[0] % 10);
-    else return true;
-    return false;
+        return false;
+    }
+    return true;
 }
 
 static void *deserialize(struct runtime *runtime, const void *bytes, size_t size) {
     struct plan plan;
     enum plan_fault fault = plan_read(&plan, bytes, size);
-    if (fault != PLAN_FINE || !check(runtime, &plan, PLAN_FINE)) {
-        if (fault != PLAN_FINE) check(runtime, &plan, fault);
+    if (!check(runtime, &plan, fault)) {
         plan_free(&plan);
         return NULL;
     }

@@ -81,11 +81,11 @@ static void delete_parser(void *parser) {
 static bool set_values(void *profile, char *name, int32_t selector, int32_t count) {
 #if defined V8_6 || (defined V10 && TRT_VERSION < 101100)
     int32_t values[8];
-    for (int i = 0; i < count; i++) values[i] = 1 << selector;
+    for (int i = 0; i < count && i < 8; i++) values[i] = 1 << selector;
     return M(IOptimizationProfile, profile, setShapeValues, name, selector, values, count);
 #else
     int64_t values[8];
-    for (int i = 0; i < count; i++) values[i] = 1 << selector;
+    for (int i = 0; i < count && i < 8; i++) values[i] = 1 << selector;
     return M(IOptimizationProfile, profile, setShapeValuesV2, name, selector, values, count);
 #endif
 }

@@ -122,9 +122,12 @@ const char *setting(const char *name);
 /* A message to the object's logger. */
 void say(void *self, ILogger_Severity severity, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* An error to the object's recorder or else to its logger: as TensorRT, to one of the two. */
-void fail(void *self, ErrorCode code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* An error to the object's recorder, or to that of what made it, or else to its logger: as TensorRT,
+ * to one of them. */
+void report_error(void *self, ErrorCode code, const char *text);
+/* An error as TensorRT words it: "Class::method: Error Code 3: API Usage Error (why)". */
+void fail(void *self, ErrorCode code, const char *method, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 void set_error_recorder(void *self, void *recorder);
 
 /* Whether STANDIN_TENSORRT_FAIL wants this call of `CLASS_method` to fail; reports it if so, or ends

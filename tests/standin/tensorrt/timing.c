@@ -41,9 +41,10 @@ void *IBuilderConfig_createTimingCache(void *self, void *bytes, uint64_t size) {
     char *text = format_text("%.*s", (int)size, (char *)bytes), *rest = text, *line;
     if (size) {
         if (strncmp(text, MAGIC, strlen(MAGIC))) {
-            fail(self, ErrorCode_kINVALID_ARGUMENT,
-                 "IBuilderConfig::createTimingCache: Error Code 3: Serialization (Serialization "
-                 "assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match)");
+            fail(self, ErrorCode_kUNSPECIFIED_ERROR, "IBuilderConfig::createTimingCache",
+                 "Serialization",
+                 "Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not "
+                 "match");
             free(text);
             return NULL;
         }

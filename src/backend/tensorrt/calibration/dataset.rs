@@ -205,7 +205,7 @@ fn fitting<'a>(
         array: array.name().to_owned(),
         dtype: array.dtype(),
         shape: array.shape().clone(),
-        input: input.clone(),
+        input: Box::new(input.clone()),
     })
 }
 

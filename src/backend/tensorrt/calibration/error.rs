@@ -77,7 +77,7 @@ pub enum CalibrationError {
         /// Its shape.
         shape: Shape,
         /// The input.
-        input: BatchInput,
+        input: Box<BatchInput>,
     },
     /// A value does not fit the network's narrower integers.
     #[error(

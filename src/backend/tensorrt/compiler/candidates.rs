@@ -1,6 +1,5 @@
 //! Several builds of one model: which engine to keep.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +7,10 @@ use crate::backend::{BackendError, Engine, EngineManifest, Profile};
 use crate::data;
 use crate::tensor::{Dim, Shape, TensorSpec};
 
-use super::super::engine::TensorRtEngine;
+use super::super::engine::{Plan, TensorRtEngine};
 use super::super::fastest::{Fastest, fastest};
 use super::super::handle::{HostMemory, Library};
+use super::job::CompileJob;
 
 /// Runs before those that are measured, and those, each time a candidate has its turn.
 const WARMUP: usize = 5;
@@ -21,16 +21,16 @@ pub(super) fn choose(
     library: &'static Library,
     plans: &[HostMemory],
     manifest: &EngineManifest,
-    model: &Path,
+    job: &CompileJob,
 ) -> Result<Fastest, BackendError> {
     let latencies = |at: usize| {
-        let plan: &HostMemory = &plans[at];
-        let engine = TensorRtEngine::load(library, plan.bytes(), model, manifest, 0)?;
-        measure(engine)
+        let (bytes, path, folder) = (plans[at].bytes(), job.model.as_path(), job.out.as_path());
+        let plan = Plan { bytes, path, folder, found: &job.found };
+        measure(TensorRtEngine::load(library, plan, manifest, 0)?)
     };
     let chosen = fastest(plans.len(), latencies)?;
     chosen.ok_or_else(|| BackendError::Compile {
-        model: model.display().to_string(),
+        model: job.model.display().to_string(),
         reason: "none of the engines that were built could be measured".to_owned(),
     })
 }

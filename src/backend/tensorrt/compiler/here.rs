@@ -26,7 +26,7 @@ use super::graph_types::GraphTypes;
 use super::job::CompileJob;
 use super::profiles::Ranges;
 use super::watch::Watch;
-use super::{candidates, configure, interface, precision, profiles};
+use super::{candidates, companions, configure, interface, precision, profiles};
 
 /// What a calibration found, beside the engine.
 const CALIBRATION: &str = "calibration.cache";
@@ -81,7 +81,7 @@ impl Compilation<'_> {
         handle::set_level(self.severity());
         let library = Library::open(&job.found.runtime, job.found.flavor)
             .map_err(|error| self.failed(error.into()))?;
-        let built = self.build(library, gpu.as_ref(), &types)?;
+        let built = self.build(library, gpu.as_ref(), &model, &types)?;
         let mut manifest = EngineManifest {
             format: 1,
             backend: NAME.to_owned(),
@@ -101,6 +101,8 @@ impl Compilation<'_> {
             device_memory: None,
             plan_bytes: 0,
             refittable: job.options.settings.refit != Refit::None,
+            plugins: companions::plugins(job).map_err(|error| self.unwritten(&error))?,
+            weights: companions::weights(job, &model).map_err(|error| self.onnx(&error))?,
             shape_values: built.ranges.values,
             build: built.facts,
             layers: Vec::new(),
@@ -108,7 +110,7 @@ impl Compilation<'_> {
         manifest.tensorrt = Some(facts.clone());
         let kept = if built.plans.len() > 1 {
             self.progress.report("measuring the engines", 0, None);
-            let chosen = candidates::choose(library, &built.plans, &manifest, &job.model)?;
+            let chosen = candidates::choose(library, &built.plans, &manifest, job)?;
             facts.build.candidates_ms = chosen.milliseconds();
             chosen.index
         } else {
@@ -117,13 +119,11 @@ impl Compilation<'_> {
         let bytes = built.plans[kept].bytes();
         facts.build.seconds = built.seconds[kept];
         facts.plan_bytes = bytes.len() as u64;
-        let has_host_code = facts.version_compatible;
-        if let Some(plan) = gpu.and_then(|_| describe(library, bytes, has_host_code, 0)) {
+        if let Some(plan) = gpu.and_then(|_| describe(library, bytes, &job.out, &facts)) {
             facts.device_memory = plan.device_memory;
             facts.layers = plan.layers;
         }
-        fs::write(job.out.join(PLAN), bytes)
-            .map_err(|error| self.refused(format!("cannot write the engine: {error}")))?;
+        fs::write(job.out.join(PLAN), bytes).map_err(|error| self.unwritten(&error))?;
         manifest.tensorrt = Some(facts);
         Ok(manifest)
     }
@@ -194,6 +194,7 @@ impl Compilation<'_> {
         &self,
         library: &'static Library,
         gpu: Option<&Gpu>,
+        model: &Model,
         types: &GraphTypes,
     ) -> Result<Built, BackendError> {
         let failed = |error: TrtError| self.failed(error);
@@ -205,14 +206,16 @@ impl Compilation<'_> {
         builder.load_plugins(&job.files.plugins).map_err(failed)?;
         self.progress.report("parsing the model", 0, None);
         let parser = job.found.parser()?;
-        let parsed = handle::parse(&builder, parser, &job.model, strongly_typed).map_err(failed)?;
+        let parsed = handle::parse(&builder, parser, &job.model, strongly_typed)
+            .map_err(|error| failed(error.with_names(&model.graph)))?;
         let mut config = builder.config().map_err(failed)?;
         configure::configure(&config, job.found.generation, &job.options, &job.files)
             .map_err(failed)?;
         let ranges = Ranges::of(&job.profiles, &parsed.network().inputs())?;
         ranges.add_to(&builder, &config)?;
         if !strongly_typed {
-            precision::apply(&config, parsed.network(), types, &job.options).map_err(failed)?;
+            precision::apply(&config, parsed.network(), &model.graph, types, &job.options)
+                .map_err(failed)?;
         }
         if builder.abi().generation != Generation::V8_6 {
             let watch = Box::new(Watch::new(Arc::clone(&self.progress)));
@@ -285,12 +288,17 @@ impl Compilation<'_> {
                 })
             }
         };
-        let cache = match &job.files.calibration_cache {
-            None => Vec::new(),
-            Some(path) => CalibrationCache::load(path, int8.calibrator, job.found.version)
-                .map_err(|error| BackendError::from(&error))?
-                .to_string()
-                .into_bytes(),
+        let cache = job.files.calibration_cache.as_ref();
+        let cache = cache
+            .map(|path| CalibrationCache::load(path, int8.calibrator, job.found.version))
+            .transpose();
+        let cache = match cache {
+            Ok(cache) => cache.map_or_else(Vec::new, |cache| cache.to_string().into_bytes()),
+            Err(error) if samples.is_some() => {
+                tracing::warn!("{error}; TensorRT calibrates anew");
+                Vec::new()
+            }
+            Err(error) => return Err((&error).into()),
         };
         let calibrator = Calibrator::new(builder.abi(), int8.calibrator, samples, cache)
             .and_then(|calibrator| {
@@ -317,6 +325,10 @@ impl Compilation<'_> {
 
     fn failed(&self, error: TrtError) -> BackendError {
         error.compiling(&self.job.model)
+    }
+
+    fn unwritten(&self, error: &io::Error) -> BackendError {
+        self.refused(format!("cannot write the engine: {error}"))
     }
 
     fn refused(&self, reason: String) -> BackendError {

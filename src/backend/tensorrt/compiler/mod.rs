@@ -1,4 +1,4 @@
-//! Compiling, in a process of its own: [`compile`] starts it, [`compile_here`] is what it does.
+//! Compiling, in a process of its own: `compile` starts it, [`compile_here`] is what it does.
 //!
 //! TensorRT may take minutes, gigabytes and, where it has a defect, the process with it. In a
 //! child, cancelling, a time limit, a crash and exhausted memory are ordinary failures of one
@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 use super::{Flavor, Options, Refit, SettingError};
 
 mod candidates;
+mod companions;
 mod configure;
 mod graph_types;
 mod here;

@@ -4,7 +4,10 @@
 //! the flags allow those precisions and every layer that the graph keeps in FP32 is held there,
 //! so that the same model gives the same engine as on a library that types strongly.
 
+use std::collections::BTreeSet;
+
 use crate::backend::BackendError;
+use crate::onnx::proto::GraphProto;
 use crate::onnx::proto::tensor_proto::DataType as OnnxType;
 
 use super::super::NAME;
@@ -57,6 +60,7 @@ pub(super) fn is_strongly_typed(options: &Options, can: bool) -> bool {
 pub(super) fn apply(
     config: &Config,
     network: &Network,
+    graph: &GraphProto,
     types: &GraphTypes,
     options: &Options,
 ) -> Result<(), TrtError> {
@@ -68,6 +72,8 @@ pub(super) fn apply(
     if types.quantized {
         config.set_flag(BuilderFlag::Int8)?;
     }
+    // Layers are called as the nodes they come from.
+    let float32 = if half && !asked { GraphTypes::float32_nodes(graph) } else { BTreeSet::new() };
     let mut constrained = false;
     for layer in network.layers() {
         let wanted = match options.settings.layer_precision(&layer.name()) {
@@ -76,7 +82,7 @@ pub(super) fn apply(
             Some(LayerPrecision::Bf16) => Some(DataType::Bf16),
             Some(LayerPrecision::Int8) => Some(DataType::Int8),
             // What the graph itself keeps in FP32, where FP16 would be allowed.
-            None if half && !asked => Some(DataType::Float),
+            None if float32.contains(&layer.name()) => Some(DataType::Float),
             None => None,
         };
         if let Some(wanted) = wanted

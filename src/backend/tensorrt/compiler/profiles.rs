@@ -58,7 +58,10 @@ impl Ranges {
         config: &Config,
     ) -> Result<(), BackendError> {
         let failed = |error: TrtError| {
-            let help = "a profile gives `min`, `opt` and `max` of every input whose shape is open";
+            let help = match error {
+                TrtError::TooWide(_) => "give smaller numbers, or build with TensorRT 10 or later",
+                _ => "a profile gives `min`, `opt` and `max` of every input whose shape is open",
+            };
             refused(error.to_string(), help.to_owned())
         };
         for (at, shapes) in self.shapes.iter().enumerate() {

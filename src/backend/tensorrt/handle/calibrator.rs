@@ -14,7 +14,10 @@ use super::super::options::Calibrator as Algorithm;
 use super::super::sys::{
     Abi, CalibrationAlgoType, IInt8EntropyCalibrator2Functions, IInt8MinMaxCalibratorFunctions,
 };
-use super::callback::{Callback, guarded, state_of, text, type_info};
+use super::callback::{Callback, SharedTable, guarded, state_of, text, type_info};
+
+static ENTROPY: SharedTable = SharedTable::new();
+static MINMAX: SharedTable = SharedTable::new();
 
 /// Samples, and the GPU whose memory they are brought to.
 pub(in super::super) struct Samples {
@@ -85,7 +88,7 @@ impl Calibrator {
                     get_algorithm,
                 };
                 let number = CalibrationAlgoType::EntropyCalibration2.value(abi.generation);
-                (functions.table(abi, type_info)?, number)
+                (ENTROPY.get(abi, || functions.table(abi, type_info))?, number)
             }
             Algorithm::Minmax => {
                 let functions = IInt8MinMaxCalibratorFunctions {
@@ -96,7 +99,7 @@ impl Calibrator {
                     get_algorithm,
                 };
                 let number = CalibrationAlgoType::MinmaxCalibration.value(abi.generation);
-                (functions.table(abi, type_info)?, number)
+                (MINMAX.get(abi, || functions.table(abi, type_info))?, number)
             }
         };
         let batch_size = samples.as_ref().map_or(1, |samples| samples.source.batch().size());

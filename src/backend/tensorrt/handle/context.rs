@@ -62,7 +62,7 @@ impl Binding {
         match self {
             Self::None | Self::Allocated(_) => None,
             Self::Device(buffer) => Some(buffer.as_ptr()),
-            Self::Host(buffer) => Some(buffer.as_ptr().cast_mut().cast()),
+            Self::Host(buffer) => Some(buffer.address()),
         }
     }
 }
@@ -73,16 +73,20 @@ impl ContextHandle {
         engine: &Arc<EngineHandle>,
     ) -> Result<Self, TrtError> {
         let recorder = Recorder::new(engine.runtime().abi())?;
-        // SAFETY: the recorder outlives the context: it is dropped after it.
-        unsafe { object.get().set_error_recorder(recorder.as_ptr()) };
-        let allocator = engine.runtime().allocator().as_ptr();
-        // SAFETY: the allocator is the runtime's, which outlives the context.
-        let set = unsafe { object.get().set_temporary_storage_allocator(allocator) };
-        recorder.hold("setTemporaryStorageAllocator", set)?;
         let stream = Stream::new(engine.runtime().context())?;
         let bindings = engine.tensors().iter().map(|_| Binding::None).collect();
         let engine = Arc::clone(engine);
-        Ok(Self { object, recorder, bindings, is_settled: false, stream, engine })
+        // Whole before the object learns of the recorder: however this ends, the fields are then
+        // dropped in their order.
+        let context = Self { object, recorder, bindings, is_settled: false, stream, engine };
+        let object = context.object.get();
+        // SAFETY: the recorder outlives the context: it is dropped after it.
+        unsafe { object.set_error_recorder(context.recorder.as_ptr()) };
+        let allocator = context.engine.runtime().allocator().as_ptr();
+        // SAFETY: the allocator is the runtime's, which outlives the context.
+        let set = unsafe { object.set_temporary_storage_allocator(allocator) };
+        context.recorder.hold("setTemporaryStorageAllocator", set)?;
+        Ok(context)
     }
 
     /// The stream that it runs on.
@@ -124,6 +128,9 @@ impl ContextHandle {
     /// Sets the shape of an input.
     pub(in super::super) fn set_shape(&mut self, at: usize, dims: &Dims) -> Result<(), TrtError> {
         self.is_settled = false;
+        if let Some(extent) = dims.too_wide(self.engine.runtime().abi()) {
+            return Err(TrtError::TooWide(extent));
+        }
         let name = &self.tensor(at).name;
         // SAFETY: the context is alive.
         let set = unsafe { self.object.get().set_input_shape(name, dims) };
@@ -169,15 +176,25 @@ impl ContextHandle {
         }
     }
 
-    /// The host memory of a tensor that [`Self::reserve`] saw to.
+    /// The host memory of an input that [`Self::reserve`] saw to: TensorRT only reads it.
     pub(in super::super) fn host(&self, at: usize) -> Option<&[u8]> {
+        match &self.bindings[at] {
+            Binding::Host(buffer) if self.tensor(at).is_input => Some(buffer),
+            _ => None,
+        }
+    }
+
+    /// The host memory of an output. TensorRT writes it in a run, which borrows this, so nobody
+    /// else may have it then.
+    pub(in super::super) fn host_output(&mut self, at: usize) -> Option<&[u8]> {
         match &self.bindings[at] {
             Binding::Host(buffer) => Some(buffer),
             _ => None,
         }
     }
 
-    /// The same, to write. Shapes may follow from it, so they must be settled again.
+    /// The host memory of an input, to write. Shapes may follow from it, so they must be settled
+    /// again.
     pub(in super::super) fn host_mut(&mut self, at: usize) -> Option<&mut [u8]> {
         self.is_settled = false;
         match &mut self.bindings[at] {
@@ -234,10 +251,12 @@ impl ContextHandle {
         let runtime = self.engine.runtime();
         let allocator = OutputAllocator::new(runtime.abi(), runtime.context(), runtime.ledger())?;
         let name = &self.tensor(at).name;
-        // SAFETY: the context is alive; the allocator is kept until it is gone.
+        // SAFETY: the context is alive; the allocator is kept until it is gone, unless it is
+        // refused.
         let set = unsafe { self.object.get().set_output_allocator(name, allocator.as_ptr()) };
+        self.recorder.hold("setOutputAllocator", set)?;
         self.bindings[at] = Binding::Allocated(allocator);
-        self.recorder.hold("setOutputAllocator", set)
+        Ok(())
     }
 
     /// Submits a run to the context's own stream, within a [`Stream::scope`] of it.
@@ -256,7 +275,8 @@ impl ContextHandle {
         self.engine.runtime().start()?;
         // SAFETY: context and stream are alive. Every tensor has memory enough, which is neither
         // freed nor written from here before the scope has waited: all of it is in `self`, which
-        // is borrowed for longer.
+        // is borrowed for longer. What TensorRT writes on the host, nobody reads meanwhile: that
+        // takes a mutable borrow.
         if unsafe { self.object.get().enqueue_v3(stream) } {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::tensor::{DType, Shape};
 
 use super::super::error::TrtError;
+use super::super::layers::read_json;
 use super::super::sys::{
     DataType, ICudaEngine, LayerInformationFormat, OptProfileSelector, TensorFormat, TensorIOMode,
     TensorLocation,
@@ -85,16 +86,18 @@ pub(in super::super) fn element_type(dtype: DataType) -> Option<DType> {
 }
 
 impl EngineHandle {
-    pub(super) fn new(object: Owned<ICudaEngine>, runtime: Runtime) -> Result<Self, TrtError> {
-        let recorder = Recorder::new(runtime.abi())?;
-        let engine = object.get();
+    pub(super) fn new(object: Owned<ICudaEngine>, recorder: Recorder, runtime: Runtime) -> Self {
+        // Whole before the object learns of the recorder: however this ends, the fields are then
+        // dropped in their order.
+        let mut handle = Self { object, recorder, tensors: Vec::new(), runtime };
+        let engine = handle.object.get();
         // SAFETY: the recorder outlives the engine: it is dropped after it.
-        unsafe { engine.set_error_recorder(recorder.as_ptr()) };
+        unsafe { engine.set_error_recorder(handle.recorder.as_ptr()) };
         // SAFETY: the engine is alive.
         let count = unsafe { engine.get_nb_io_tensors() };
-        let tensors = (0..count).map(|at| describe(engine, at)).collect();
-        recorder.take();
-        Ok(Self { object, recorder, tensors, runtime })
+        handle.tensors = (0..count).map(|at| describe(engine, at)).collect();
+        handle.recorder.take();
+        handle
     }
 
     /// Inputs and outputs, in the engine's order.
@@ -184,8 +187,9 @@ impl EngineHandle {
         let json = unsafe { inspector.get().get_engine_information(LayerInformationFormat::Json) }?;
         // SAFETY: the text is the inspector's, which is alive.
         let json = unsafe { text(json) };
-        serde_json::from_str(&json).map_err(|error| {
-            tracing::debug!("the engine inspector gave no JSON ({error}): {json}");
+        read_json(&json).map_err(|error| {
+            tracing::warn!("the engine inspector gave no JSON ({error}): no layers are listed");
+            tracing::debug!("the inspector's text: {json}");
             self.recorder.failed(ASK)
         })
     }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::error::TrtError;
 use super::super::sys::{Abi, IProgressMonitorFunctions};
-use super::callback::{Callback, guarded, state_of, text, type_info};
+use super::callback::{Callback, SharedTable, guarded, state_of, text, type_info};
+
+static TABLE: SharedTable = SharedTable::new();
 
 /// Hears how building goes; called from TensorRT's threads.
 pub(in super::super) trait Watcher: Send + Sync {
@@ -37,7 +39,7 @@ impl fmt::Debug for Monitor {
 impl Monitor {
     pub(in super::super) fn new(abi: Abi, watcher: Box<dyn Watcher>) -> Result<Self, TrtError> {
         let functions = IProgressMonitorFunctions { phase_start, step_complete, phase_finish };
-        let table = functions.table(abi, type_info)?;
+        let table = TABLE.get(abi, || functions.table(abi, type_info))?;
         Ok(Self(Callback::new(table, State { watcher, stopped: AtomicBool::new(false) })))
     }
 

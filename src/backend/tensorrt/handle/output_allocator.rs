@@ -83,7 +83,11 @@ unsafe fn at_least(object: *mut c_void, bytes: u64, alignment: u64) -> *mut c_vo
         let [bytes, alignment] =
             [bytes, alignment].map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         let mut output = state.output();
-        if let Some(buffer) = output.buffer.as_ref().filter(|buffer| buffer.len() >= bytes) {
+        let fits = |buffer: &&Arc<DeviceBuffer>| {
+            let is_aligned = alignment == 0 || buffer.as_ptr().addr().is_multiple_of(alignment);
+            buffer.len() >= bytes && is_aligned
+        };
+        if let Some(buffer) = output.buffer.as_ref().filter(fits) {
             return buffer.as_ptr();
         }
         // The content need not be kept, so both need not be there at once.

@@ -9,10 +9,11 @@ use libloading::os::unix::Library as Loaded;
 
 use super::super::error::{ParserError, TrtError};
 use super::super::sys::{IParser, IParserError};
-use super::builder::{Builder, Network};
+use super::builder::Builder;
 use super::callback::text;
 use super::library::Library;
 use super::logger::logger;
+use super::network::Network;
 use super::owned::Owned;
 
 /// `void *createNvOnnxParser_INTERNAL(void *network, void *logger, int version)`.

@@ -155,33 +155,17 @@ mod tests {
     use crate::backend::cuda::standin::with_driver;
     use crate::backend::cuda::{Context, Ledger};
     use crate::backend::tensorrt::Flavor;
-    use crate::backend::tensorrt::handle::standin::StandIn;
-    use crate::backend::tensorrt::handle::{Builder, Runtime, parse};
-    use crate::backend::tensorrt::sys::{BuilderFlag, Dims, OptProfileSelector};
+    use crate::backend::tensorrt::handle::Runtime;
+    use crate::backend::tensorrt::handle::standin::{MODEL, StandIn};
+    use crate::backend::tensorrt::sys::BuilderFlag;
     use crate::onnx::{self, Model};
 
     use super::*;
 
-    const MODEL: &str = "tests/fixtures/tensorrt/digits_fp32.onnx";
-
     /// An engine of [`MODEL`], built with these flags.
     fn engine(standin: &StandIn, flags: &[BuilderFlag]) -> EngineHandle {
         let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
-        let builder = Builder::new(standin.library, Some((&context, &ledger))).unwrap();
-        let parsed = parse(&builder, &standin.parser, Path::new(MODEL), false).unwrap();
-        let config = builder.config().unwrap();
-        for flag in flags {
-            config.set_flag(*flag).unwrap();
-        }
-        let profile = builder.profile().unwrap();
-        for input in parsed.network().inputs() {
-            let name = CString::new(input.name).unwrap();
-            let extents: Vec<i64> = input.extents.iter().map(|&extent| extent.max(1)).collect();
-            for which in OptProfileSelector::ALL {
-                profile.set_shape(&name, *which, &Dims::new(&extents).unwrap()).unwrap();
-            }
-        }
-        config.add_profile(&profile).unwrap();
+        let (builder, parsed, config) = standin.ready(Path::new(MODEL), flags);
         let plan = builder.build(parsed.network(), &config).unwrap();
         let runtime = Runtime::new(standin.library, &context, &ledger).unwrap();
         runtime.deserialize(plan.bytes()).unwrap()
@@ -285,7 +269,7 @@ mod tests {
             let error = refit_from_onnx(standin.library, &mut engine, &standin.parser, model);
             let text = error.unwrap_err().to_string();
             assert!(
-                text.contains("refitCudaEngine failed: ") && text.contains("Out of Memory"),
+                text.contains("refitCudaEngine failed: ") && text.contains("OutOfMemory"),
                 "{text}"
             );
         });

@@ -107,6 +107,7 @@ impl Runtime {
     /// Makes the engine; the plan is not needed afterwards.
     pub(in super::super) fn deserialize(self, plan: &[u8]) -> Result<EngineHandle, TrtError> {
         self.start()?;
+        let recorder = Recorder::new(self.abi)?;
         let (data, size) = (plan.as_ptr().cast_mut().cast(), plan.len() as u64);
         // SAFETY: the runtime is alive; the plan has that many bytes, which TensorRT copies.
         let object = unsafe { self.object.get().deserialize_cuda_engine(data, size) };
@@ -115,7 +116,7 @@ impl Runtime {
         };
         // SAFETY: the caller owns the new engine; `EngineHandle` drops it before its runtime.
         let object = unsafe { Owned::new(object) };
-        EngineHandle::new(object, self)
+        Ok(EngineHandle::new(object, recorder, self))
     }
 
     /// Makes the GPU's context current, and forgets the failures of earlier calls.

@@ -1,14 +1,23 @@
 //! The stand-in for TensorRT (`tests/standin/tensorrt`), for unit tests. A process loads one
 //! TensorRT, so each test is a process: see [`crate::backend::cuda::standin`].
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use crate::backend::tensorrt::Flavor;
 
+use super::super::sys::{BuilderFlag, Dims, OptProfileSelector};
+use super::builder::Builder;
+use super::config::Config;
 use super::library::Library;
+use super::parser::{Parsed, parse};
+
+/// A model with one input, whose axis 0 is open.
+pub(super) const MODEL: &str = "tests/fixtures/tensorrt/digits_fp32.onnx";
 
 /// A loaded stand-in, and its parser's library.
 pub(super) struct StandIn {
@@ -34,5 +43,28 @@ impl StandIn {
         let file = |name: &str| folder.path().join(format!("{name}.so.{major}"));
         let library = Library::open(&file(runtime), flavor).unwrap();
         Self { library, parser: file(parser), _folder: folder }
+    }
+    /// All that a build of a model takes, with these flags and a profile of the smallest shapes.
+    pub(super) fn ready(
+        &self,
+        model: &Path,
+        flags: &[BuilderFlag],
+    ) -> (Arc<Builder>, Parsed, Config) {
+        let builder = Builder::new(self.library, None).unwrap();
+        let parsed = parse(&builder, &self.parser, model, false).unwrap();
+        let config = builder.config().unwrap();
+        for flag in flags {
+            config.set_flag(*flag).unwrap();
+        }
+        let profile = builder.profile().unwrap();
+        for input in parsed.network().inputs() {
+            let name = CString::new(input.name).unwrap();
+            let extents: Vec<i64> = input.extents.iter().map(|&extent| extent.max(1)).collect();
+            for which in OptProfileSelector::ALL {
+                profile.set_shape(&name, *which, &Dims::new(&extents).unwrap()).unwrap();
+            }
+        }
+        config.add_profile(&profile).unwrap();
+        (builder, parsed, config)
     }
 }

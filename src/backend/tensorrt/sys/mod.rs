@@ -165,9 +165,16 @@ impl Dims {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "extents of 8.6 are 32-bit; see fits_32")]
+    /// An extent that the library's integers cannot hold: those of 8.6 have 32 bits.
+    pub(super) fn too_wide(&self, abi: Abi) -> Option<i64> {
+        let is_narrow = abi.generation == Generation::V8_6;
+        self.extents.into_iter().find(|&extent| is_narrow && i32::try_from(extent).is_err())
+    }
+
+    /// As 8.6 has them; what is [too wide](Self::too_wide) becomes the largest there is.
     fn to_32(self) -> v8_6::Dims32 {
-        v8_6::Dims32 { nbDims: self.rank, d: self.extents.map(|extent| extent as i32) }
+        let narrow = |extent| i32::try_from(extent).unwrap_or(i32::MAX);
+        v8_6::Dims32 { nbDims: self.rank, d: self.extents.map(narrow) }
     }
 
     fn to_64(self) -> v10::Dims64 {

@@ -21,7 +21,8 @@ fn spec(inputs: &[(&str, DType, &[usize])]) -> BatchSpec {
 
 /// An `.npy` file of consecutive values.
 fn npy(path: &Path, descr: &str, shape: &[usize], first: u8) {
-    let shape_text: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let extents: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    let shape_text = format!("{},", extents.join(","));
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape_text})}}");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());

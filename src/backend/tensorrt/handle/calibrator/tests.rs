@@ -1,11 +1,14 @@
 //! Calibrators as TensorRT uses them: through the function table that it is given.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use super::*;
 use crate::backend::cuda::{MemoryKind, standin::with_driver};
 use crate::backend::tensorrt::generation::Generation;
-use crate::backend::tensorrt::sys::{v8_6, v10};
+use crate::backend::tensorrt::handle::standin::{MODEL, StandIn};
+use crate::backend::tensorrt::sys::{BuilderFlag, v8_6, v10};
+use crate::backend::tensorrt::{BatchInput, CalibrationCache, Flavor};
 use crate::tensor::{DType, Dim, TensorSpec};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Entropy, Algorithm::Minmax];
@@ -147,7 +150,7 @@ impl CalibrationSource for Fake {
             };
         }
         self.given += 1;
-        let filled = |input: &super::super::super::calibration::BatchInput| {
+        let filled = |input: &BatchInput| {
             let mut tensor = Tensor::zeros(input.dtype, input.shape.clone())?;
             tensor.bytes_mut().fill(self.given);
             Ok(tensor)
@@ -255,6 +258,58 @@ fn a_cache_needs_neither_samples_nor_a_gpu_until_tensorrt_refuses_it() {
         assert_eq!(caller.batch(&BOTH), None);
         assert!(matches!(*calibrator.failure().unwrap(), CalibrationError::NoSource));
     }
+}
+
+/// Batches of four of the stand-in's model.
+fn samples_of_the_model(batches: u8, then: Then) -> Samples {
+    let dims = [4, 1, 8, 8].map(Dim::Fixed).to_vec();
+    let input = TensorSpec { name: "image".to_owned(), dtype: DType::Float32, dims: Some(dims) };
+    let batch = BatchSpec::new(&[input], None, None).unwrap();
+    let source = Box::new(Fake { batch, given: 0, batches, then });
+    Samples { source, context: Context::new(0).unwrap(), ledger: Ledger::new() }
+}
+
+/// Builds the stand-in's model with a calibrator.
+fn build(standin: &StandIn, calibrator: &Calibrator) -> Result<usize, TrtError> {
+    let _gpu = Context::new(0).unwrap();
+    let (builder, parsed, mut config) = standin.ready(Path::new(MODEL), &[BuilderFlag::Int8]);
+    config.set_int8_calibrator(calibrator.clone())?;
+    Ok(builder.build(parsed.network(), &config)?.bytes().len())
+}
+
+/// A build calibrates with samples, or with the cache that came of them; one that gets but a part
+/// of its samples fails, although TensorRT does not.
+fn builds_calibrate(version: &str, algorithm: Algorithm) {
+    let standin = StandIn::new(Flavor::Standard, version);
+    let abi = standin.library.abi();
+    let new = |samples, cache| Calibrator::new(abi, algorithm, samples, cache).unwrap();
+
+    let first = new(Some(samples_of_the_model(3, Then::End)), Vec::new());
+    build(&standin, &first).unwrap();
+    let cache = String::from_utf8(first.written().unwrap()).unwrap();
+    let parsed: CalibrationCache = cache.parse().unwrap();
+    assert_eq!(parsed.algorithm, CalibrationCache::algorithm_name(algorithm));
+    assert_eq!(parsed.version, standin.library.version().number());
+    assert_eq!((parsed.to_string(), first.batches()), (cache.clone(), 3));
+
+    let second = new(Some(samples_of_the_model(3, Then::End)), cache.into_bytes());
+    build(&standin, &second).unwrap();
+    assert_eq!(second.batches(), 0, "the cache is enough");
+
+    let third = new(Some(samples_of_the_model(2, Then::Fail)), Vec::new());
+    let error = build(&standin, &third).unwrap_err();
+    assert!(matches!(&error, TrtError::Calibration(_)), "{error}");
+    assert!(third.written().is_some(), "TensorRT went on with the batches it had");
+}
+
+#[test]
+fn builds_of_tensorrt_8_6_calibrate() {
+    with_driver(&[], || builds_calibrate("8.6.0.12", Algorithm::Entropy));
+}
+
+#[test]
+fn builds_of_tensorrt_10_calibrate() {
+    with_driver(&[], || builds_calibrate("10.13.0.1", Algorithm::Minmax));
 }
 
 #[test]
