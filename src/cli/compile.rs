@@ -26,10 +26,14 @@ pub(super) struct CompileArgs {
     job: PathBuf,
     /// The file to write the outcome to
     outcome: PathBuf,
+    /// The process that waits for the outcome
+    parent: u32,
 }
 
 pub(super) fn compile(args: &CompileArgs, console: &Console) -> ExitStatus {
-    process::end_with_parent();
+    if !process::end_with_parent(args.parent) {
+        return ExitStatus::INTERRUPTED;
+    }
     match compile_here(&args.job, &args.outcome, Arc::new(Parent)) {
         Ok(()) => ExitStatus::OK,
         Err(error) => {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getppid, kill_process_group, pidfd_open,
     set_parent_process_death_signal, waitid,
 };
 
@@ -122,11 +122,15 @@ fn signal(group: Pid, signal: Signal) {
 }
 
 /// From now on this process ends when the thread that started it does, however that ends: a parent
-/// that is killed tells nobody.
-pub fn end_with_parent() {
+/// that is killed tells nobody. False where `parent`, the process that started this one, is gone
+/// already.
+#[must_use]
+pub fn end_with_parent(parent: u32) -> bool {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::debug!("this process may outlive its parent: {error}");
     }
+    // It may have ended before it was watched.
+    getppid().is_some_and(|found| u32::try_from(found.as_raw_nonzero().get()) == Ok(parent))
 }
 
 /// Runs a job to its end. `on_line` gets each line of its standard output as it comes; without it

@@ -80,6 +80,7 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
         COMMAND.into(),
         job_file.into_os_string(),
         outcome_file.clone().into(),
+        std::process::id().to_string().into(),
         "--log-level".into(),
         level.into(),
     ];
