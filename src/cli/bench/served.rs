@@ -145,18 +145,6 @@ impl ServedArgs {
         options.into_iter().find_map(|(name, given)| given.then_some(name))
     }
 
-    /// The first option that only endpoints have.
-    fn of_network(&self) -> Option<&'static str> {
-        let options = [
-            ("model", self.model.is_some()),
-            ("protocol", self.protocol.is_some()),
-            ("connections", self.connections.is_some()),
-            ("token-file", self.token_file.is_some()),
-            ("ca", self.ca.is_some()),
-        ];
-        options.into_iter().find_map(|(name, given)| given.then_some(name))
-    }
-
     fn timeout(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_mins(1))
     }
