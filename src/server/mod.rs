@@ -3,6 +3,10 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+pub mod http;
+pub mod protocol;
+pub(crate) mod status;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
