@@ -31,6 +31,7 @@
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation | what they are for |
+//! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
@@ -52,7 +53,7 @@
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, times, progress
+//!                                process, times, progress, difference
 //! the shared words -> each other only
 //! ```
 //!
@@ -82,6 +83,7 @@ pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod deployment;
+pub mod difference;
 pub mod execute;
 pub mod onnx;
 pub mod plan;
