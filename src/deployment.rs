@@ -33,6 +33,15 @@ pub struct ModelConfig {
     pub engine: EngineConfig,
     /// How requests are joined; `null` where each runs alone.
     pub batching: Option<BatchingConfig>,
+    /// How requests wait.
+    #[serde(default)]
+    pub queue: QueueConfig,
+    /// What happens between loading and the first request.
+    #[serde(default)]
+    pub warmup: WarmupConfig,
+    /// When this deployment may take the place of the one before it.
+    #[serde(default)]
+    pub reload: ReloadConfig,
     /// Execution contexts per device.
     pub instances: usize,
     /// The devices to use; `null` for all, or where the backend has none.
@@ -68,12 +77,114 @@ pub struct ShapeRange {
 }
 
 /// How requests are joined into batches.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchingConfig {
     /// Most samples in a batch.
     pub max_batch: usize,
     /// Longest time a request waits for others, in milliseconds.
     pub max_delay_ms: f64,
+    /// Batch sizes that run at once, without waiting for more; ascending.
+    #[serde(default)]
+    pub preferred_sizes: Vec<usize>,
+    /// Whether answers leave in the order the requests came.
+    #[serde(default)]
+    pub preserve_ordering: bool,
+    /// Whether requests of different shapes share a batch, the smaller ones padded with zeros.
+    #[serde(default)]
+    pub pad: bool,
+}
+
+/// How requests wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueConfig {
+    /// Most requests that wait; one more is refused.
+    pub limit: usize,
+    /// Longest a request waits before it is refused, in milliseconds, unless it says so itself.
+    pub timeout_ms: Option<f64>,
+    /// Number of priority levels; 1 is the most urgent.
+    pub priority_levels: u32,
+    /// The level of requests that name none.
+    pub default_priority: u32,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { limit: 1024, timeout_ms: None, priority_levels: 1, default_priority: 1 }
+    }
+}
+
+/// What happens between loading and the first request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WarmupConfig {
+    /// Runs of every instance, for every batch size it may be asked for.
+    pub iterations: usize,
+    /// The samples to run: a data file of the deployment's artifact; `null` for random ones.
+    pub data: Option<String>,
+}
+
+impl Default for WarmupConfig {
+    fn default() -> Self {
+        Self { iterations: 10, data: None }
+    }
+}
+
+/// When a deployment may take the place of the one before it, and for how long it is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadConfig {
+    /// Recent requests to run on both versions before the change.
+    pub samples: usize,
+    /// How far the answers to them may differ; `null` for any.
+    pub compare: Option<Tolerance>,
+    /// What to do where old and new do not fit in memory together.
+    pub on_low_memory: OnLowMemory,
+    /// Seconds after the change in which the version is taken back if it breaks a limit below.
+    pub watch_seconds: f64,
+    /// Largest fraction of failed requests while watched, 0 to 1.
+    pub max_error_rate: f64,
+    /// Largest 99th percentile of the latency while watched, as a multiple of the version before.
+    pub max_p99_ratio: Option<f64>,
+    /// Largest 99th percentile of the latency while watched, in milliseconds.
+    pub max_p99_ms: Option<f64>,
+}
+
+impl Default for ReloadConfig {
+    fn default() -> Self {
+        Self {
+            samples: 32,
+            compare: None,
+            on_low_memory: OnLowMemory::Refuse,
+            watch_seconds: 30.0,
+            max_error_rate: 0.05,
+            max_p99_ratio: None,
+            max_p99_ms: None,
+        }
+    }
+}
+
+/// How far the outputs of two versions may differ, over all samples of an output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// Largest absolute difference.
+    pub max_abs: Option<f64>,
+    /// Largest absolute difference, as a fraction of the old version's largest absolute value.
+    pub max_relative_error: Option<f64>,
+    /// Smallest cosine similarity.
+    pub cosine: Option<f64>,
+}
+
+/// What to do where old and new do not fit in memory together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLowMemory {
+    /// Keep the old one, refuse the new one.
+    #[default]
+    Refuse,
+    /// Let the old one finish its requests and unload it, then load the new one; requests are
+    /// refused in between.
+    DrainFirst,
 }
 
 /// A text that is no deployment.

@@ -10,7 +10,9 @@
 //! per stage:  inputs by content + settings + tools = Fingerprint --digest--> key
 //!             the store knows the key: hit;  else Stage::run fills a folder, which becomes an Artifact
 //!
-//! a serve stage's Artifact holds a Deployment: what a server would load
+//! a serve stage's Artifact holds a Deployment
+//!
+//! Deployment --runtime--> ModelRegistry -> Model -> Engine x ExecutionContexts <--server-- requests
 //! ```
 //!
 //! Each arrow is one type that the next step takes whole. A [`spec::PipelineSpec`] is typed and has
@@ -37,14 +39,18 @@
 //! | [`spec`] | the spec language, version 1, and its schema | what root files hold, GPUs |
 //! | [`plan`] | stages as a graph, references resolved | what is inside files, the cache |
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
-//! | [`mod@bench`] | how fast an engine runs in this process | pipelines, terminals |
+//! | [`mod@bench`] | how fast an engine runs, in this process or behind an endpoint | pipelines, terminals |
+//! | [`runtime`] | loaded models: batches, contexts, versions, gated reload | HTTP, YAML, CUDA |
+//! | [`server`] | the KServe v2 protocol over HTTP and gRPC, metrics, the page | backends, specs |
+//! | [`watch`] | file events as debounced sets of changed paths | pipelines |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
 //!
 //! # Who may use whom
 //!
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
-//! spec -> stage           stage -> backend                    bench -> backend
+//! spec -> stage           stage -> backend                    bench -> backend, runtime
+//! server -> runtime       runtime -> backend                  watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
 //!                                process, times, progress
 //! the shared words -> each other only
@@ -81,9 +87,12 @@ pub mod onnx;
 pub mod plan;
 pub mod process;
 pub mod progress;
+pub mod runtime;
+pub mod server;
 pub mod source;
 pub mod spec;
 pub mod stage;
 pub mod suggest;
 pub mod tensor;
 pub mod times;
+pub mod watch;

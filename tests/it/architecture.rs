@@ -20,14 +20,19 @@ const SHARED: [&str; 10] = [
 ];
 
 /// Module => modules it may use beside the shared words.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("backend", &[]),
     ("stage", &["backend"]),
     ("spec", &["stage"]),
     ("plan", &["spec", "stage"]),
     ("execute", &["plan", "stage", "backend"]),
-    ("bench", &["backend"]),
-    ("cli", &["spec", "plan", "execute", "stage", "backend", "bench"]),
+    ("bench", &["backend", "runtime"]),
+    ("runtime", &["backend"]),
+    ("server", &["runtime"]),
+    (
+        "cli",
+        &["spec", "plan", "execute", "stage", "backend", "bench", "runtime", "server", "watch"],
+    ),
     ("main", &["cli"]),
 ];
 

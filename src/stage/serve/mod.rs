@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, ShapeRange,
+    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, QueueConfig, ReloadConfig,
+    ShapeRange, WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -137,7 +138,13 @@ impl Serve {
                 "lower `max_batch`, or raise `max` in the profiles of the build stage",
             ));
         }
-        Ok(BatchingConfig { max_batch, max_delay_ms: batching.max_delay_ms.value })
+        Ok(BatchingConfig {
+            max_batch,
+            max_delay_ms: batching.max_delay_ms.value,
+            preferred_sizes: Vec::new(),
+            preserve_ordering: false,
+            pad: false,
+        })
     }
 
     fn devices_config(&self, backend: &str) -> Result<Option<Vec<u32>>, StageError> {
@@ -188,6 +195,9 @@ impl Serve {
                 profiles,
             },
             batching,
+            queue: QueueConfig::default(),
+            warmup: WarmupConfig::default(),
+            reload: ReloadConfig::default(),
             instances: self.instances.value,
             devices,
             requires,

@@ -91,7 +91,16 @@ fn a_deployment_says_what_to_serve_and_how() {
     assert_eq!(model.name, "digits");
     assert_eq!(model.engine.digest, Digest::of(b"engine"));
     assert_eq!(model.engine.profiles[0]["x"].max, Shape(vec![32, 8]));
-    assert_eq!(model.batching, Some(BatchingConfig { max_batch: 16, max_delay_ms: 2.0 }));
+    assert_eq!(
+        model.batching,
+        Some(BatchingConfig {
+            max_batch: 16,
+            max_delay_ms: 2.0,
+            preferred_sizes: Vec::new(),
+            preserve_ordering: false,
+            pad: false
+        })
+    );
     assert_eq!((model.instances, model.devices), (2, None));
     assert_eq!(model.requires, [Digest::of(b"passed")]);
     named.set_pipeline("other");

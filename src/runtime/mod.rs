@@ -1,0 +1,17 @@
+//! Loaded models: requests wait in a bounded queue, are joined into batches, run on leased
+//! execution contexts, and are answered; versions of a model follow each other without a request
+//! seeing both.
+//!
+//! Knows nothing of HTTP, YAML, CUDA graphs or streams (they live inside a context).
+
+mod error;
+mod model;
+mod registry;
+mod request;
+mod statistics;
+
+pub use error::{ErrorKind, InferError};
+pub use model::{Model, Pending};
+pub use registry::{Candidate, ModelRegistry};
+pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
+pub use statistics::Statistics;

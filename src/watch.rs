@@ -1,0 +1,3 @@
+//! File events as debounced sets of changed paths.
+//!
+//! Knows nothing of pipelines.
