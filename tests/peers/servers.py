@@ -4,6 +4,7 @@ Each is a context manager with `http` and `grpc` (ports), `pid`, and `cpu_second
 process tree. Where their Python environments are says `environment`; venv.sh makes them.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -218,3 +219,84 @@ def tiny_for_triton(max_batch, dynamic=""):
         FIXTURES / "tiny.onnx",
         dynamic,
     )
+
+
+class MLServer(Server):
+    """MLServer with a runtime of three lines that runs onnxruntime; it has no runtime for ONNX.
+
+    `batching`: its adaptive batching, as (most requests, seconds).
+    """
+
+    name = "mlserver"
+
+    def __init__(self, core=None, model="tiny", onnx=FIXTURES / "tiny.onnx", columns=(16, 4), workers=0, batching=None):
+        super().__init__(core)
+        self.model, self.onnx, self.columns, self.workers, self.batching = model, onnx, columns, workers, batching
+        self.ready_path = f"/v2/models/{model}/ready"  # the server is ready before its models are
+
+    def command(self):
+        binaries = environment("mlserver") / "bin"
+        shutil.copy(HERE / "mlserver" / "onnx_model.py", self.folder)
+        shutil.copy(self.onnx, self.folder / "model.onnx")
+        settings = {
+            "host": "127.0.0.1",
+            "http_port": self.http,
+            "grpc_port": self.grpc,
+            "metrics_port": free_port(),
+            "parallel_workers": self.workers,
+            "use_structured_logging": False,
+            "debug": False,
+        }
+        rows_in, rows_out = ([-1, width] for width in self.columns)
+        model = {
+            "name": self.model,
+            "implementation": "onnx_model.OnnxModel",
+            "parameters": {"uri": str(self.folder / "model.onnx"), "version": "1"},
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": rows_in}],
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": rows_out}],
+        }
+        if self.batching:
+            model["max_batch_size"], model["max_batch_time"] = self.batching
+        (self.folder / "settings.json").write_text(json.dumps(settings))
+        (self.folder / "model-settings.json").write_text(json.dumps(model))
+        return [binaries / "mlserver", "start", self.folder], {"PYTHONPATH": str(self.folder)}
+
+
+class Ours(Server):
+    """`trt-pipeline serve` of a folder with a pipeline.yaml, built in a copy of it.
+
+    `binary` defaults to the newest build of this repository.
+    """
+
+    name = "trt-pipeline"
+
+    def __init__(self, folder=FIXTURES, core=None, binary=None, arguments=(), settings=None):
+        super().__init__(core)
+        self.source, self.arguments, self.settings = folder, arguments, settings or {}
+        self.binary = binary or newest_binary()
+        self.admin = free_port()
+
+    def command(self):
+        project = self.folder / "project"
+        shutil.copytree(self.source, project)
+        settings = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
+        return [
+            self.binary,
+            "serve",
+            project / "pipeline.yaml",
+            *("--http", f"127.0.0.1:{self.http}"),
+            *("--grpc", f"127.0.0.1:{self.grpc}"),
+            *("--admin", f"127.0.0.1:{self.admin}"),
+            *settings,
+            *self.arguments,
+        ], {}
+
+
+def newest_binary():
+    named = os.environ.get("TRT_PIPELINE")
+    if named:
+        return Path(named).resolve()
+    built = [path for kind in ("release", "debug") if (path := ROOT / "target" / kind / "trt-pipeline").exists()]
+    if not built:
+        sys.exit("target/ has no trt-pipeline: run cargo build")
+    return max(built, key=lambda path: path.stat().st_mtime)
