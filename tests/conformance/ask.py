@@ -55,7 +55,7 @@ def _response(connection, method):
     length = answer["headers"].get("inference-header-content-length")
     if length is not None:
         head, tail = body[: int(length)], body[int(length) :]
-        answer["json"] = json.loads(head)
+        answer["json"] = json.loads(head, parse_constant=str)
         answer["tail"] = _tail(answer["json"], tail)
         # How long the JSON is depends on how it is printed; that it is there, it told.
         answer["headers"]["inference-header-content-length"] = "length"
@@ -63,7 +63,7 @@ def _response(connection, method):
         answer["compressed"] = True
     elif body:
         try:
-            answer["json"] = json.loads(body)
+            answer["json"] = json.loads(body, parse_constant=str)
         except ValueError:
             answer["text"] = body.decode(errors="backslashreplace")
     return answer
@@ -107,8 +107,15 @@ def over_grpc(channel, case):
     if details:
         answer["message"] = details
     if replies:
-        answer["replies"] = [_message(case.method, reply) for reply in replies]
+        # In protobuf's maps the order of keys says nothing.
+        answer["replies"] = [_sorted(_message(case.method, reply)) for reply in replies]
     return answer
+
+
+def _sorted(value):
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _message(method, reply):
