@@ -135,11 +135,11 @@ pub struct App {
 }
 
 impl App {
-    /// A server of these models.
+    /// What a server with these models answers from.
     pub fn new(
+        config: ServerConfig,
         registry: Arc<ModelRegistry>,
         pipelines: PipelineViews,
-        config: ServerConfig,
     ) -> Self {
         let shared_memory = SharedMemory::new(&config);
         Self { registry, pipelines, config, shared_memory }
