@@ -3,6 +3,27 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod body;
+mod connection;
+mod connections;
+mod door;
+mod error;
+mod listener;
+mod refusal;
+mod routes;
+mod serving;
+mod state;
+mod traffic;
+mod transport;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::BodyError;
+pub use error::{Role, ServerError};
+pub use serving::{Addresses, DrainReport, Server};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +31,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
 
@@ -126,4 +148,22 @@ pub struct App {
     pub pipelines: PipelineViews,
     /// Where to listen and what bounds each request.
     pub config: ServerConfig,
+    stopping: CancellationToken,
+}
+
+impl App {
+    /// What a server with these models answers from.
+    pub fn new(
+        config: ServerConfig,
+        registry: Arc<ModelRegistry>,
+        pipelines: PipelineViews,
+    ) -> Self {
+        Self { registry, pipelines, config, stopping: CancellationToken::new() }
+    }
+
+    /// Cancelled when the server was told to stop: it is not ready from then on, and answers
+    /// without an end should come to one.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
 }
