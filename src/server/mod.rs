@@ -35,6 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
 
+mod shared_memory;
+
+pub(crate) use shared_memory::SharedMemory;
+
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -148,6 +152,8 @@ pub struct App {
     pub pipelines: PipelineViews,
     /// Where to listen and what bounds each request.
     pub config: ServerConfig,
+    /// The regions that clients pass tensors in.
+    pub(crate) shared_memory: SharedMemory,
     stopping: CancellationToken,
 }
 
@@ -158,7 +164,9 @@ impl App {
         registry: Arc<ModelRegistry>,
         pipelines: PipelineViews,
     ) -> Self {
-        Self { registry, pipelines, config, stopping: CancellationToken::new() }
+        let shared_memory = SharedMemory::new(&config);
+        let stopping = CancellationToken::new();
+        Self { registry, pipelines, config, shared_memory, stopping }
     }
 
     /// Cancelled when the server was told to stop: it is not ready from then on, and answers
