@@ -13,6 +13,10 @@ use serde::Serialize;
 
 use crate::runtime::ModelRegistry;
 
+mod shared_memory;
+
+pub(crate) use shared_memory::SharedMemory;
+
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -126,4 +130,18 @@ pub struct App {
     pub pipelines: PipelineViews,
     /// Where to listen and what bounds each request.
     pub config: ServerConfig,
+    /// The regions that clients pass tensors in.
+    pub(crate) shared_memory: SharedMemory,
+}
+
+impl App {
+    /// A server of these models.
+    pub fn new(
+        registry: Arc<ModelRegistry>,
+        pipelines: PipelineViews,
+        config: ServerConfig,
+    ) -> Self {
+        let shared_memory = SharedMemory::new(&config);
+        Self { registry, pipelines, config, shared_memory }
+    }
 }
