@@ -40,10 +40,9 @@ impl Inputs {
         let spec = plan.spec();
         let text = Digest::of(spec.source.text.as_bytes());
         inputs.named.insert(spec.path.clone());
-        inputs.files.insert(
-            spec.path.clone(),
-            File { content: Some(text), stages: BTreeSet::new() },
-        );
+        inputs
+            .files
+            .insert(spec.path.clone(), File { content: Some(text), stages: BTreeSet::new() });
         for root in executor.root_files() {
             let stage = &plan.stages()[root.stage].name.value;
             inputs.named.insert(root.path.to_owned());

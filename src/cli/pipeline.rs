@@ -15,11 +15,11 @@ use crate::process::CancelToken;
 use crate::spec::{Overrides, PipelineSpec};
 use crate::stage::Reference;
 
+use super::ExitStatus;
 use super::console::Console;
 use super::execution::{Execution, ExecutionArgs};
 use super::inputs::{self, Inputs};
 use super::project::{self, Refusal, SpecArgs};
-use super::ExitStatus;
 
 /// Which pipelines, and how to run them.
 #[derive(Debug, Args)]
@@ -174,8 +174,11 @@ impl Pipeline<'_> {
             flush(&store);
             return Ok(Refreshed::Unchanged);
         }
-        if self.args.how.locked {
-            execution.hold_to_lock(console)?;
+        if self.args.how.locked
+            && let Err(status) = execution.hold_to_lock(console)
+        {
+            self.refused = Some("it differs from its lock file".to_owned());
+            return if trigger.is_some() { Ok(Refreshed::Refused) } else { Err(status) };
         }
         if let Err(refusal) = execution.check() {
             return Ok(self.refuse(&refusal, trigger, console));
