@@ -3,6 +3,10 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+pub mod http;
+pub mod protocol;
+pub(crate) mod status;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,11 +139,11 @@ pub struct App {
 }
 
 impl App {
-    /// A server of these models.
+    /// What a server with these models answers from.
     pub fn new(
+        config: ServerConfig,
         registry: Arc<ModelRegistry>,
         pipelines: PipelineViews,
-        config: ServerConfig,
     ) -> Self {
         let shared_memory = SharedMemory::new(&config);
         Self { registry, pipelines, config, shared_memory }

@@ -1,13 +1,11 @@
 //! [`SharedMemoryError`]: why a region is not registered, or not used.
 
-use std::io;
-
 use crate::runtime::ErrorKind;
 
 use super::{LONGEST_NAME, MOST_REGIONS};
 
 /// Why a region is not registered, or not used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum SharedMemoryError {
     /// The extension is off.
     #[error("shared memory is off: {0}")]
@@ -99,7 +97,7 @@ pub(crate) enum SharedMemoryError {
         /// The region's name.
         region: String,
         /// Why.
-        reason: io::Error,
+        reason: String,
     },
 }
 
