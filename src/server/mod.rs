@@ -3,16 +3,21 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod auth;
 mod body;
 mod connection;
 mod connections;
+mod descriptors;
 mod door;
 mod error;
+mod exposure;
 mod listener;
+mod origin;
 mod refusal;
 mod routes;
 mod serving;
 mod state;
+mod tls;
 mod traffic;
 mod transport;
 mod watch;
@@ -23,6 +28,7 @@ mod tests;
 pub use body::BodyError;
 pub use error::{Role, ServerError};
 pub use serving::{Addresses, DrainReport, Server};
+pub use tls::TlsError;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
