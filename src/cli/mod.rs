@@ -18,6 +18,7 @@ mod compile;
 mod console;
 mod diagnostic;
 mod doctor;
+mod execution;
 mod facts;
 mod graph;
 mod init;

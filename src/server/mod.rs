@@ -3,6 +3,10 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+pub mod http;
+pub mod protocol;
+pub(crate) mod status;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +16,10 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use crate::runtime::ModelRegistry;
+
+mod shared_memory;
+
+pub(crate) use shared_memory::SharedMemory;
 
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]
@@ -126,4 +134,18 @@ pub struct App {
     pub pipelines: PipelineViews,
     /// Where to listen and what bounds each request.
     pub config: ServerConfig,
+    /// The regions that clients pass tensors in.
+    pub(crate) shared_memory: SharedMemory,
+}
+
+impl App {
+    /// What a server with these models answers from.
+    pub fn new(
+        config: ServerConfig,
+        registry: Arc<ModelRegistry>,
+        pipelines: PipelineViews,
+    ) -> Self {
+        let shared_memory = SharedMemory::new(&config);
+        Self { registry, pipelines, config, shared_memory }
+    }
 }

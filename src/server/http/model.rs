@@ -1,0 +1,86 @@
+//! What the server and its models say of themselves, over HTTP.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::Response;
+
+use crate::runtime::Model;
+use crate::server::App;
+use crate::server::protocol::{self, ModelConfig, ModelMetadata, ServerMetadata};
+use crate::server::status;
+
+use super::show;
+
+type AnyVersion = Path<String>;
+type OneVersion = Path<(String, String)>;
+
+pub(super) async fn server(State(app): State<Arc<App>>) -> Response<Body> {
+    show(&ServerMetadata::new(app.config.shared_memory))
+}
+
+pub(super) async fn live() -> Response<Body> {
+    Response::new(Body::empty())
+}
+
+pub(super) async fn ready() -> Response<Body> {
+    Response::new(Body::empty())
+}
+
+fn of_model(
+    app: &App,
+    name: &str,
+    version: &str,
+    answer: impl FnOnce(&Model) -> Response<Body>,
+) -> Response<Body> {
+    match protocol::find(&app.registry, name, version) {
+        Ok(model) => answer(&model),
+        Err(error) => status::failure(&error),
+    }
+}
+
+fn say_metadata(model: &Model) -> Response<Body> {
+    show(&ModelMetadata::of(model))
+}
+
+fn say_config(model: &Model) -> Response<Body> {
+    show(&ModelConfig::of(model))
+}
+
+fn say_ready(_: &Model) -> Response<Body> {
+    Response::new(Body::empty())
+}
+
+pub(super) async fn metadata(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
+    of_model(&app, &name, "", say_metadata)
+}
+
+pub(super) async fn version_metadata(
+    app: State<Arc<App>>,
+    Path((name, version)): OneVersion,
+) -> Response<Body> {
+    of_model(&app, &name, &version, say_metadata)
+}
+
+pub(super) async fn model_ready(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
+    of_model(&app, &name, "", say_ready)
+}
+
+pub(super) async fn version_ready(
+    app: State<Arc<App>>,
+    Path((name, version)): OneVersion,
+) -> Response<Body> {
+    of_model(&app, &name, &version, say_ready)
+}
+
+pub(super) async fn config(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
+    of_model(&app, &name, "", say_config)
+}
+
+pub(super) async fn version_config(
+    app: State<Arc<App>>,
+    Path((name, version)): OneVersion,
+) -> Response<Body> {
+    of_model(&app, &name, &version, say_config)
+}
