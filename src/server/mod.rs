@@ -20,6 +20,7 @@ use crate::runtime::ModelRegistry;
 mod shared_memory;
 
 pub(crate) use shared_memory::SharedMemory;
+pub use shared_memory::SharedMemoryError;
 
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]
