@@ -82,7 +82,11 @@ impl<'a> Reporter<'a> {
             return;
         }
         match event {
-            RunEvent::RunStarted { .. } | RunEvent::Plan { .. } | RunEvent::Diagnostic(_) => {}
+            // The rest is not told while a run goes on.
+            RunEvent::RunStarted { .. }
+            | RunEvent::Plan { .. }
+            | RunEvent::Diagnostic(_)
+            | RunEvent::WatchTriggered { .. } => {}
             RunEvent::StageStarted { stage } => {
                 if let Some(bars) = &mut self.bars {
                     bars.start(stage, self.width);

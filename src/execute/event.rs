@@ -61,6 +61,16 @@ pub enum Severity {
     Warning,
 }
 
+/// Why a pipeline is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// Files it reads have other content than before.
+    Changed,
+    /// Somebody asked for it.
+    Asked,
+}
+
 /// Something wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DiagnosticEvent {
@@ -141,7 +151,18 @@ pub enum RunEvent {
     },
     /// Something wrong.
     Diagnostic(DiagnosticEvent),
-    /// The run ended; the last event.
+    /// A pipeline that is watched is run again.
+    WatchTriggered {
+        /// Its name.
+        pipeline: String,
+        /// Why.
+        because: Trigger,
+        /// The files whose content changed, or that came or went.
+        paths: Vec<String>,
+        /// The stages that read them.
+        stages: Vec<String>,
+    },
+    /// The run ended; the last event of `run`.
     RunFinished {
         /// Stages whose result was in the cache.
         cached: usize,
