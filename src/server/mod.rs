@@ -32,6 +32,7 @@ pub use body::BodyError;
 pub use error::{Role, ServerError};
 pub use serving::{Addresses, DrainReport, Server};
 pub(crate) use shared_memory::SharedMemory;
+pub use shared_memory::SharedMemoryError;
 pub use tls::TlsError;
 
 use std::net::SocketAddr;
