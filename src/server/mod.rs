@@ -3,9 +3,29 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod body;
+mod connection;
+mod connections;
+mod door;
+mod error;
 pub mod http;
+mod listener;
 pub mod protocol;
+mod refusal;
+mod routes;
+mod serving;
+mod state;
 pub(crate) mod status;
+mod traffic;
+mod transport;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::BodyError;
+pub use error::{Role, ServerError};
+pub use serving::{Addresses, DrainReport, Server};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +34,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
 
@@ -136,6 +157,7 @@ pub struct App {
     pub config: ServerConfig,
     /// The regions that clients pass tensors in.
     pub(crate) shared_memory: SharedMemory,
+    stopping: CancellationToken,
 }
 
 impl App {
@@ -146,6 +168,13 @@ impl App {
         pipelines: PipelineViews,
     ) -> Self {
         let shared_memory = SharedMemory::new(&config);
-        Self { registry, pipelines, config, shared_memory }
+        let stopping = CancellationToken::new();
+        Self { registry, pipelines, config, shared_memory, stopping }
+    }
+
+    /// Cancelled when the server was told to stop: it is not ready from then on, and answers
+    /// without an end should come to one.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 }

@@ -1,0 +1,23 @@
+//! Which routes each listener has.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::App;
+use super::http::{data_routes, with_failures};
+
+/// The routes of the listener for inference over HTTP.
+pub(super) fn http(app: &Arc<App>) -> Router {
+    with_failures(data_routes(Arc::clone(app)))
+}
+
+/// The routes of the listener for inference over gRPC.
+pub(super) fn grpc(_app: &Arc<App>) -> Router {
+    Router::new()
+}
+
+/// The routes of the listener for control requests.
+pub(super) fn admin(app: &Arc<App>) -> Router {
+    http(app)
+}
