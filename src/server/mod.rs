@@ -16,12 +16,14 @@ mod routes;
 mod serving;
 mod state;
 pub(crate) mod status;
+<<<<<<< HEAD
+=======
+#[cfg(test)]
+mod tests;
+>>>>>>> main
 mod traffic;
 mod transport;
 mod watch;
-
-#[cfg(test)]
-mod tests;
 
 pub use body::BodyError;
 pub use error::{Role, ServerError};

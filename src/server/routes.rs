@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use super::App;
-use super::http::{data_routes, with_failures};
+use super::{App, http as rest};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
-    with_failures(data_routes(Arc::clone(app)))
+    rest::data_routes(Arc::clone(app))
 }
 
 /// The routes of the listener for inference over gRPC.
