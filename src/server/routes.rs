@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 
-use super::App;
+use super::{App, http as rest};
 
 /// The routes of the listener for inference over HTTP.
-pub(super) fn http(_app: &Arc<App>) -> Router {
-    Router::new().route("/v2/health/live", get(|| async { StatusCode::OK }))
+pub(super) fn http(app: &Arc<App>) -> Router {
+    rest::data_routes(Arc::clone(app))
 }
 
 /// The routes of the listener for inference over gRPC.
