@@ -50,7 +50,9 @@ def answers(server, pattern):
                     if fnmatch.fnmatchcase(name, pattern):
                         found[name] = compare.normal(settled(case, over))
                         if server.process.poll() is not None:
-                            sys.exit(f"{server.name} ended at: {name}\n{server.log.read_text(errors='replace')[-4000:]}")
+                            sys.exit(
+                                f"{server.name} ended at: {name}\n{server.log.read_text(errors='replace')[-4000:]}"
+                            )
     finally:
         region.unlink(missing_ok=True)
     return found
