@@ -33,6 +33,7 @@ mod quantity;
 mod reporter;
 mod run;
 mod runtime;
+mod serve;
 mod signals;
 mod watch;
 
@@ -124,6 +125,8 @@ enum Command {
         #[arg(value_enum, value_name = "WHICH", default_value_t = SchemaKind::Pipeline)]
         kind: SchemaKind,
     },
+    /// Run pipelines, then answer requests for the models they serve
+    Serve(Formatted<serve::ServeArgs>),
     /// Run pipelines again whenever what they read changes
     Watch(Formatted<watch::WatchArgs>),
     /// Show what is in a model, an engine, an artifact or a stored result
@@ -154,6 +157,7 @@ impl Command {
             Self::Run(Formatted { format, .. })
             | Self::Plan(Formatted { format, .. })
             | Self::Check(Formatted { format, .. })
+            | Self::Serve(Formatted { format, .. })
             | Self::Watch(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
             | Self::Bench(Formatted { format, .. })
@@ -208,6 +212,7 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Run(Formatted { args, .. }) => run::run(&args, &console),
         Command::Plan(Formatted { args, .. }) => plan::plan(&args, &console),
         Command::Check(Formatted { args, .. }) => check::check(&args, &console),
+        Command::Serve(Formatted { args, .. }) => serve::serve(&args, &console),
         Command::Watch(Formatted { args, .. }) => watch::watch(&args, &console),
         Command::Graph { spec, format } => graph::graph(&spec, format, &console),
         Command::Schema { kind } => {

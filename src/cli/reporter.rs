@@ -86,7 +86,10 @@ impl<'a> Reporter<'a> {
             RunEvent::RunStarted { .. }
             | RunEvent::Plan { .. }
             | RunEvent::Diagnostic(_)
-            | RunEvent::WatchTriggered { .. } => {}
+            | RunEvent::WatchTriggered { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::ReloadFinished { .. }
+            | RunEvent::ServeFinished { .. } => {}
             RunEvent::StageStarted { stage } => {
                 if let Some(bars) = &mut self.bars {
                     bars.start(stage, self.width);

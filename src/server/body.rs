@@ -1,4 +1,4 @@
-//! Bodies on their way through: a request's is bounded in size and time, an answer's says when it
+//! Bodies on their way through: a request's has its time, an answer's says when it
 //! was handed over.
 
 use std::pin::Pin;
@@ -16,12 +16,6 @@ use super::traffic::Slot;
 /// Why the body of a request did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is longer than it may be.
-    #[error("the body is longer than {limit} bytes, the most this server takes")]
-    TooLong {
-        /// Most bytes there may be.
-        limit: usize,
-    },
     /// It did not arrive in time.
     #[error("the body did not arrive within {} s", .limit.as_secs_f64())]
     TooSlow {
@@ -33,42 +27,24 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
-/// What bounds the body of one request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BodyLimits {
-    /// Most bytes.
-    pub(super) bytes: usize,
-    /// Longest time until all of it is there; `None` for streams without an end.
-    pub(super) time: Option<Duration>,
-}
-
 /// The body of a request.
 pub(super) struct RequestBody {
     inner: Incoming,
-    limits: BodyLimits,
-    left: usize,
+    /// Longest time until all of it is there; `None` for streams without an end.
+    patience: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     state: Arc<State>,
     ended: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, limits: BodyLimits, state: Arc<State>) -> Self {
+    pub(super) fn new(inner: Incoming, patience: Option<Duration>, state: Arc<State>) -> Self {
         let ended = inner.is_end_stream();
-        Self { inner, limits, left: limits.bytes, timer: None, state, ended }
-    }
-
-    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => return Err(BodyError::TooLong { limit: self.limits.bytes }),
-        }
-        Ok(frame)
+        Self { inner, patience, timer: None, state, ended }
     }
 
     fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some(limit) = self.limits.time else { return Poll::Pending };
+        let Some(limit) = self.patience else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(cx).map(|()| BodyError::TooSlow { limit })
     }
@@ -84,9 +60,8 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                let frame = self.count(frame);
-                self.ended = frame.is_ok() && self.inner.is_end_stream();
-                Poll::Ready(Some(frame))
+                self.ended = self.inner.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {

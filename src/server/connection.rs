@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 use super::body::Answer;
 use super::connections::Member;
@@ -43,16 +45,45 @@ pub(super) async fn serve(stream: TcpStream, member: Member, door: Arc<Door>) {
     if !matches!(watch.within(transport.readable()).await, Some(Ok(()))) {
         return;
     }
-    match door.role() {
-        Role::Grpc => Box::pin(serve_http2(transport, state, &door, &mut watch)).await,
-        Role::Http | Role::Admin => {
-            let transport = Box::pin(serve_http1(transport, state, &door, &mut watch)).await;
-            if let Some(mut transport) = transport {
-                let discarded = tokio::time::timeout(DISCARD, transport.discard());
-                watch.within(discarded).await;
-            }
+    let Some(acceptor) = door.tls() else {
+        let multiplexed = door.role() == Role::Grpc;
+        return speak(transport, multiplexed, state, &door, &mut watch).await;
+    };
+    let handshake = Box::pin(watch.within(acceptor.accept(transport))).await;
+    match handshake {
+        Some(Ok(stream)) => {
+            let agreed = stream.get_ref().1.alpn_protocol();
+            let multiplexed = agreed == Some(b"h2") || door.role() == Role::Grpc;
+            speak(stream, multiplexed, state, &door, &mut watch).await;
         }
+        Some(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
+        None => {}
     }
+}
+
+async fn speak<S>(
+    stream: S,
+    multiplexed: bool,
+    state: &Arc<State>,
+    door: &Arc<Door>,
+    watch: &mut Watch,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    if multiplexed {
+        return Box::pin(serve_http2(stream, state, door, watch)).await;
+    }
+    let left_open = Box::pin(serve_http1(stream, state, door, watch)).await;
+    if let Some(stream) = left_open {
+        watch.within(tokio::time::timeout(DISCARD, discard(stream))).await;
+    }
+}
+
+/// Reads what a client still sends and forgets it, until it has read its answer and closed. A
+/// connection closed with unread bytes is reset, and the answer lost with it.
+async fn discard(mut stream: impl AsyncRead + Unpin) {
+    let mut bytes = [0; 8 << 10];
+    while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
 /// The stream comes back where the client may still be sending what nobody reads.
@@ -78,7 +109,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     watch.set_multiplexed();
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Streams(door.tasks().clone()));
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(door.limits().header_bytes).unwrap_or(u32::MAX))
@@ -90,6 +121,19 @@ where
     let service = service_fn(|request| answer(Arc::clone(door), Arc::clone(state), request));
     let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, watch, http2::Connection::graceful_shutdown).await;
+}
+
+/// Runs the requests of multiplexed connections.
+#[derive(Clone)]
+struct Streams(TaskTracker);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
 }
 
 async fn answer(

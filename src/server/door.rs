@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response, Version};
 use hyper_util::service::TowerToHyperService;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
-use super::body::{Answer, BodyLimits, RequestBody, Visit};
+use super::auth::Access;
+use super::body::{Answer, RequestBody, Visit};
 use super::error::Role;
 use super::refusal::Refusal;
 use super::state::{Order, State};
+use super::tls::Tls;
 use super::traffic::Traffic;
 use super::{App, Limits};
 
@@ -22,13 +26,41 @@ pub(super) struct Door {
     role: Role,
     limits: Limits,
     traffic: Arc<Traffic>,
+    access: Access,
+    tls: Option<TlsAcceptor>,
     routes: TowerToHyperService<Router>,
+    tasks: TaskTracker,
 }
 
 impl Door {
-    pub(super) fn new(role: Role, app: &App, traffic: Arc<Traffic>, routes: Router) -> Self {
-        let limits = app.config.limits.clone();
-        Self { role, limits, traffic, routes: TowerToHyperService::new(routes.with_state(())) }
+    /// Counts requests in `traffic`, and has what runs beside a connection be part of `tasks`.
+    pub(super) fn new(
+        role: Role,
+        app: &App,
+        routes: Router,
+        traffic: Arc<Traffic>,
+        tls: Option<&Tls>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            role,
+            limits: app.config.limits.clone(),
+            traffic,
+            access: Access::new(role, &app.config, tls.map(|tls| Arc::clone(tls.certificate()))),
+            tls: tls.map(|tls| tls.acceptor(role).clone()),
+            routes: TowerToHyperService::new(routes.with_state(())),
+            tasks,
+        }
+    }
+
+    /// What encrypts its connections, if anything does.
+    pub(super) fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+
+    /// What must end before the server has.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     pub(super) fn role(&self) -> Role {
@@ -64,27 +96,16 @@ impl Door {
         request: Request<Incoming>,
         visit: &mut Visit,
     ) -> Result<Response<Body>, Refusal> {
-        let request = request.map(|body| RequestBody::new(body, self.bounds(), Arc::clone(state)));
+        self.access.check(&request)?;
         visit.let_in(self.traffic.enter().ok_or(Refusal::Busy { limit: self.traffic.limit() })?);
-        if request.body().size_hint().lower() > self.limits.body_bytes as u64 {
-            return Err(Refusal::TooLong { limit: self.limits.body_bytes });
-        }
+        // A gRPC call may be a stream without an end.
+        let patience = (self.role != Role::Grpc).then_some(self.limits.transfer_timeout);
+        let request = request.map(|body| RequestBody::new(body, patience, Arc::clone(state)));
         let answer = self.routes.call(request);
         match tokio::time::timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refusal::TooSlow { limit: self.limits.request_timeout }),
-        }
-    }
-
-    /// A gRPC call may be a stream without an end, so its messages are bounded, not its body.
-    fn bounds(&self) -> BodyLimits {
-        match self.role {
-            Role::Grpc => BodyLimits { bytes: usize::MAX, time: None },
-            Role::Http | Role::Admin => BodyLimits {
-                bytes: self.limits.body_bytes,
-                time: Some(self.limits.transfer_timeout),
-            },
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use super::tls::TlsError;
+
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -51,6 +53,38 @@ pub enum ServerError {
     /// There is nowhere to listen.
     #[error("the server has no address to listen on; pass `--http ADDRESS:PORT`")]
     NoListener,
+    /// The token cannot be sent in a header.
+    #[error(
+        "the token must be visible text without spaces around it; make one with \
+         `openssl rand -hex 32`"
+    )]
+    Token,
+    /// Others on the network could ask without a token, or read what is asked.
+    #[error(
+        "{address} (`{}`) can be reached from the network: pass {lacks}, or `--insecure` if everybody \
+         there may use it, or an address of this machine alone such as 127.0.0.1",
+        .role.flag()
+    )]
+    Exposed {
+        /// What the address is for.
+        role: Role,
+        /// The address.
+        address: SocketAddr,
+        /// What would make it safe.
+        lacks: &'static str,
+    },
+    /// Others on the network could load and unload models.
+    #[error(
+        "with `--control on`, {address} (`--http`) lets everybody on the network load and unload \
+         models: pass `--token-file FILE`, or leave control requests to the `--admin` address"
+    )]
+    OpenControl {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The certificate cannot be shown.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address could not be listened on.
     #[error("failed to listen on {address} for {role}: {source}; {}", next_step(*.role, .source))]
     Listen {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::connection;
 use super::connections::Connections;
@@ -66,14 +65,13 @@ impl Listener {
         self,
         door: Arc<Door>,
         connections: Arc<Connections>,
-        tasks: TaskTracker,
         stopping: CancellationToken,
     ) {
         let admit = |stream: TcpStream| match connections.admit() {
             Some(member) => {
-                tasks.spawn(connection::serve(stream, member, Arc::clone(&door)));
+                door.tasks().spawn(connection::serve(stream, member, Arc::clone(&door)));
             }
-            None => refuse(stream, door.role()),
+            None => refuse(stream, &door),
         };
         let mut failing = false;
         loop {
@@ -118,8 +116,9 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// Says why where that can be said at once and in the clear.
-fn refuse(stream: TcpStream, role: Role) {
-    if role != Role::Grpc
+fn refuse(stream: TcpStream, door: &Door) {
+    if door.role() != Role::Grpc
+        && door.tls().is_none()
         && let Ok(mut stream) = stream.into_std()
     {
         // As much as there is to do for a client that may not listen.

@@ -3,21 +3,27 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod auth;
 mod body;
 mod connection;
 mod connections;
+mod descriptors;
 mod door;
 mod error;
+mod exposure;
 pub mod http;
 mod listener;
+mod origin;
 pub mod protocol;
 mod refusal;
 mod routes;
 mod serving;
+mod shared_memory;
 mod state;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod traffic;
 mod transport;
 mod watch;
@@ -25,6 +31,9 @@ mod watch;
 pub use body::BodyError;
 pub use error::{Role, ServerError};
 pub use serving::{Addresses, DrainReport, Server};
+pub(crate) use shared_memory::SharedMemory;
+pub use shared_memory::SharedMemoryError;
+pub use tls::TlsError;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,10 +45,6 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
-
-mod shared_memory;
-
-pub(crate) use shared_memory::SharedMemory;
 
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]

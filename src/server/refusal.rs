@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use tonic::Code;
 
@@ -14,8 +14,15 @@ pub(super) enum Refusal {
     Busy { limit: usize },
     #[error("the request took longer than {} s", .limit.as_secs_f64())]
     TooSlow { limit: Duration },
-    #[error("the body is longer than {limit} bytes, the most this server takes")]
-    TooLong { limit: usize },
+    #[error("the request lacks the server's token; send it as `Authorization: Bearer TOKEN`")]
+    Unauthorized { password: bool },
+    #[error(
+        "this server has no such name; ask it by its address, as localhost or by a name of its \
+         certificate"
+    )]
+    ForeignHost,
+    #[error("a page of another site may not ask this server")]
+    ForeignOrigin,
 }
 
 impl Refusal {
@@ -23,14 +30,18 @@ impl Refusal {
         match self {
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
         }
     }
 
     fn code(self) -> Code {
         match self {
-            Self::Busy { .. } | Self::TooLong { .. } => Code::ResourceExhausted,
+            Self::Busy { .. } => Code::ResourceExhausted,
             Self::TooSlow { .. } => Code::DeadlineExceeded,
+            Self::Unauthorized { .. } => Code::Unauthenticated,
+            Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,
         }
     }
 
@@ -41,8 +52,15 @@ impl Refusal {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(self, Self::Busy { .. }) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        match self {
+            Self::Busy { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Unauthorized { password } => {
+                let scheme = if password { "Basic realm=\"token\"" } else { "Bearer" };
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+            Self::TooSlow { .. } | Self::ForeignHost | Self::ForeignOrigin => {}
         }
         response
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio_util::task::TaskTracker;
@@ -13,12 +14,17 @@ use super::door::Door;
 use super::error::{Role, ServerError};
 use super::listener::Listener;
 use super::state::Order;
+use super::tls::Tls;
 use super::traffic::Traffic;
-use super::{App, PipelineViews, ServerConfig, routes};
+use super::{App, PipelineViews, ServerConfig, descriptors, exposure, routes};
+
+/// How long what was told to end at once may take to do it.
+const ABORT: Duration = Duration::from_secs(5);
 
 /// A server that listens. Connections wait until it runs.
 pub struct Server {
     app: Arc<App>,
+    tls: Option<Tls>,
     listeners: Vec<Listener>,
 }
 
@@ -51,16 +57,15 @@ impl Server {
         registry: Arc<ModelRegistry>,
         pipelines: PipelineViews,
     ) -> Result<Self, ServerError> {
-        let addresses =
-            [(Role::Http, config.http), (Role::Grpc, config.grpc), (Role::Admin, config.admin)];
-        let wanted = addresses.into_iter().filter_map(|(role, address)| Some((role, address?)));
-        let listeners: Vec<Listener> = wanted
+        exposure::check(&config)?;
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let listeners: Vec<Listener> = exposure::listening(&config)
             .map(|(role, address)| Listener::bind(role, address))
             .collect::<Result<_, _>>()?;
         if listeners.is_empty() {
             return Err(ServerError::NoListener);
         }
-        Ok(Self { app: Arc::new(App::new(config, registry, pipelines)), listeners })
+        Ok(Self { app: Arc::new(App::new(config, registry, pipelines)), tls, listeners })
     }
 
     /// Where it listens: the ports that were taken for port 0.
@@ -82,26 +87,34 @@ impl Server {
             (listener, routes)
         };
         let listeners = self.listeners.into_iter().map(routed).collect();
-        serve(&app, listeners, stop).await
+        serve(&app, self.tls, listeners, stop).await
     }
 }
 
 /// Serves each listener's routes until `stop` and through the time to drain.
 pub(super) async fn serve(
     app: &Arc<App>,
+    tls: Option<Tls>,
     listeners: Vec<(Listener, Router)>,
     stop: impl Future<Output = ()>,
 ) -> DrainReport {
     let limits = &app.config.limits;
     let traffic = Arc::new(Traffic::new(limits.requests));
     let (accepting, serving) = (TaskTracker::new(), TaskTracker::new());
+    let files = descriptors::allow_all();
+    let inference = listeners.iter().filter(|(it, _)| it.role() != Role::Admin).count();
     let mut all = Vec::new();
     for (listener, routes) in listeners {
-        let door = Door::new(listener.role(), app, Arc::clone(&traffic), routes);
-        let connections = Arc::new(Connections::new(limits.connections));
+        let role = listener.role();
+        let most = descriptors::share(role, limits.connections, inference, files);
+        let connections = Arc::new(Connections::new(most));
         all.push(Arc::clone(&connections));
-        let (tasks, stopping) = (serving.clone(), app.stopping().clone());
-        accepting.spawn(listener.accept(Arc::new(door), connections, tasks, stopping));
+        let traffic = Arc::clone(&traffic);
+        let door = Door::new(role, app, routes, traffic, tls.as_ref(), serving.clone());
+        accepting.spawn(listener.accept(Arc::new(door), connections, app.stopping().clone()));
+    }
+    if let Some(tls) = tls {
+        accepting.spawn(app.stopping().clone().run_until_cancelled_owned(tls.keep_fresh()));
     }
     stop.await;
     let before = traffic.finished();
@@ -113,7 +126,9 @@ pub(super) async fn serve(
     let drained = tokio::time::timeout(limits.drain, serving.wait()).await;
     let aborted = if drained.is_ok() { 0 } else { traffic.open() };
     all.iter().for_each(|connections| connections.give(Order::Abort));
-    serving.wait().await;
+    if tokio::time::timeout(ABORT, serving.wait()).await.is_err() {
+        tracing::warn!("{} connections or requests cannot be ended", serving.len());
+    }
     let ended = usize::try_from(traffic.finished() - before).unwrap_or(usize::MAX);
     DrainReport { finished: ended.saturating_sub(aborted), aborted }
 }

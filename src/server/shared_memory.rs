@@ -22,7 +22,7 @@ use super::ServerConfig;
 
 mod error;
 
-pub(crate) use error::SharedMemoryError;
+pub use error::SharedMemoryError;
 
 /// Most regions at the same time; each holds a descriptor.
 const MOST_REGIONS: usize = 256;

@@ -26,49 +26,38 @@ const SOON: Duration = Duration::from_secs(1);
 impl Status {
     pub(crate) fn of(error: &ProtocolError) -> Self {
         let (http, grpc) = match error {
-            ProtocolError::Infer(error) => return Self::of_inference(error),
             ProtocolError::Unsupported { .. } => {
                 (StatusCode::NOT_IMPLEMENTED, tonic::Code::Unimplemented)
             }
             ProtocolError::TooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, tonic::Code::ResourceExhausted)
             }
-            ProtocolError::NoSuchPath { .. } => (StatusCode::NOT_FOUND, tonic::Code::NotFound),
             ProtocolError::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, tonic::Code::Unimplemented)
             }
-            ProtocolError::Syntax { .. }
-            | ProtocolError::UnknownTensor { .. }
-            | ProtocolError::Duplicate { .. }
-            | ProtocolError::MissingInputs { .. }
-            | ProtocolError::Tensor { .. } => {
-                (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument)
-            }
-        };
-        Self { http, grpc, retry_after: None }
-    }
-
-    fn of_inference(error: &InferError) -> Self {
-        let (http, grpc) = match error.kind() {
-            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument),
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, tonic::Code::NotFound),
-            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable),
-            ErrorKind::Overloaded => {
-                (StatusCode::TOO_MANY_REQUESTS, tonic::Code::ResourceExhausted)
-            }
-            ErrorKind::DeadlineExceeded => {
-                (StatusCode::GATEWAY_TIMEOUT, tonic::Code::DeadlineExceeded)
-            }
-            // Nobody is there to read it.
-            ErrorKind::Cancelled => (StatusCode::REQUEST_TIMEOUT, tonic::Code::Cancelled),
-            ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, tonic::Code::Internal),
+            _ => codes(error.kind()),
         };
         let retry_after = match (error, error.kind()) {
-            (InferError::QueueFull { retry_after, .. }, _) => Some(*retry_after),
+            (ProtocolError::Infer(InferError::QueueFull { retry_after, .. }), _) => {
+                Some(*retry_after)
+            }
             (_, ErrorKind::Overloaded | ErrorKind::Unavailable) => Some(SOON),
             _ => None,
         };
         Self { http, grpc, retry_after }
+    }
+}
+
+fn codes(kind: ErrorKind) -> (StatusCode, tonic::Code) {
+    match kind {
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, tonic::Code::NotFound),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable),
+        ErrorKind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, tonic::Code::ResourceExhausted),
+        ErrorKind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, tonic::Code::DeadlineExceeded),
+        // The caller is gone, or the server is about to be: nobody else cancels.
+        ErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Cancelled),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, tonic::Code::Internal),
     }
 }
 

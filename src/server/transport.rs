@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -30,13 +30,6 @@ impl Transport {
     /// Waits for the first byte, or the end.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.stream.readable().await
-    }
-
-    /// Reads what the client still sends and forgets it, until it has read the answer and closed.
-    /// A connection closed with unread bytes is reset, and the answer lost with it.
-    pub(super) async fn discard(&mut self) {
-        let mut bytes = [0; 8 << 10];
-        while self.stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -15,8 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use crate::runtime::InferResponse;
 use crate::server::protocol::{ProtocolError, Signature, datatype};
 
-use super::decode::Reply;
 use super::elements;
+use super::reply::{Place, Reply};
 
 /// The header that says how long the JSON is where bytes of tensors follow it.
 pub(super) const HEADER_LENGTH: HeaderName =
@@ -32,9 +32,9 @@ pub(super) fn encode(
     let mut json = Vec::with_capacity(256);
     let mut frames = VecDeque::new();
     write_head(&mut json, signature.model, version, reply.id.as_deref()).map_err(unwritten)?;
-    for (place, output) in response.outputs.into_iter().enumerate() {
+    for (index, (output, place)) in response.outputs.into_iter().zip(&reply.places).enumerate() {
         let Some(spec) = signature.outputs.get(output.index) else { continue };
-        if place > 0 {
+        if index > 0 {
             json.push(b',');
         }
         let dtype = spec.dtype;
@@ -42,16 +42,21 @@ pub(super) fn encode(
         serde_json::to_writer(&mut json, &spec.name).map_err(|error| unwritten(error.into()))?;
         write!(json, ",\"datatype\":\"{}\",\"shape\":{}", datatype(dtype), output.shape)
             .map_err(unwritten)?;
-        if reply.binary.get(place) == Some(&true) {
-            let size = output.bytes.len();
-            write!(json, ",\"parameters\":{{\"binary_data_size\":{size}}}}}").map_err(unwritten)?;
-            frames.push_back(output.bytes);
-        } else {
-            json.extend_from_slice(b",\"data\":");
-            elements::write(&mut json, dtype, &output.bytes)
-                .map_err(|reason| ProtocolError::output(&spec.name, reason))?;
-            json.push(b'}');
+        match place {
+            Place::Json => {
+                json.extend_from_slice(b",\"data\":");
+                elements::write(&mut json, dtype, &output.bytes)
+                    .map_err(|reason| ProtocolError::output(&spec.name, reason))?;
+            }
+            Place::Binary => {
+                let size = output.bytes.len();
+                write!(json, ",\"parameters\":{{\"binary_data_size\":{size}}}")
+                    .map_err(unwritten)?;
+                frames.push_back(output.bytes);
+            }
+            Place::Region(part) => part.write(&output.bytes)?,
         }
+        json.push(b'}');
     }
     json.extend_from_slice(b"]}");
     Ok(respond(json, frames))

@@ -1,11 +1,13 @@
 //! Inference over HTTP: body to request, answer to body.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Response};
 
+use crate::runtime::{InferError, Phase};
 use crate::server::App;
 use crate::server::protocol::{self, ProtocolError, Signature, clipped};
 use crate::server::status;
@@ -13,6 +15,7 @@ use crate::server::status;
 use super::body;
 use super::decode::decode;
 use super::encode::{HEADER_LENGTH, encode};
+use super::unpack::Encoding;
 
 /// Bytes from which reading or writing JSON would keep other requests waiting, and is done on a
 /// thread for such work.
@@ -35,23 +38,43 @@ pub(super) async fn infer_version(
 }
 
 async fn answer(
-    app: &App,
+    app: &Arc<App>,
     name: &str,
     version: &str,
     request: Request,
 ) -> Result<Response<Body>, ProtocolError> {
     let (parts, body) = request.into_parts();
     let header = header_length(&parts.headers)?;
-    let body = body::read(body, &parts.headers, app.config.limits.body_bytes).await?;
+    let (encoding, limit) = (Encoding::of(&parts.headers)?, app.config.limits.body_bytes);
+    let body = body::read(body, &parts.headers, limit).await?;
+    let body = match encoding {
+        None => body,
+        Some(encoding) => aside(LARGE, move || encoding.unpack(&body, limit)).await?,
+    };
     // Only now: who sends slowly keeps no old version alive.
     let model = protocol::find(&app.registry, name, version)?;
-    let length = header.unwrap_or(body.len());
-    let reading = Arc::clone(&model);
-    let (request, reply) =
-        aside(length, move || decode(Signature::of(&reading), &body, header)).await?;
+    let began = Instant::now();
+    let (reader, regions) = (Arc::clone(&model), Arc::clone(app));
+    let read = aside(header.unwrap_or(body.len()), move || {
+        decode(Signature::of(&reader), &body, header, Some(&regions.shared_memory))
+    });
+    let (request, reply) = match read.await {
+        Ok(read) => read,
+        Err(error) => {
+            model.statistics().failed(error.kind(), began.elapsed());
+            return Err(error);
+        }
+    };
+    model.statistics().spent(Phase::Parse, began.elapsed());
     let response = model.submit(request)?.await?;
+    let began = Instant::now();
     let size = response.outputs.iter().map(|output| output.bytes.len()).sum();
-    aside(size, move || encode(Signature::of(&model), model.version(), &reply, response)).await
+    let writer = Arc::clone(&model);
+    let answer =
+        aside(size, move || encode(Signature::of(&writer), writer.version(), &reply, response));
+    let answer = answer.await?;
+    model.statistics().spent(Phase::Encode, began.elapsed());
+    Ok(answer)
 }
 
 /// Does work here if it is small, else where it keeps nobody waiting.
@@ -63,7 +86,7 @@ async fn aside<T: Send + 'static>(
         return work();
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(crate::runtime::InferError::Cancelled.into()))
+    done.unwrap_or_else(|_| Err(InferError::Cancelled.into()))
 }
 
 /// The length of the JSON, where the request says that bytes of tensors follow it.

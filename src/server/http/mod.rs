@@ -11,6 +11,9 @@ mod head;
 mod infer;
 mod model;
 mod object;
+mod raw;
+mod reply;
+mod unpack;
 
 use std::sync::Arc;
 
@@ -20,13 +23,26 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, Response, StatusCode, Uri};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use serde::Serialize;
 
+use crate::runtime::InferRequest;
+
 use super::App;
-use super::protocol::{ProtocolError, clipped};
+use super::protocol::{ProtocolError, Signature, clipped};
 use super::status;
 
-pub use decode::{Reply, decode};
+pub use reply::Reply;
+
+/// Reads an inference request. `header` is the length of its JSON where bytes of tensors follow
+/// it; those become slices of the body, not copies.
+pub fn decode(
+    signature: Signature<'_>,
+    body: &Bytes,
+    header: Option<usize>,
+) -> Result<(InferRequest, Reply), ProtocolError> {
+    decode::decode(signature, body, header, None)
+}
 
 /// What the inference listeners answer.
 pub(crate) fn data_routes(app: Arc<App>) -> Router {
@@ -40,6 +56,8 @@ pub(crate) fn data_routes(app: Arc<App>) -> Router {
         .route("/v2/models/{model}/versions/{version}/ready", get(model::version_ready))
         .route("/v2/models/{model}/config", get(model::config))
         .route("/v2/models/{model}/versions/{version}/config", get(model::version_config))
+        .route("/v2/models/{model}/stats", get(model::statistics))
+        .route("/v2/models/{model}/versions/{version}/stats", get(model::version_statistics))
         .route("/v2/models/{model}/infer", post(infer::infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer_version));
     router.with_state(app)
@@ -76,3 +94,6 @@ fn show(value: &impl Serialize) -> Response<Body> {
         json,
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,13 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::Response;
 
+use serde::Serialize;
+
 use crate::runtime::Model;
 use crate::server::App;
-use crate::server::protocol::{self, ModelConfig, ModelMetadata, ServerMetadata};
+use crate::server::protocol::{
+    self, AllStatistics, ModelConfig, ModelMetadata, ModelStatistics, ServerMetadata,
+};
 use crate::server::status;
 
 use super::show;
@@ -21,11 +25,18 @@ pub(super) async fn server(State(app): State<Arc<App>>) -> Response<Body> {
 }
 
 pub(super) async fn live() -> Response<Body> {
-    Response::new(Body::empty())
+    super::json(r#"{"live":true}"#)
 }
 
 pub(super) async fn ready() -> Response<Body> {
-    Response::new(Body::empty())
+    super::json(r#"{"ready":true}"#)
+}
+
+/// Whether a model takes requests.
+#[derive(Serialize)]
+struct ModelReady<'a> {
+    name: &'a str,
+    ready: bool,
 }
 
 fn of_model(
@@ -48,8 +59,12 @@ fn say_config(model: &Model) -> Response<Body> {
     show(&ModelConfig::of(model))
 }
 
-fn say_ready(_: &Model) -> Response<Body> {
-    Response::new(Body::empty())
+fn say_ready(model: &Model) -> Response<Body> {
+    show(&ModelReady { name: &model.config().name, ready: true })
+}
+
+fn say_statistics(model: &Model) -> Response<Body> {
+    show(&AllStatistics { model_stats: vec![ModelStatistics::of(model)] })
 }
 
 pub(super) async fn metadata(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
@@ -83,4 +98,15 @@ pub(super) async fn version_config(
     Path((name, version)): OneVersion,
 ) -> Response<Body> {
     of_model(&app, &name, &version, say_config)
+}
+
+pub(super) async fn statistics(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
+    of_model(&app, &name, "", say_statistics)
+}
+
+pub(super) async fn version_statistics(
+    app: State<Arc<App>>,
+    Path((name, version)): OneVersion,
+) -> Response<Body> {
+    of_model(&app, &name, &version, say_statistics)
 }

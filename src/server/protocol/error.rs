@@ -1,6 +1,7 @@
 //! [`ProtocolError`]: why a request gets no answer, in the protocol's words.
 
-use crate::runtime::InferError;
+use crate::runtime::{ErrorKind, InferError};
+use crate::server::shared_memory::SharedMemoryError;
 
 /// Why a request gets no answer. `status.rs` gives each its status codes.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -75,12 +76,25 @@ pub enum ProtocolError {
         /// The path.
         path: String,
     },
+    /// A shared memory region is not registered, or not used.
+    #[error(transparent)]
+    SharedMemory(#[from] SharedMemoryError),
     /// The model gave no answer.
     #[error(transparent)]
     Infer(#[from] InferError),
 }
 
 impl ProtocolError {
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Infer(error) => error.kind(),
+            Self::SharedMemory(error) => error.kind(),
+            Self::NoSuchPath { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
     pub(crate) fn syntax(reason: impl ToString) -> Self {
         Self::Syntax { reason: clipped(&reason.to_string()) }
     }

@@ -8,6 +8,7 @@ mod datatype;
 mod error;
 mod metadata;
 mod request;
+mod statistics;
 
 use crate::runtime::{InferError, Model, ModelRegistry};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) use error::clipped;
 pub(crate) use metadata::{ModelMetadata, ServerMetadata};
 pub use request::Signature;
 pub(crate) use request::{Builder, Parameters, extents};
+pub(crate) use statistics::{AllStatistics, ModelStatistics};
 
 /// Longest name that is looked up; no model and no tensor has a longer one that anybody types.
 pub(crate) const LONGEST_NAME: usize = 4096;

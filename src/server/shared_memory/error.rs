@@ -6,7 +6,7 @@ use super::{LONGEST_NAME, MOST_REGIONS};
 
 /// Why a region is not registered, or not used.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum SharedMemoryError {
+pub enum SharedMemoryError {
     /// The extension is off.
     #[error("shared memory is off: {0}")]
     Off(String),

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::super::listener::Listener;
 use super::super::serving;
+use super::super::tls::Tls;
 use super::*;
 
 /// A server that stops when told to.
@@ -27,10 +28,11 @@ impl Running {
         let app = Arc::new(app);
         let listener = Listener::bind(role, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.address();
+        let tls = app.config.tls.as_ref().map(|files| Tls::load(files).unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&app);
         let report = tokio::spawn(async move {
-            serving::serve(&serving, vec![(listener, routes)], async {
+            serving::serve(&serving, tls, vec![(listener, routes)], async {
                 let _ = stopped.await;
             })
             .await
