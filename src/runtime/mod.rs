@@ -14,4 +14,4 @@ pub use error::{ErrorKind, InferError};
 pub use model::{Model, Pending};
 pub use registry::{Candidate, ModelRegistry};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
-pub use statistics::Statistics;
+pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};

@@ -16,7 +16,8 @@ use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
 use super::{
-    InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes, Statistics,
+    ErrorKind, InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes,
+    Statistics,
 };
 
 type Answer = Result<InferResponse, InferError>;
@@ -62,8 +63,14 @@ impl Pending {
 }
 
 impl Model {
-    /// Loads an engine from its folder and starts its instances.
-    pub fn load(config: ModelConfig, version: u32, folder: &Path) -> Result<Self, InferError> {
+    /// Loads an engine from its folder and starts its instances. `_deployment` is the folder of
+    /// the deployment, with its warm-up data.
+    pub fn load(
+        config: ModelConfig,
+        version: u32,
+        folder: &Path,
+        _deployment: &Path,
+    ) -> Result<Self, InferError> {
         let read = |error: String| BackendError::Load {
             path: folder.display().to_string(),
             reason: error,
@@ -73,6 +80,20 @@ impl Model {
         let manifest: EngineManifest =
             serde_json::from_slice(&manifest).map_err(|e| read(e.to_string()))?;
         let engine = backend::by_name(&manifest.backend)?.load(folder, &manifest, None)?;
+        Self::start(config, version, engine, folder)
+    }
+
+    /// A model with an engine that is loaded already.
+    pub(crate) fn start(
+        config: ModelConfig,
+        version: u32,
+        engine: Arc<dyn Engine>,
+        folder: &Path,
+    ) -> Result<Self, InferError> {
+        let read = |error: String| BackendError::Load {
+            path: folder.display().to_string(),
+            reason: error,
+        };
         let queue = Arc::new(Queue::default());
         let statistics = Arc::new(Statistics::default());
         for _ in 0..config.instances {
@@ -126,6 +147,7 @@ impl Model {
         let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.0.push_back(Waiting { request, since: Instant::now(), reply });
         drop(waiting);
+        self.statistics.taken();
         self.queue.changed.notify_one();
         Ok(Pending(pending))
     }
@@ -178,16 +200,20 @@ fn serve(
         };
         drop(waiting);
         if next.reply.is_closed() {
+            statistics.ended(1);
+            statistics.failed(ErrorKind::Cancelled, next.since.elapsed());
             continue;
         }
         let queued = next.since.elapsed();
         let answer = run(&mut *context, &next.request, outputs).map(|mut response| {
             response.times.queue = queued;
-            statistics.answered(&response.times);
+            statistics.executed(1, 1, &response.times);
+            statistics.answered(queued, next.since.elapsed());
             response
         });
-        if answer.is_err() {
-            statistics.failed();
+        statistics.ended(1);
+        if let Err(error) = &answer {
+            statistics.failed(error.kind(), next.since.elapsed());
         }
         // The caller may have gone away by now.
         let _ = next.reply.send(answer);

@@ -59,7 +59,7 @@ impl ModelRegistry {
         let mut models = BTreeMap::clone(&self.models.load());
         let version = models.get(&config.name).map_or(1, |model| model.version() + 1);
         let name = config.name.clone();
-        let model = Model::load(config, version, &candidate.engine)?;
+        let model = Model::load(config, version, &candidate.engine, &candidate.folder)?;
         models.insert(name, Arc::new(model));
         self.models.store(Arc::new(models));
         Ok(())
