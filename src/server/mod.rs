@@ -3,6 +3,38 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod auth;
+mod body;
+mod connection;
+mod connections;
+mod descriptors;
+mod door;
+mod error;
+mod exposure;
+pub mod http;
+mod listener;
+mod origin;
+pub mod protocol;
+mod refusal;
+mod routes;
+mod serving;
+mod shared_memory;
+mod state;
+pub(crate) mod status;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod traffic;
+mod transport;
+mod watch;
+
+pub use body::BodyError;
+pub use error::{Role, ServerError};
+pub use serving::{Addresses, DrainReport, Server};
+pub(crate) use shared_memory::SharedMemory;
+pub use shared_memory::SharedMemoryError;
+pub use tls::TlsError;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +42,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
-
-mod shared_memory;
-
-pub(crate) use shared_memory::SharedMemory;
 
 /// Where to listen, who may ask, and what bounds each request.
 #[derive(Debug, Clone)]
@@ -132,16 +161,24 @@ pub struct App {
     pub config: ServerConfig,
     /// The regions that clients pass tensors in.
     pub(crate) shared_memory: SharedMemory,
+    stopping: CancellationToken,
 }
 
 impl App {
-    /// A server of these models.
+    /// What a server with these models answers from.
     pub fn new(
+        config: ServerConfig,
         registry: Arc<ModelRegistry>,
         pipelines: PipelineViews,
-        config: ServerConfig,
     ) -> Self {
         let shared_memory = SharedMemory::new(&config);
-        Self { registry, pipelines, config, shared_memory }
+        let stopping = CancellationToken::new();
+        Self { registry, pipelines, config, shared_memory, stopping }
+    }
+
+    /// Cancelled when the server was told to stop: it is not ready from then on, and answers
+    /// without an end should come to one.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 }

@@ -22,7 +22,7 @@ use super::ServerConfig;
 
 mod error;
 
-pub(crate) use error::SharedMemoryError;
+pub use error::SharedMemoryError;
 
 /// Most regions at the same time; each holds a descriptor.
 const MOST_REGIONS: usize = 256;
@@ -199,7 +199,7 @@ impl RegionPart {
     }
 
     fn moving(&self, reason: io::Error) -> SharedMemoryError {
-        SharedMemoryError::Moving { region: self.region.clone(), reason }
+        SharedMemoryError::Moving { region: self.region.clone(), reason: reason.to_string() }
     }
 }
 
@@ -230,7 +230,10 @@ fn part_of(
 
 fn check_size(region: &str, file: &File, end: u64) -> Result<(), SharedMemoryError> {
     let region = || region.to_owned();
-    let moving = |reason| SharedMemoryError::Moving { region: region(), reason };
+    let moving = |reason: io::Error| SharedMemoryError::Moving {
+        region: region(),
+        reason: reason.to_string(),
+    };
     let size = file.metadata().map_err(moving)?.len();
     if end > size { Err(SharedMemoryError::Cut { region: region(), end, size }) } else { Ok(()) }
 }

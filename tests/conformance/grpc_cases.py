@@ -194,7 +194,10 @@ def bad():
     yield infer("typed contents of two types", two, raw=[])
     yield infer("int8 128", *numbers(int8=contents("int_contents", [128, 0], "INT8", name="int8")), raw=[], model="numbers")  # fmt: skip
     yield infer("uint16 65536", *numbers(uint16=contents("uint_contents", [65536, 0], "UINT16", name="uint16")), raw=[], model="numbers")  # fmt: skip
-    half = [contents("fp32_contents", [1, 2], "FP16", name="fp16"), contents("fp32_contents", [1, 2], "BF16", name="bf16")]
+    half = [
+        contents("fp32_contents", [1, 2], "FP16", name="fp16"),
+        contents("fp32_contents", [1, 2], "BF16", name="bf16"),
+    ]
     yield infer("typed contents for the halves", *half, raw=[], model="halves")
     yield infer("reserved parameter", parameters={"triton_something": 1})
     yield infer("priority text", parameters={"priority": "high"})

@@ -134,7 +134,9 @@ def good_json():
     yield infer("byte order mark", text=b"\xef\xbb\xbf" + json.dumps({"inputs": [x()]}).encode())
     yield infer("every type", *numbers(), model="numbers")
     yield infer("every type at its ends", *numbers(ends=True), model="numbers")
-    yield infer("two outputs of many", *numbers(), model="numbers", outputs=[{"name": "bool_out"}, {"name": "int8_out"}])
+    yield infer(
+        "two outputs of many", *numbers(), model="numbers", outputs=[{"name": "bool_out"}, {"name": "int8_out"}]
+    )
     yield infer("outputs twice", outputs=[{"name": "y"}, {"name": "y"}])
     yield infer("accepts gzip", headers={"Accept-Encoding": "gzip"})
     yield infer("accepts deflate", headers={"Accept-Encoding": "deflate"})

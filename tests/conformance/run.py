@@ -30,7 +30,7 @@ import servers
 
 RECORDED = HERE / "recorded.json"
 SETTLE_SECONDS = 5
-OURS = ["--control", "on", "--shared-memory", "on"]
+OURS = ["--control", "on", "--shared-memory"]
 
 
 def answers(server, pattern):
@@ -50,7 +50,9 @@ def answers(server, pattern):
                     if fnmatch.fnmatchcase(name, pattern):
                         found[name] = compare.normal(settled(case, over))
                         if server.process.poll() is not None:
-                            sys.exit(f"{server.name} ended at: {name}\n{server.log.read_text(errors='replace')[-4000:]}")
+                            sys.exit(
+                                f"{server.name} ended at: {name}\n{server.log.read_text(errors='replace')[-4000:]}"
+                            )
     finally:
         region.unlink(missing_ok=True)
     return found

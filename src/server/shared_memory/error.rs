@@ -1,14 +1,12 @@
 //! [`SharedMemoryError`]: why a region is not registered, or not used.
 
-use std::io;
-
 use crate::runtime::ErrorKind;
 
 use super::{LONGEST_NAME, MOST_REGIONS};
 
 /// Why a region is not registered, or not used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SharedMemoryError {
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SharedMemoryError {
     /// The extension is off.
     #[error("shared memory is off: {0}")]
     Off(String),
@@ -99,7 +97,7 @@ pub(crate) enum SharedMemoryError {
         /// The region's name.
         region: String,
         /// Why.
-        reason: io::Error,
+        reason: String,
     },
 }
 

@@ -222,6 +222,10 @@ impl Stage for Serve {
         settings
     }
 
+    fn serves(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| name.as_str())
+    }
+
     fn deterministic(&self) -> bool {
         false
     }

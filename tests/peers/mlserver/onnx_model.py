@@ -17,6 +17,4 @@ class OnnxModel(MLModel):
     async def predict(self, payload):
         x = self.decode(payload.inputs[0], default_codec=NumpyCodec)
         y = self.session.run(["y"], {"x": x})[0]
-        return InferenceResponse(
-            id=payload.id, model_name=self.name, outputs=[NumpyCodec.encode_output("y", y)]
-        )
+        return InferenceResponse(id=payload.id, model_name=self.name, outputs=[NumpyCodec.encode_output("y", y)])
