@@ -21,6 +21,8 @@ use crate::tensor::{Shape, Tensor, TensorSpec};
 pub(crate) mod conformance;
 pub mod cpu;
 pub mod cuda;
+#[cfg(test)]
+pub(crate) mod fake;
 mod manifest;
 mod regular;
 mod shapes;
@@ -33,6 +35,10 @@ pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBa
 
 /// Finds a backend by its name in specs.
 pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
+    #[cfg(test)]
+    if name == fake::NAME {
+        return Ok(&fake::FakeBackend);
+    }
     BACKENDS.iter().copied().find(|backend| backend.name() == name).ok_or_else(|| {
         let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
         BackendError::Unavailable {
@@ -117,6 +123,8 @@ pub struct DeviceUsage {
     pub accounted: u64,
     /// Bytes in use on the device, by whatever program.
     pub used: u64,
+    /// Bytes that the device has.
+    pub total: u64,
 }
 
 /// What was allocated of one kind of memory, in bytes and pieces.
@@ -314,6 +322,12 @@ pub trait Engine: Send + Sync {
     /// What the engine and its contexts hold, where the backend counts it.
     fn memory(&self) -> Option<EngineMemory> {
         None
+    }
+    /// The batch worth running for so many samples where up to `most` may run together: at least
+    /// as many, at most `most`, and always the same for the same numbers. The caller fills the
+    /// surplus with zeros. An engine that prepares itself for each size it meets says a few sizes.
+    fn batch_for(&self, samples: usize, most: usize) -> usize {
+        shapes::batch_in_profiles(self.profiles(), samples).min(most).max(samples)
     }
     /// A context of its own for one caller at a time.
     fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError>;

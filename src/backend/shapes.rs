@@ -99,3 +99,16 @@ pub(super) fn no_profile<'a>(
     let shapes = shapes.collect::<Vec<_>>().join(", ");
     BackendError::Run { reason: format!("no profile takes these shapes together: {shapes}") }
 }
+
+/// The smallest batch of at least so many samples that a profile takes; `samples` itself where
+/// none takes as many.
+pub(super) fn batch_in_profiles(profiles: &[Profile], samples: usize) -> usize {
+    let fitting = |profile: &Profile| {
+        profile.values().try_fold(samples, |batch, range| {
+            let (min, max) = (range.min.0.first()?, range.max.0.first()?);
+            let batch = batch.max(*min);
+            (batch <= *max).then_some(batch)
+        })
+    };
+    profiles.iter().filter_map(fitting).min().unwrap_or(samples)
+}

@@ -11,12 +11,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::backend::{self, BackendError, Engine, EngineManifest, ExecutionContext};
+use crate::backend::{self, BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext};
 use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
 use super::{
-    InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes, Statistics,
+    ErrorKind, InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes,
+    Samples, Statistics,
 };
 
 type Answer = Result<InferResponse, InferError>;
@@ -40,6 +41,7 @@ pub struct Model {
     engine: Arc<dyn Engine>,
     queue: Arc<Queue>,
     statistics: Arc<Statistics>,
+    samples: Samples,
 }
 
 /// A request that was taken. Dropping it before the answer cancels it.
@@ -62,8 +64,14 @@ impl Pending {
 }
 
 impl Model {
-    /// Loads an engine from its folder and starts its instances.
-    pub fn load(config: ModelConfig, version: u32, folder: &Path) -> Result<Self, InferError> {
+    /// Loads an engine from its folder and starts its instances. `_deployment` is the folder of
+    /// the deployment, with its warm-up data.
+    pub fn load(
+        config: ModelConfig,
+        version: u32,
+        folder: &Path,
+        _deployment: &Path,
+    ) -> Result<Self, InferError> {
         let read = |error: String| BackendError::Load {
             path: folder.display().to_string(),
             reason: error,
@@ -73,6 +81,20 @@ impl Model {
         let manifest: EngineManifest =
             serde_json::from_slice(&manifest).map_err(|e| read(e.to_string()))?;
         let engine = backend::by_name(&manifest.backend)?.load(folder, &manifest, None)?;
+        Self::start(config, version, engine, folder)
+    }
+
+    /// A model with an engine that is loaded already.
+    pub(crate) fn start(
+        config: ModelConfig,
+        version: u32,
+        engine: Arc<dyn Engine>,
+        folder: &Path,
+    ) -> Result<Self, InferError> {
+        let read = |error: String| BackendError::Load {
+            path: folder.display().to_string(),
+            reason: error,
+        };
         let queue = Arc::new(Queue::default());
         let statistics = Arc::new(Statistics::default());
         for _ in 0..config.instances {
@@ -84,7 +106,8 @@ impl Model {
                 .spawn(move || serve(context, &queue, &statistics, outputs))
                 .map_err(|error| read(error.to_string()))?;
         }
-        Ok(Self { config, version, engine, queue, statistics })
+        let samples = Samples::new(&config.reload);
+        Ok(Self { config, version, engine, queue, statistics, samples })
     }
 
     /// What the deployment says of it.
@@ -112,6 +135,16 @@ impl Model {
         &self.statistics
     }
 
+    /// Recent requests, to run them on the next version.
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// What its engines hold on their devices, where the backend counts it.
+    pub fn memory(&self) -> Option<EngineMemory> {
+        self.engine.memory()
+    }
+
     /// Requests that wait.
     pub fn queue_depth(&self) -> usize {
         self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.len()
@@ -122,10 +155,13 @@ impl Model {
         for (spec, input) in self.inputs().iter().zip(&request.inputs) {
             check(spec, input)?;
         }
+        let now = Instant::now();
+        self.samples.offer(&request, now);
         let (reply, pending) = oneshot::channel();
         let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.0.push_back(Waiting { request, since: Instant::now(), reply });
+        waiting.0.push_back(Waiting { request, since: now, reply });
         drop(waiting);
+        self.statistics.taken();
         self.queue.changed.notify_one();
         Ok(Pending(pending))
     }
@@ -178,16 +214,20 @@ fn serve(
         };
         drop(waiting);
         if next.reply.is_closed() {
+            statistics.ended(1);
+            statistics.failed(ErrorKind::Cancelled, next.since.elapsed());
             continue;
         }
         let queued = next.since.elapsed();
         let answer = run(&mut *context, &next.request, outputs).map(|mut response| {
             response.times.queue = queued;
-            statistics.answered(&response.times);
+            statistics.executed(1, 1, &response.times);
+            statistics.answered(queued, next.since.elapsed());
             response
         });
-        if answer.is_err() {
-            statistics.failed();
+        statistics.ended(1);
+        if let Err(error) = &answer {
+            statistics.failed(error.kind(), next.since.elapsed());
         }
         // The caller may have gone away by now.
         let _ = next.reply.send(answer);
