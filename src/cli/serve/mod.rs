@@ -22,7 +22,6 @@ use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
 use crate::watch::Watcher;
 
 use super::console::Console;
-use super::diagnostic::with_causes;
 use super::pipeline::{Pipeline, PipelinesArgs, Ran, Refreshed, Session};
 use super::project::Refusal;
 use super::watch::{WatcherArgs, watching};
@@ -136,12 +135,17 @@ impl<'a> Serve<'a> {
         let (config, registry) = (self.config.clone(), Arc::clone(&self.registry));
         let bound = self.runtime.block_on(Server::bind(config, registry, self.views.shared()));
         bound.map_err(|error| {
-            let code = match error {
-                ServerError::NoListener => "serve::no_address",
-                ServerError::Listen { .. } => "serve::address",
+            let (code, status) = match &error {
+                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
+                ServerError::NoListener => ("serve::no_address", ExitStatus::USAGE),
+                ServerError::Token => ("serve::token", ExitStatus::USAGE),
+                ServerError::Exposed { .. } | ServerError::OpenControl { .. } => {
+                    ("serve::exposed", ExitStatus::USAGE)
+                }
+                ServerError::Tls(_) => ("serve::tls", ExitStatus::USAGE),
             };
-            self.console.error(code, &with_causes(&error), None);
-            ExitStatus::FAILED
+            self.console.error(code, &error.to_string(), None);
+            status
         })
     }
 
