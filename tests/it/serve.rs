@@ -25,7 +25,7 @@ stages:
   checked:
     validate:
       from: engine
-      reference: { file: reference.onnx, kind: model }
+      reference: reference.onnx
       data: good.npz
       compare: { max_abs: 5 }
   api: { serve: { from: engine, requires: [checked] } }
@@ -150,6 +150,7 @@ fn several_models_of_several_pipelines_are_served_together() {
     assert_eq!(served.added("third"), number(30.0, "1"));
     replace(&project.file("deeper/reference.onnx"), adder(33.0));
     while served.program.next("reload_finished")["to"] != 2 {}
+    assert_eq!(served.program.seen.last().unwrap()["model"], "third");
     assert_eq!(served.added("third"), number(33.0, "2"));
     assert_eq!(served.added("other"), number(20.0, "1"));
     let seen = served.program.stop();
