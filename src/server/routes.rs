@@ -8,7 +8,7 @@ use super::{App, http as rest};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
-    rest::data_routes(Arc::clone(app))
+    rest::with_failures(rest::data_routes(Arc::clone(app)))
 }
 
 /// The routes of the listener for inference over gRPC.

@@ -32,6 +32,9 @@ impl Status {
             ProtocolError::TooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, tonic::Code::ResourceExhausted)
             }
+            ProtocolError::TooSlow { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, tonic::Code::DeadlineExceeded)
+            }
             ProtocolError::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, tonic::Code::Unimplemented)
             }

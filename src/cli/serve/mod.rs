@@ -139,6 +139,9 @@ impl<'a> Serve<'a> {
             let code = match error {
                 ServerError::NoListener => "serve::no_address",
                 ServerError::Listen { .. } => "serve::address",
+                ServerError::Token => "serve::token",
+                ServerError::Exposed { .. } | ServerError::OpenControl { .. } => "serve::exposed",
+                ServerError::Tls(_) => "serve::certificate",
             };
             self.console.error(code, &with_causes(&error), None);
             ExitStatus::FAILED

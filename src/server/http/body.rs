@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
+use crate::server::BodyError;
 use crate::server::protocol::ProtocolError;
 
 /// What is reserved for a body before any of it came.
@@ -47,10 +48,18 @@ pub(super) async fn read(
 
 async fn piece(body: &mut Body) -> Result<Option<Bytes>, ProtocolError> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ProtocolError::syntax(format!("its body: {error}")))?;
+        let frame = frame.map_err(broken)?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
     }
     Ok(None)
+}
+
+fn broken(error: axum::Error) -> ProtocolError {
+    match error.into_inner().downcast::<BodyError>().map(|error| *error) {
+        Ok(BodyError::TooSlow { limit }) => ProtocolError::TooSlow { limit },
+        Ok(error) => ProtocolError::syntax(error),
+        Err(error) => ProtocolError::syntax(format!("its body: {error}")),
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 
 use serde::Serialize;
 
@@ -28,7 +28,12 @@ pub(super) async fn live() -> Response<Body> {
     super::json(r#"{"live":true}"#)
 }
 
-pub(super) async fn ready() -> Response<Body> {
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
+    if app.stopping().is_cancelled() {
+        let mut response = super::json(r#"{"ready":false}"#);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     super::json(r#"{"ready":true}"#)
 }
 

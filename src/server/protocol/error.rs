@@ -1,5 +1,7 @@
 //! [`ProtocolError`]: why a request gets no answer, in the protocol's words.
 
+use std::time::Duration;
+
 use crate::runtime::{ErrorKind, InferError};
 use crate::server::shared_memory::SharedMemoryError;
 
@@ -62,6 +64,12 @@ pub enum ProtocolError {
         /// Most bytes.
         limit: usize,
     },
+    /// Its body did not arrive in time.
+    #[error("the body did not arrive within {} s", .limit.as_secs_f64())]
+    TooSlow {
+        /// Longest it may take.
+        limit: Duration,
+    },
     /// Nothing is at this path.
     #[error("nothing is at `{path}`")]
     NoSuchPath {
@@ -91,6 +99,7 @@ impl ProtocolError {
             Self::Infer(error) => error.kind(),
             Self::SharedMemory(error) => error.kind(),
             Self::NoSuchPath { .. } => ErrorKind::NotFound,
+            Self::TooSlow { .. } => ErrorKind::DeadlineExceeded,
             _ => ErrorKind::Invalid,
         }
     }
