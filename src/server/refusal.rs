@@ -16,6 +16,8 @@ pub(super) enum Refusal {
     Busy { limit: usize },
     #[error("the request took longer than {} s", .limit.as_secs_f64())]
     TooSlow { limit: Duration },
+    #[error("the body is longer than {limit} bytes, the most this server takes")]
+    TooLong { limit: usize },
     #[error("the request lacks the server's token; send it as `Authorization: Bearer TOKEN`")]
     Unauthorized { password: bool },
     #[error(
@@ -32,6 +34,7 @@ impl Refusal {
         match self {
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
@@ -40,7 +43,7 @@ impl Refusal {
 
     fn code(self) -> Code {
         match self {
-            Self::Busy { .. } => Code::ResourceExhausted,
+            Self::Busy { .. } | Self::TooLong { .. } => Code::ResourceExhausted,
             Self::TooSlow { .. } => Code::DeadlineExceeded,
             Self::Unauthorized { .. } => Code::Unauthenticated,
             Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,

@@ -8,7 +8,12 @@ use super::{App, http as rest};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
-    rest::with_failures(rest::data_routes(Arc::clone(app)))
+    let data = rest::data_routes(Arc::clone(app));
+    rest::with_failures(if app.config.control {
+        data.merge(rest::control_routes(Arc::clone(app)))
+    } else {
+        data
+    })
 }
 
 /// The routes of the listener for inference over gRPC.
@@ -18,5 +23,6 @@ pub(super) fn grpc(_app: &Arc<App>) -> Router {
 
 /// The routes of the listener for control requests.
 pub(super) fn admin(app: &Arc<App>) -> Router {
-    http(app)
+    let data = rest::data_routes(Arc::clone(app));
+    rest::with_failures(data.merge(rest::control_routes(Arc::clone(app))))
 }

@@ -1,4 +1,6 @@
-//! The body of a request as one piece of memory, bounded.
+//! The body of a request as one piece of memory. What bounds it is in front of the routes.
+
+use std::error::Error;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -10,37 +12,23 @@ use hyper::body::Body as _;
 use crate::server::BodyError;
 use crate::server::protocol::ProtocolError;
 
-/// What is reserved for a body before any of it came.
+/// Most that is reserved for a body before it came.
 const FIRST: usize = 1 << 20;
 
 /// Reads a body to its end. One that came in one piece is not copied.
-pub(super) async fn read(
-    mut body: Body,
-    headers: &HeaderMap,
-    limit: usize,
-) -> Result<Bytes, ProtocolError> {
-    let too_large = || ProtocolError::TooLarge { limit };
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > limit) {
-        return Err(too_large());
-    }
+pub(super) async fn read(mut body: Body, headers: &HeaderMap) -> Result<Bytes, ProtocolError> {
     let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
-    if first.len() > limit {
-        return Err(too_large());
-    }
     if body.is_end_stream() {
         return Ok(first);
     }
     let Some(second) = piece(&mut body).await? else { return Ok(first) };
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut whole = BytesMut::with_capacity(length.unwrap_or(0).min(FIRST).max(first.len()));
     whole.extend_from_slice(&first);
     drop(first);
     let mut next = Some(second);
-    while let Some(piece_of_it) = next {
-        if piece_of_it.len() > limit - whole.len() {
-            return Err(too_large());
-        }
-        whole.extend_from_slice(&piece_of_it);
+    while let Some(more) = next {
+        whole.extend_from_slice(&more);
         next = piece(&mut body).await?;
     }
     Ok(whole.freeze())
@@ -48,18 +36,20 @@ pub(super) async fn read(
 
 async fn piece(body: &mut Body) -> Result<Option<Bytes>, ProtocolError> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(broken)?;
-        if let Ok(data) = frame.into_data() {
+        if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() {
             return Ok(Some(data));
         }
     }
     Ok(None)
 }
 
-fn broken(error: axum::Error) -> ProtocolError {
-    match error.into_inner().downcast::<BodyError>().map(|error| *error) {
-        Ok(BodyError::TooSlow { limit }) => ProtocolError::TooSlow { limit },
-        Ok(error) => ProtocolError::syntax(error),
-        Err(error) => ProtocolError::syntax(format!("its body: {error}")),
+/// Why a body did not come, as whoever bounds bodies says it.
+fn broken(error: &(dyn Error + 'static)) -> ProtocolError {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    match causes.filter_map(|cause| cause.downcast_ref()).next() {
+        Some(BodyError::TooLong { limit }) => ProtocolError::TooLarge { limit: *limit },
+        Some(BodyError::TooSlow { limit }) => ProtocolError::TooSlow { limit: *limit },
+        Some(broken @ BodyError::Broken(_)) => ProtocolError::syntax(broken),
+        None => ProtocolError::syntax(error),
     }
 }

@@ -12,6 +12,7 @@ mod infer;
 mod model;
 mod object;
 mod raw;
+mod regions;
 mod reply;
 mod unpack;
 
@@ -63,6 +64,25 @@ pub(crate) fn data_routes(app: Arc<App>) -> Router {
     router.with_state(app)
 }
 
+/// What the listener for control answers, and those for inference where they are allowed to.
+pub(crate) fn control_routes(app: Arc<App>) -> Router {
+    let system = Router::new()
+        .route("/status", get(regions::all))
+        .route("/unregister", post(regions::unregister_all))
+        .route("/region/{region}/status", get(regions::one))
+        .route("/region/{region}/register", post(regions::register))
+        .route("/region/{region}/unregister", post(regions::unregister));
+    let cuda = Router::new()
+        .route("/status", get(regions::no_cuda_regions))
+        .route("/unregister", post(regions::nothing_to_unregister))
+        .route("/region/{region}/status", get(regions::no_cuda_region))
+        .route("/region/{region}/register", post(regions::no_cuda_region))
+        .route("/region/{region}/unregister", post(regions::nothing_to_unregister));
+    let router =
+        Router::new().nest("/v2/systemsharedmemory", system).nest("/v2/cudasharedmemory", cuda);
+    router.with_state(app)
+}
+
 /// Answers every other path and method of the whole router, as the last step of making it.
 pub(crate) fn with_failures(router: Router) -> Router {
     router.method_not_allowed_fallback(other_method).fallback(other_path)
@@ -82,6 +102,11 @@ fn json(text: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(text.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The answer to what was done and leaves nothing to say.
+fn done() -> Response<Body> {
+    json(Body::empty())
 }
 
 /// A value as an answer in JSON.

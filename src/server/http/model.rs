@@ -29,12 +29,12 @@ pub(super) async fn live() -> Response<Body> {
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
-    if app.stopping().is_cancelled() {
-        let mut response = super::json(r#"{"ready":false}"#);
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        return response;
+    if !app.stopping().is_cancelled() {
+        return super::json(r#"{"ready":true}"#);
     }
-    super::json(r#"{"ready":true}"#)
+    let mut response = super::json(r#"{"ready":false}"#);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// Whether a model takes requests.

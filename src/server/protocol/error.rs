@@ -64,8 +64,8 @@ pub enum ProtocolError {
         /// Most bytes.
         limit: usize,
     },
-    /// Its body did not arrive in time.
-    #[error("the body did not arrive within {} s", .limit.as_secs_f64())]
+    /// Its body takes longer than it may.
+    #[error("the body of the request did not arrive within {} s", .limit.as_secs_f64())]
     TooSlow {
         /// Longest it may take.
         limit: Duration,

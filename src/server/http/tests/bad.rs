@@ -350,11 +350,3 @@ fn compressed_bombs_and_broken_archives_are_refused() {
     assert_eq!(answer.status, 501);
     assert!(answer.error().contains("known are gzip and deflate"), "{answer:?}");
 }
-
-#[test]
-fn bodies_larger_than_allowed_are_refused() {
-    let server = Server::new();
-    let answer = server.infer(" ".repeat((4 << 20) + 1));
-    assert_eq!(answer.status, 413);
-    assert!(answer.error().contains("4194304 bytes"), "{answer:?}");
-}

@@ -22,6 +22,7 @@ use crate::tensor::{DType, TensorSpec};
 
 mod bad;
 mod good;
+mod regions;
 
 /// Routes to call, without a listener.
 struct Server {
@@ -59,7 +60,7 @@ impl Server {
             http: None,
             grpc: None,
             admin: None,
-            control: false,
+            control: true,
             token: None,
             tls: None,
             insecure: false,
@@ -68,7 +69,8 @@ impl Server {
         };
         let registry = Arc::new(ModelRegistry::default());
         let app = Arc::new(App::new(config, registry, Arc::default()));
-        let routes = super::with_failures(super::data_routes(Arc::clone(&app)));
+        let routes = super::data_routes(Arc::clone(&app));
+        let routes = super::with_failures(routes.merge(super::control_routes(Arc::clone(&app))));
         let routes = TowerToHyperService::new(routes.with_state(()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
         let mut server = Self { app, routes, runtime: runtime.unwrap(), folders: Vec::new() };
