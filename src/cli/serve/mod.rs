@@ -4,7 +4,7 @@
 //! Building stays on this thread and those of the executor; requests are answered on those of the
 //! server; reloads have a thread of their own. They meet in [`Message`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::RunEvent;
-use crate::execute::event::{ReloadOutcome, ServedModel, Trigger};
+use crate::execute::event::{ServedModel, Trigger};
 use crate::plan::Plan;
 use crate::process::CancelToken;
 use crate::runtime::{Model, ModelRegistry};
@@ -22,7 +22,6 @@ use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
 use crate::watch::Watcher;
 
 use super::console::Console;
-use super::diagnostic::with_causes;
 use super::pipeline::{Pipeline, PipelinesArgs, Ran, Refreshed, Session};
 use super::project::Refusal;
 use super::watch::{WatcherArgs, watching};
@@ -57,8 +56,10 @@ enum Message {
     Changed(BTreeSet<PathBuf>),
     /// Somebody asked to look again.
     Asked,
-    /// Something was decided about a model.
+    /// Something was decided about the versions of a model, by whoever.
     Reloaded(RunEvent),
+    /// What this program asked of the registry for a model is decided; or why it could not be.
+    Decided { model: String, error: Option<String> },
     /// The server has ended.
     Ended(DrainReport),
     /// The program was told to stop; the server was, too.
@@ -81,6 +82,8 @@ struct Serve<'a> {
     registry: Arc<ModelRegistry>,
     pipelines: Vec<Pipeline<'a>>,
     models: Models,
+    /// The pipeline that each model in the registry comes from.
+    offered: BTreeMap<String, usize>,
     views: Views,
     reloads: Reloads,
     sender: Sender<Message>,
@@ -124,6 +127,7 @@ impl<'a> Serve<'a> {
             registry,
             pipelines,
             models,
+            offered: BTreeMap::new(),
             sender,
             messages,
         };
@@ -136,15 +140,16 @@ impl<'a> Serve<'a> {
         let (config, registry) = (self.config.clone(), Arc::clone(&self.registry));
         let bound = self.runtime.block_on(Server::bind(config, registry, self.views.shared()));
         bound.map_err(|error| {
-            let (code, status) = match error {
+            let (code, status) = match &error {
+                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
                 ServerError::NoListener => ("serve::no_address", ExitStatus::USAGE),
                 ServerError::Token => ("serve::token", ExitStatus::USAGE),
-                ServerError::Exposed { .. } => ("serve::exposed", ExitStatus::USAGE),
-                ServerError::OpenControl { .. } => ("serve::open_control", ExitStatus::USAGE),
-                ServerError::Tls(_) => ("serve::tls", ExitStatus::FAILED),
-                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
+                ServerError::Exposed { .. } | ServerError::OpenControl { .. } => {
+                    ("serve::exposed", ExitStatus::USAGE)
+                }
+                ServerError::Tls(_) => ("serve::tls", ExitStatus::USAGE),
             };
-            self.console.error(code, &with_causes(&error), None);
+            self.console.error(code, &error.to_string(), None);
             status
         })
     }
@@ -175,9 +180,10 @@ impl<'a> Serve<'a> {
             true => Some(self.args.how.start(&self.sender, Message::Changed, self.console)?),
             false => None,
         };
-        let report = self.until_ended(watcher.as_ref());
+        let DrainReport { finished, aborted } = self.until_ended(watcher.as_ref());
+        self.registry.shutdown(self.config.limits.drain);
+        self.runtime.shutdown_background();
         let status = ExitStatus::OK;
-        let DrainReport { finished, aborted } = report;
         self.console.event(&RunEvent::ServeFinished { finished, aborted, exit: status.0 });
         if aborted > 0 {
             let message = format!("{aborted} requests had no answer when their time was over");
@@ -196,33 +202,53 @@ impl<'a> Serve<'a> {
             Refreshed::Refused | Refreshed::Unchanged => return Err(ExitStatus::USAGE),
         };
         match ran.report.exit() {
-            0 => self.offer(at, &ran),
+            0 => self.offer(at, &ran, false),
             status => Err(ExitStatus(status)),
         }
     }
 
     /// Offers what a run made to the registry.
-    fn offer(&mut self, at: usize, ran: &Ran) -> Result<(), ExitStatus> {
+    fn offer(&mut self, at: usize, ran: &Ran, again: bool) -> Result<(), ExitStatus> {
         let mut ended = Ok(());
         for candidate in candidates::of(ran, self.pipelines[at].stages()) {
             match candidate {
-                Ok(candidate) => self.reloads.offer(candidate),
+                Ok(candidate) => {
+                    self.offered.insert(candidate.deployment.model.name.clone(), at);
+                    self.reloads.offer(candidate, again);
+                }
                 Err(refusal) => {
                     refusal.show(self.console);
                     ended = Err(ExitStatus::FAILED);
                 }
             }
         }
+        if ran.report.exit() == 0 {
+            self.remove_what_is_served_no_more(at);
+        }
         ended
+    }
+
+    fn remove_what_is_served_no_more(&mut self, at: usize) {
+        let is_gone = |(model, from): (&String, &usize)| {
+            (*from == at && !self.models.names().any(|name| name == model)).then(|| model.clone())
+        };
+        let gone: Vec<String> = self.offered.iter().filter_map(is_gone).collect();
+        for model in gone {
+            self.offered.remove(&model);
+            self.reloads.remove(model);
+        }
     }
 
     /// Waits until every model takes requests.
     fn load_first(&mut self) -> Result<(), ExitStatus> {
         while !self.reloads.is_idle() {
             match self.messages.recv() {
-                Ok(Message::Reloaded(event)) => {
-                    self.reloads.done();
-                    self.tell_reload(&event)?;
+                Ok(Message::Reloaded(event)) => self.tell_reload(&event),
+                Ok(Message::Decided { error: None, .. }) => self.reloads.decided(),
+                Ok(Message::Decided { model, error: Some(error) }) => {
+                    let message = format!("model `{model}` cannot be served: {error}");
+                    self.console.error("serve::load", &message, None);
+                    return Err(ExitStatus::FAILED);
                 }
                 Ok(Message::Stop) | Err(_) => return Err(ExitStatus::INTERRUPTED),
                 Ok(Message::Asked | Message::Changed(_) | Message::Ended(_)) => {}
@@ -246,10 +272,12 @@ impl<'a> Serve<'a> {
             match self.messages.recv() {
                 Ok(Message::Changed(paths)) => self.refresh(Trigger::Changed, &paths),
                 Ok(Message::Asked) => self.refresh(Trigger::Asked, &BTreeSet::new()),
-                Ok(Message::Reloaded(event)) => {
-                    self.reloads.done();
-                    // That it was refused has been told; what was served before still is.
-                    let _ = self.tell_reload(&event);
+                Ok(Message::Reloaded(event)) => self.tell_reload(&event),
+                Ok(Message::Decided { model, error }) => {
+                    self.reloads.decided();
+                    if let Some(error) = error {
+                        tracing::debug!("{model}: {error}");
+                    }
                 }
                 Ok(Message::Stop) => self.tell_stopping(),
                 Ok(Message::Ended(report)) => return report,
@@ -276,7 +304,7 @@ impl<'a> Serve<'a> {
             match refreshed {
                 Refreshed::Ran(ran) => {
                     // What cannot be served has been told; the others can.
-                    let _ = self.offer(at, &ran);
+                    let _ = self.offer(at, &ran, trigger == Trigger::Asked);
                 }
                 Refreshed::Refused => self.console.line("what was served before still is"),
                 Refreshed::Unchanged => {}
@@ -285,18 +313,11 @@ impl<'a> Serve<'a> {
         }
     }
 
-    /// Tells what became of a reload; a refusal is an error to whoever cannot do without.
-    fn tell_reload(&self, event: &RunEvent) -> Result<(), ExitStatus> {
+    fn tell_reload(&self, event: &RunEvent) {
         self.console.event(event);
         if let Some(text) = text::reloaded(event) {
             self.console.text(&text);
             self.console.flush();
-        }
-        match event {
-            RunEvent::ReloadFinished { outcome: ReloadOutcome::Refused, .. } => {
-                Err(ExitStatus::FAILED)
-            }
-            _ => Ok(()),
         }
     }
 

@@ -140,9 +140,9 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         (ReloadOutcome::Removed, _) => format!("{model}: is served no more"),
     };
     text.push('\n');
-    let failed = |gate: &&crate::execute::event::ReloadGate| !gate.passed;
-    for gate in gates.iter().filter(failed) {
-        text += &format!("  {}: {}\n", gate.name, gate.detail);
+    // The first gate that stopped it is the reason.
+    for gate in gates.iter().filter(|gate| !gate.passed).skip(1) {
+        text += &format!("  and {}: {}\n", gate.name, gate.detail);
     }
     Some(text)
 }
