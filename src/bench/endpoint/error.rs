@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::suggest::did_you_mean;
-use crate::tensor::{DType, TensorError};
+use crate::tensor::TensorError;
 
 /// Why an endpoint could not be asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -123,14 +123,6 @@ pub enum EndpointError {
         /// Its datatype.
         datatype: String,
     },
-    /// The protocol has no name for an element type.
-    #[error("the protocol has no datatype for input `{input}` of {dtype}")]
-    NoDatatype {
-        /// The input.
-        input: String,
-        /// Its element type.
-        dtype: DType,
-    },
     /// The request does not fit into a message.
     #[error("a request of {bytes} bytes is too large for `{protocol}`")]
     TooLarge {
@@ -158,7 +150,6 @@ impl EndpointError {
                 | Self::UnknownModel { .. }
                 | Self::WhichModel { .. }
                 | Self::Datatype { .. }
-                | Self::NoDatatype { .. }
                 | Self::TooLarge { .. }
         )
     }
@@ -204,7 +195,6 @@ impl EndpointError {
             Self::WhichModel { known, .. } => {
                 format!("add its name after the port; models: {}", known.join(", "))
             }
-            Self::NoDatatype { .. } => "measure the engine in process instead".into(),
             Self::TooLarge { .. } => "ask for less with `--batch` or `--shapes`".into(),
             Self::Tls { .. }
             | Self::Silent { .. }

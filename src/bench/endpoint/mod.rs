@@ -18,7 +18,6 @@ mod address;
 mod answer;
 mod body;
 mod connection;
-mod datatype;
 mod describe;
 mod error;
 mod grpc;
@@ -158,8 +157,8 @@ impl Endpoint {
     ) -> Result<Message, EndpointError> {
         match self.protocol {
             Protocol::Grpc => grpc::message(&self.address, inputs, tensors),
-            Protocol::HttpJson => body::json(inputs, tensors),
-            Protocol::HttpBinary => body::binary(inputs, tensors),
+            Protocol::HttpJson => Ok(body::json(inputs, tensors)),
+            Protocol::HttpBinary => Ok(body::binary(inputs, tensors)),
         }
     }
 
