@@ -23,6 +23,7 @@ mod lock;
 mod readme;
 mod robustness;
 mod schema;
+mod serve_http;
 mod standin;
 mod support;
 mod tensorrt_build;

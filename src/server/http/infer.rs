@@ -46,13 +46,11 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let header = header_length(&parts.headers)?;
     let encoding = Encoding::of(&parts.headers)?;
-    let body = body::read(body, &parts.headers).await?;
+    let limit = app.config.limits.body_bytes;
+    let body = body::read(body, &parts.headers, limit).await?;
     let body = match encoding {
         None => body,
-        Some(encoding) => {
-            let limit = app.config.limits.body_bytes;
-            aside(LARGE, move || encoding.unpack(&body, limit)).await?
-        }
+        Some(encoding) => aside(LARGE, move || encoding.unpack(&body, limit)).await?,
     };
     // Only now: who sends slowly keeps no old version alive.
     let model = protocol::find(&app.registry, name, version)?;
