@@ -39,7 +39,7 @@ const DISCARD: Duration = Duration::from_secs(2);
 pub(super) async fn serve(stream: TcpStream, member: Member, door: Arc<Door>) {
     let state = member.state();
     let limits = door.limits();
-    let mut watch = Watch::new(Arc::clone(state), limits.header_timeout);
+    let mut watch = Watch::new(Arc::clone(state), limits);
     let transport = Transport::new(stream, Arc::clone(state), limits.transfer_timeout);
     // Connections that never say anything are many in an attack: they get no buffers.
     if !matches!(watch.within(transport.readable()).await, Some(Ok(()))) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Limits;
 use super::state::{Order, State};
 
-/// How long a connection without a request stays open after the server was told to stop: requests
-/// may be on their way.
-const LINGER: Duration = Duration::from_millis(500);
+/// Part of the time to drain for which a connection without a request stays open: requests may be
+/// on their way.
+const LINGER: u32 = 60;
 
 /// How long a connection that was asked to close may take to do it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,15 +26,22 @@ pub(super) enum End {
 pub(super) struct Watch {
     state: Arc<State>,
     patience: Duration,
+    linger: Duration,
     multiplexed: bool,
     draining: Option<Instant>,
     asked: Option<Instant>,
 }
 
 impl Watch {
-    /// Each request may keep the server waiting for `patience`.
-    pub(super) fn new(state: Arc<State>, patience: Duration) -> Self {
-        Self { state, patience, multiplexed: false, draining: None, asked: None }
+    pub(super) fn new(state: Arc<State>, limits: &Limits) -> Self {
+        Self {
+            state,
+            patience: limits.header_timeout,
+            linger: limits.drain / LINGER,
+            multiplexed: false,
+            draining: None,
+            asked: None,
+        }
     }
 
     /// From now on it can be told to send no more requests without losing those on their way.
@@ -86,7 +94,9 @@ impl Watch {
         let waiting = self.state.waiting_since()?;
         Some(match (self.asked, self.draining) {
             (Some(asked), _) => waiting.max(asked) + GRACE.min(self.patience),
-            (None, Some(draining)) => waiting.max(draining) + LINGER.min(self.patience),
+            (None, Some(draining)) => {
+                (waiting.max(draining) + self.linger).min(waiting + self.patience)
+            }
             (None, None) => waiting + self.patience,
         })
     }

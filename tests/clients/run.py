@@ -32,7 +32,7 @@ def main():
         server = servers.Triton(models.for_triton())
         options.tests = [test for test in options.tests if test not in NOT_FOR_TRITON]
     else:
-        server = servers.Ours(arguments=["--control", "on", "--shared-memory", "on"])
+        server = servers.Ours(arguments=["--control", "on", "--shared-memory"])
     failed = []
     with server:
         where = {"SERVER_HTTP": str(server.http), "SERVER_GRPC": str(server.grpc)}

@@ -30,7 +30,7 @@ import servers
 
 RECORDED = HERE / "recorded.json"
 SETTLE_SECONDS = 5
-OURS = ["--control", "on", "--shared-memory", "on"]
+OURS = ["--control", "on", "--shared-memory"]
 
 
 def answers(server, pattern):

@@ -136,12 +136,16 @@ impl<'a> Serve<'a> {
         let (config, registry) = (self.config.clone(), Arc::clone(&self.registry));
         let bound = self.runtime.block_on(Server::bind(config, registry, self.views.shared()));
         bound.map_err(|error| {
-            let code = match error {
-                ServerError::NoListener => "serve::no_address",
-                ServerError::Listen { .. } => "serve::address",
+            let (code, status) = match error {
+                ServerError::NoListener => ("serve::no_address", ExitStatus::USAGE),
+                ServerError::Token => ("serve::token", ExitStatus::USAGE),
+                ServerError::Exposed { .. } => ("serve::exposed", ExitStatus::USAGE),
+                ServerError::OpenControl { .. } => ("serve::open_control", ExitStatus::USAGE),
+                ServerError::Tls(_) => ("serve::tls", ExitStatus::FAILED),
+                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
             };
             self.console.error(code, &with_causes(&error), None);
-            ExitStatus::FAILED
+            status
         })
     }
 
