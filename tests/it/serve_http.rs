@@ -150,7 +150,7 @@ fn parts(answer: &[u8]) -> (u16, String, Vec<u8>) {
 fn recorded(rows: usize) -> (Tensor, Tensor) {
     let data = Dataset::open(&fixture("serving/tiny.npz"), &IndexMap::new()).unwrap();
     let rows_of = |name| data.array(name).unwrap().rows(0, rows).unwrap();
-    (rows_of("x"), rows_of("y"))
+    (rows_of("in.x"), rows_of("out.y"))
 }
 
 fn close(found: &[f32], expected: &[f32]) {
