@@ -88,7 +88,7 @@ impl Serving {
         let folder = tempfile::tempdir().unwrap();
         let manifest = compile(&fixture("serving/tiny.onnx"), folder.path());
         let registry = Arc::new(ModelRegistry::default());
-        registry.apply(&candidate(folder.path(), &manifest)).unwrap();
+        registry.apply(candidate(folder.path(), &manifest)).unwrap();
         let config = ServerConfig {
             http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             grpc: None,
