@@ -7,11 +7,15 @@
 mod error;
 mod model;
 mod registry;
+mod reload;
 mod request;
+mod slot;
 mod statistics;
 
 pub use error::{ErrorKind, InferError};
 pub use model::{Model, Pending};
-pub use registry::{Candidate, ModelRegistry};
+pub use registry::{Applied, Candidate, ModelRegistry, ModelStatus, VersionState, VersionStatus};
+pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
+pub use slot::{ModelState, ReloadCounts};
 pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};

@@ -11,13 +11,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::backend::{self, BackendError, Engine, EngineManifest, ExecutionContext};
+use crate::backend::{self, BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext};
 use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
 use super::{
     ErrorKind, InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes,
-    Statistics,
+    Samples, Statistics,
 };
 
 type Answer = Result<InferResponse, InferError>;
@@ -41,6 +41,7 @@ pub struct Model {
     engine: Arc<dyn Engine>,
     queue: Arc<Queue>,
     statistics: Arc<Statistics>,
+    samples: Samples,
 }
 
 /// A request that was taken. Dropping it before the answer cancels it.
@@ -105,7 +106,8 @@ impl Model {
                 .spawn(move || serve(context, &queue, &statistics, outputs))
                 .map_err(|error| read(error.to_string()))?;
         }
-        Ok(Self { config, version, engine, queue, statistics })
+        let samples = Samples::new(&config.reload);
+        Ok(Self { config, version, engine, queue, statistics, samples })
     }
 
     /// What the deployment says of it.
@@ -133,6 +135,16 @@ impl Model {
         &self.statistics
     }
 
+    /// Recent requests, to run them on the next version.
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// What its engines hold on their devices, where the backend counts it.
+    pub fn memory(&self) -> Option<EngineMemory> {
+        self.engine.memory()
+    }
+
     /// Requests that wait.
     pub fn queue_depth(&self) -> usize {
         self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.len()
@@ -143,9 +155,11 @@ impl Model {
         for (spec, input) in self.inputs().iter().zip(&request.inputs) {
             check(spec, input)?;
         }
+        let now = Instant::now();
+        self.samples.offer(&request, now);
         let (reply, pending) = oneshot::channel();
         let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.0.push_back(Waiting { request, since: Instant::now(), reply });
+        waiting.0.push_back(Waiting { request, since: now, reply });
         drop(waiting);
         self.statistics.taken();
         self.queue.changed.notify_one();

@@ -22,6 +22,7 @@ const LONGEST_QUEUE: usize = 1_000_000;
 const MOST_LEVELS: u32 = 100;
 const MOST_ITERATIONS: usize = 100_000;
 const MOST_SAMPLES: usize = 10_000;
+const MOST_SAMPLE_BYTES: usize = 1 << 30;
 
 /// Describes a deployment of one model: what to serve and how, once its gates have passed.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -204,10 +205,15 @@ impl Warmup {
 pub struct Reload {
     /// Recent requests that are kept and run on both versions before the change; 0 keeps none.
     pub samples: Spanned<usize>,
+    /// Most memory that those requests may take, in bytes; the newest are kept.
+    pub sample_bytes: Spanned<usize>,
     /// How far the answers to them may differ; any difference is fine by default, as a model
     /// trained anew answers differently.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<Tolerance>,
+    /// Lets inputs and outputs change in ways that requests of today's clients do not survive:
+    /// tensors that go, other element types, fewer shapes.
+    pub allow_interface_change: Spanned<bool>,
     /// What to do where old and new version do not fit in memory together.
     pub on_low_memory: Spanned<OnLowMemory>,
     /// Seconds after the change in which the version is taken back if it breaks a limit below.
@@ -228,7 +234,9 @@ impl Default for Reload {
         let config = ReloadConfig::default();
         Self {
             samples: Spanned::unplaced(config.samples),
+            sample_bytes: Spanned::unplaced(config.sample_bytes),
             compare: None,
+            allow_interface_change: Spanned::unplaced(config.allow_interface_change),
             on_low_memory: Spanned::unplaced(OnLowMemory::Refuse),
             watch_seconds: Spanned::unplaced(config.watch_seconds),
             max_error_rate: Spanned::unplaced(config.max_error_rate),
@@ -242,7 +250,9 @@ impl Reload {
     pub(super) fn config(&self) -> ReloadConfig {
         ReloadConfig {
             samples: self.samples.value,
+            sample_bytes: self.sample_bytes.value,
             compare: self.compare.as_ref().map(Tolerance::config),
+            allow_interface_change: self.allow_interface_change.value,
             on_low_memory: match self.on_low_memory.value {
                 OnLowMemory::Refuse => deployment::OnLowMemory::Refuse,
                 OnLowMemory::DrainFirst => deployment::OnLowMemory::DrainFirst,
@@ -258,6 +268,7 @@ impl Reload {
         let compare = self.compare.iter().flat_map(Tolerance::problems);
         [
             within("reload.samples", &self.samples, 0..=MOST_SAMPLES),
+            within("reload.sample_bytes", &self.sample_bytes, 0..=MOST_SAMPLE_BYTES),
             within("reload.watch_seconds", &self.watch_seconds, 0.0..=LONGEST_MS / 1e3),
             within("reload.max_error_rate", &self.max_error_rate, 0.0..=1.0),
             self.max_p99_ratio

@@ -245,6 +245,8 @@ fn what_the_runtime_reads_is_what_the_user_wrote() {
         warmup: { iterations: 3 }
         reload:
             samples: 8
+            sample_bytes: 1000
+            allow_interface_change: true
             compare: { max_abs: 0.5, cosine: 0.9 }
             on_low_memory: drain_first
             watch_seconds: 5
@@ -262,6 +264,8 @@ fn what_the_runtime_reads_is_what_the_user_wrote() {
     assert_eq!((queue.timeout_ms, model.warmup.iterations), (Some(100.0), 3));
     let expected = deployment::ReloadConfig {
         samples: 8,
+        sample_bytes: 1000,
+        allow_interface_change: true,
         compare: Some(deployment::Tolerance {
             max_abs: Some(0.5),
             max_relative_error: None,
