@@ -25,7 +25,7 @@ stages:
   checked:
     validate:
       from: engine
-      reference: { file: reference.onnx, kind: model }
+      reference: reference.onnx
       data: good.npz
       compare: { max_abs: 5 }
   api: { serve: { from: engine, requires: [checked] } }
@@ -150,6 +150,7 @@ fn several_models_of_several_pipelines_are_served_together() {
     assert_eq!(served.added("third"), number(30.0, "1"));
     replace(&project.file("deeper/reference.onnx"), adder(33.0));
     while served.program.next("reload_finished")["to"] != 2 {}
+    assert_eq!(served.program.seen.last().unwrap()["model"], "third");
     assert_eq!(served.added("third"), number(33.0, "2"));
     assert_eq!(served.added("other"), number(20.0, "1"));
     let seen = served.program.stop();
@@ -192,7 +193,8 @@ fn a_port_in_use_shows_before_anything_is_built() {
     let project = project(SPEC);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ran = project.trt(&["serve", "p.yaml", "--http", "0", "--grpc", &address]);
+    let ports = ["--http", "0", "--grpc", &address, "--admin", "0"];
+    let ran = project.trt(&[&["serve", "p.yaml"][..], &ports].concat());
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(ran.stderr.contains(&address) && ran.stderr.contains("--grpc"), "{ran:#?}");
     assert_eq!(project.stored(), [""; 0]);
@@ -289,12 +291,13 @@ fn chosen_stages_are_served_alone() {
 #[test]
 fn the_token_comes_from_a_file_or_the_environment_and_must_be_one() {
     let project = project(SPEC);
-    project.write("token", "two words\n");
+    project.write("token", "\n");
     let ran = project.trt(&["serve", "p.yaml", "--token-file", "token"]);
-    assert!(ran.status == 2 && ran.stderr.contains("holds no token"), "{ran:#?}");
+    assert!(ran.status == 2 && ran.stderr.contains("must be visible text"), "{ran:#?}");
     let ran = project.trt(&["serve", "p.yaml", "--token-file", "missing"]);
     assert!(ran.status == 2 && ran.stderr.contains("`missing`"), "{ran:#?}");
     let mut command = project.command(&["serve", "p.yaml"]);
-    let output = command.env("TRT_PIPELINE_TOKEN", "a b").output().unwrap();
+    let output = command.env("TRT_PIPELINE_TOKEN", " a ").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+    assert_eq!(project.stored(), [""; 0]);
 }

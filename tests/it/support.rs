@@ -73,6 +73,7 @@ impl Project {
         command
             .env_remove("TRT_PIPELINE_CACHE")
             .env_remove("TRT_PIPELINE_TENSORRT")
+            .env_remove("TRT_PIPELINE_TOKEN")
             .env_remove("NO_COLOR")
             .env_remove("RUST_BACKTRACE");
         command

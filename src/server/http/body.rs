@@ -47,6 +47,7 @@ async fn piece(body: &mut Body) -> Result<Option<Bytes>, ProtocolError> {
 fn broken(error: &(dyn Error + 'static)) -> ProtocolError {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     match causes.filter_map(|cause| cause.downcast_ref()).next() {
+        Some(BodyError::TooLong { limit }) => ProtocolError::TooLarge { limit: *limit },
         Some(BodyError::TooSlow { limit }) => ProtocolError::TooSlow { limit: *limit },
         Some(broken @ BodyError::Broken(_)) => ProtocolError::syntax(broken),
         None => ProtocolError::syntax(error),
