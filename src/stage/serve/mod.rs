@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, QueueConfig, ReloadConfig,
-    ShapeRange, WarmupConfig,
+    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement, QueueConfig,
+    ReloadConfig, ShapeRange, WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -200,6 +200,7 @@ impl Serve {
             reload: ReloadConfig::default(),
             instances: self.instances.value,
             devices,
+            placement: Placement::default(),
             requires,
         }))
     }
