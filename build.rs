@@ -1,5 +1,5 @@
-//! Generates the Rust types of `schemas/onnx.proto`, without `protoc` and without downloads, and
-//! says how the program is linked. With feature `buildtime-bindgen` it makes the TensorRT bindings
+//! Generates the Rust types of `schemas/onnx.proto` and `schemas/kserve_v2.proto`, without `protoc`
+//! and without downloads, and says how the program is linked. With feature `buildtime-bindgen` it makes the TensorRT bindings
 //! from the headers in `ffi/`; `UPDATE_BINDINGS=1` then replaces the committed ones.
 
 use std::error::Error;
@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes([".onnx.TensorProto.raw_data"])
         .btree_map(["."])
         .compile_fds(descriptors)?;
+    kserve_service()?;
     #[cfg(feature = "buildtime-bindgen")]
     tensorrt_bindings()?;
     // A position-independent program has 67 000 pointers to relocate before `main`, 0.8 ms of every
@@ -18,6 +19,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
+    Ok(())
+}
+
+/// Messages, service and client of `schemas/kserve_v2.proto`, and its description, which the server
+/// hands out on request. Tensors stay parts of the message they came in.
+fn kserve_service() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=schemas/kserve_v2.proto");
+    let mut compiler = protox::Compiler::new(["schemas"])?;
+    compiler.include_source_info(true).open_file("kserve_v2.proto")?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("kserve_v2.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .bytes(".inference.ModelInferRequest.raw_input_contents")
+        .bytes(".inference.ModelInferResponse.raw_output_contents")
+        .btree_map(".")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

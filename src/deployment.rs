@@ -137,10 +137,14 @@ impl Default for WarmupConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReloadConfig {
-    /// Recent requests to run on both versions before the change.
+    /// Recent requests to run on both versions before the change; 0 keeps none.
     pub samples: usize,
+    /// Most memory that those requests may take, in bytes.
+    pub sample_bytes: usize,
     /// How far the answers to them may differ; `null` for any.
     pub compare: Option<Tolerance>,
+    /// Whether inputs and outputs may change in ways that requests of today do not survive.
+    pub allow_interface_change: bool,
     /// What to do where old and new do not fit in memory together.
     pub on_low_memory: OnLowMemory,
     /// Seconds after the change in which the version is taken back if it breaks a limit below.
@@ -157,7 +161,9 @@ impl Default for ReloadConfig {
     fn default() -> Self {
         Self {
             samples: 32,
+            sample_bytes: 16 << 20,
             compare: None,
+            allow_interface_change: false,
             on_low_memory: OnLowMemory::Refuse,
             watch_seconds: 30.0,
             max_error_rate: 0.05,

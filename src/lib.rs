@@ -31,8 +31,10 @@
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation | what they are for |
+//! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |
+//! | [`kserve`] | the messages, service and client of KServe v2 over gRPC | what they mean |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
 //! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
 //! | [`stage`] | stage kinds: settings, inputs, work; a file or folder per kind | graphs, the cache, terminals |
@@ -52,7 +54,7 @@
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, times, progress
+//!                                process, times, progress, kserve, difference
 //! the shared words -> each other only
 //! ```
 //!
@@ -82,7 +84,9 @@ pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod deployment;
+pub mod difference;
 pub mod execute;
+pub mod kserve;
 pub mod onnx;
 pub mod plan;
 pub mod process;

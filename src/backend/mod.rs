@@ -123,6 +123,8 @@ pub struct DeviceUsage {
     pub accounted: u64,
     /// Bytes in use on the device, by whatever program.
     pub used: u64,
+    /// Bytes that the device has.
+    pub total: u64,
 }
 
 /// What was allocated of one kind of memory, in bytes and pieces.

@@ -18,11 +18,14 @@ mod compile;
 mod console;
 mod diagnostic;
 mod doctor;
+mod execution;
 mod facts;
 mod graph;
 mod init;
+mod inputs;
 mod inspect;
 mod logging;
+mod pipeline;
 mod plan;
 mod printable;
 mod project;
@@ -30,7 +33,9 @@ mod quantity;
 mod reporter;
 mod run;
 mod runtime;
+mod serve;
 mod signals;
+mod watch;
 
 use console::Console;
 
@@ -120,6 +125,10 @@ enum Command {
         #[arg(value_enum, value_name = "WHICH", default_value_t = SchemaKind::Pipeline)]
         kind: SchemaKind,
     },
+    /// Run pipelines, then answer requests for the models they serve
+    Serve(Formatted<serve::ServeArgs>),
+    /// Run pipelines again whenever what they read changes
+    Watch(Formatted<watch::WatchArgs>),
     /// Show what is in a model, an engine, an artifact or a stored result
     Inspect(Formatted<inspect::InspectArgs>),
     /// Measure how fast an engine runs
@@ -148,6 +157,8 @@ impl Command {
             Self::Run(Formatted { format, .. })
             | Self::Plan(Formatted { format, .. })
             | Self::Check(Formatted { format, .. })
+            | Self::Serve(Formatted { format, .. })
+            | Self::Watch(Formatted { format, .. })
             | Self::Inspect(Formatted { format, .. })
             | Self::Bench(Formatted { format, .. })
             | Self::Cache(Formatted { format, .. })
@@ -201,6 +212,8 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Run(Formatted { args, .. }) => run::run(&args, &console),
         Command::Plan(Formatted { args, .. }) => plan::plan(&args, &console),
         Command::Check(Formatted { args, .. }) => check::check(&args, &console),
+        Command::Serve(Formatted { args, .. }) => serve::serve(&args, &console),
+        Command::Watch(Formatted { args, .. }) => watch::watch(&args, &console),
         Command::Graph { spec, format } => graph::graph(&spec, format, &console),
         Command::Schema { kind } => {
             console.print(&match kind {

@@ -27,12 +27,13 @@ pub(super) fn plan(args: &PlanArgs, console: &Console) -> ExitStatus {
         Ok(plan) => plan,
         Err(status) => return status,
     };
-    let root = project::root_of(plan.spec().folder());
-    let store = project::store_of(&root, &args.run.cache);
-    let links = root.join("build").join(&plan.spec().name.value);
-    let options = match args.run.options(&plan, links, console) {
+    let store = args.run.how.store(&plan);
+    let options = match args.run.how.options(&plan, &args.run.stages) {
         Ok(options) => options,
-        Err(status) => return status,
+        Err(refusal) => {
+            refusal.show(console);
+            return ExitStatus::USAGE;
+        }
     };
     let executor = Executor::new(&plan, &store, options, CancelToken::default());
     let told = executor.explain(&executor.expect());

@@ -10,14 +10,14 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use crate::artifact::{Digest, InputStamp, Store, StoreError};
 use crate::plan::Plan;
 use crate::source::SourceFile;
-use crate::spec::{Overrides, tree};
+use crate::spec::{InvalidSpec, Overrides, tree};
 
 use super::ExitStatus;
 use super::console::Console;
-use super::diagnostic::show_invalid;
+use super::diagnostic::{invalid_in_words, show_invalid};
 
 /// Which spec, and with which variables.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct SpecArgs {
     /// The pipeline's YAML file
     pub(super) spec: PathBuf,
@@ -34,26 +34,66 @@ pub(super) struct CacheDir {
     pub(super) cache_dir: Option<PathBuf>,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Why a pipeline cannot be run as it is.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Something that stands in no file.
+    Told {
+        /// Stable identifier.
+        code: &'static str,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// The spec has errors.
+    Invalid(InvalidSpec),
+}
+
+impl Refusal {
+    /// Shows it.
+    pub(super) fn show(&self, console: &Console) {
+        match self {
+            Self::Told { code, message, help } => console.error(code, message, help.as_deref()),
+            Self::Invalid(invalid) => show_invalid(invalid, console),
+        }
+    }
+
+    /// It in plain words, a line for each thing that is wrong.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Told { message, help: None, .. } => message.clone(),
+            Self::Told { message, help: Some(help), .. } => format!("{message} ({help})"),
+            Self::Invalid(invalid) => invalid_in_words(invalid),
+        }
+    }
+}
+
 /// Reads a spec and plans it; what is wrong has been shown.
 pub(super) fn load(args: &SpecArgs, console: &Console) -> Result<Plan, ExitStatus> {
-    let source = read_spec(&args.spec, console)?;
-    let overrides = Overrides { set: args.set.clone() };
-    Plan::parse(&args.spec, source, &overrides).map_err(|invalid| {
-        show_invalid(&invalid, console);
+    read_plan(args).map_err(|refusal| {
+        refusal.show(console);
         ExitStatus::USAGE
     })
 }
 
-fn read_spec(path: &Path, console: &Console) -> Result<Arc<SourceFile>, ExitStatus> {
+/// Reads a spec and plans it.
+pub(super) fn read_plan(args: &SpecArgs) -> Result<Plan, Refusal> {
+    let overrides = Overrides { set: args.set.clone() };
+    Plan::parse(&args.spec, read_spec(&args.spec)?, &overrides).map_err(Refusal::Invalid)
+}
+
+/// Reads the text of a spec.
+pub(super) fn read_spec(path: &Path) -> Result<Arc<SourceFile>, Refusal> {
     let name = path.display();
     let fail = |message: String, help: Option<&str>| {
-        console.error("spec::file", &message, help);
-        ExitStatus::USAGE
+        let help = help.map(str::to_owned);
+        Refusal::Told { code: "spec::file", message, help }
     };
     // What a spec names, and its lock file, stand beside it; a pipe has no such place.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {

@@ -43,6 +43,15 @@ pub(super) fn time(seconds: f64) -> String {
     }
 }
 
+/// A duration as people write it on the command line.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a number with its unit, such as `10s` or `500ms`".to_owned()),
+    }
+}
+
 /// A number with four digits, or all of those before its point.
 pub(super) fn significant(value: f64) -> String {
     match value.abs() {

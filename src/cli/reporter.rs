@@ -82,7 +82,14 @@ impl<'a> Reporter<'a> {
             return;
         }
         match event {
-            RunEvent::RunStarted { .. } | RunEvent::Plan { .. } | RunEvent::Diagnostic(_) => {}
+            // The rest is not told while a run goes on.
+            RunEvent::RunStarted { .. }
+            | RunEvent::Plan { .. }
+            | RunEvent::Diagnostic(_)
+            | RunEvent::WatchTriggered { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::ReloadFinished { .. }
+            | RunEvent::ServeFinished { .. } => {}
             RunEvent::StageStarted { stage } => {
                 if let Some(bars) = &mut self.bars {
                     bars.start(stage, self.width);

@@ -1,5 +1,7 @@
-//! Ctrl-C, SIGTERM and a closed terminal: the first asks the run to stop, the second ends the
-//! process.
+//! Ctrl-C, SIGTERM and a closed terminal: the first asks the program to stop, the second ends the
+//! process. Programs that go on until they are stopped take SIGHUP for a request to look again.
+
+use std::io::IsTerminal as _;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -8,6 +10,16 @@ use crate::process::CancelToken;
 
 /// From now on, signals cancel `token`.
 pub(super) fn cancel_on_signal(token: CancelToken) {
+    heed(token, None::<fn()>);
+}
+
+/// From now on, signals cancel `token`; SIGHUP calls `asked` instead, unless it means that the
+/// terminal was closed.
+pub(super) fn cancel_or_ask(token: CancelToken, asked: impl Fn() + Send + 'static) {
+    heed(token, Some(asked));
+}
+
+fn heed(token: CancelToken, asked: Option<impl Fn() + Send + 'static>) {
     let ignored = ignored();
     let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(signal));
     let signals = match Signals::new(heeded) {
@@ -17,9 +29,18 @@ pub(super) fn cancel_on_signal(token: CancelToken) {
             return;
         }
     };
+    let had_terminal = std::io::stderr().is_terminal();
     let watch = move || {
         let mut signals = signals;
-        for _ in signals.forever() {
+        for signal in signals.forever() {
+            let is_closed = had_terminal && !std::io::stderr().is_terminal();
+            match &asked {
+                Some(asked) if signal == SIGHUP && !is_closed => {
+                    asked();
+                    continue;
+                }
+                _ => {}
+            }
             if token.is_cancelled() {
                 #[expect(clippy::exit, reason = "asked twice: nothing is waited for any more")]
                 std::process::exit(130);

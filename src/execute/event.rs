@@ -61,6 +61,76 @@ pub enum Severity {
     Warning,
 }
 
+/// Why a pipeline is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// Files it reads have other content than before.
+    Changed,
+    /// Somebody asked for it.
+    Asked,
+}
+
+/// What became of a model whose deployment changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadOutcome {
+    /// A new version takes the requests.
+    Accepted,
+    /// A new version does not take them; what was served before still is, if anything was.
+    Refused,
+    /// The version before takes them again.
+    RolledBack,
+    /// A version that was unloaded takes them again.
+    Loaded,
+    /// Nothing takes them: the model was unloaded.
+    Unloaded,
+    /// Nothing takes them: no pipeline serves the model any more.
+    Removed,
+}
+
+impl ReloadOutcome {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled back",
+            Self::Loaded => "loaded",
+            Self::Unloaded => "unloaded",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// One thing a version was held to before, or after, it took requests.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ReloadGate {
+    /// What was looked at, such as `memory`, `load` or `shadow`.
+    pub name: String,
+    /// The output it is about.
+    pub output: Option<String>,
+    /// Whether the version got through.
+    pub passed: bool,
+    /// What was measured.
+    pub value: Option<f64>,
+    /// The limit it was held to.
+    pub limit: Option<f64>,
+    /// What was found, in words.
+    pub detail: String,
+}
+
+/// A model that a server answers for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ServedModel {
+    /// Its name.
+    pub name: String,
+    /// The version that takes the requests.
+    pub version: u32,
+    /// Digest of its engine.
+    pub engine: String,
+}
+
 /// Something wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DiagnosticEvent {
@@ -141,7 +211,55 @@ pub enum RunEvent {
     },
     /// Something wrong.
     Diagnostic(DiagnosticEvent),
-    /// The run ended; the last event.
+    /// A pipeline that is watched is run again.
+    WatchTriggered {
+        /// Its name.
+        pipeline: String,
+        /// Why.
+        because: Trigger,
+        /// The files whose content changed, or that came or went.
+        paths: Vec<String>,
+        /// The stages that read them.
+        stages: Vec<String>,
+    },
+    /// A server answers requests.
+    Serving {
+        /// Where it answers inference over HTTP.
+        http: Option<String>,
+        /// Where it answers inference over gRPC.
+        grpc: Option<String>,
+        /// Where it answers control requests.
+        admin: Option<String>,
+        /// What it answers for.
+        models: Vec<ServedModel>,
+    },
+    /// Something was decided about the versions of a model.
+    ReloadFinished {
+        /// The model.
+        model: String,
+        /// The version that took the requests before, if any did.
+        from: Option<u32>,
+        /// The version that was to take them, if any was.
+        to: Option<u32>,
+        /// What was decided.
+        outcome: ReloadOutcome,
+        /// Why.
+        reason: Option<String>,
+        /// How long it took; for a version that was taken back, how long it was served.
+        seconds: f64,
+        /// What the version was held to, in order.
+        gates: Vec<ReloadGate>,
+    },
+    /// A server has ended.
+    ServeFinished {
+        /// Requests that were being answered when it was told to stop, and were.
+        finished: usize,
+        /// Those that were not in the time they had.
+        aborted: usize,
+        /// The process's exit status.
+        exit: u8,
+    },
+    /// The run ended; the last event of `run`.
     RunFinished {
         /// Stages whose result was in the cache.
         cached: usize,

@@ -28,7 +28,7 @@ pub use event::{OutcomeKind, RunEvent};
 pub use expect::{Expectation, Expected};
 pub use locking::LockMismatch;
 pub use outcome::{RunReport, StageOutcome};
-pub use resolve::{ResolvedStage, Resolver};
+pub use resolve::{ResolvedStage, Resolver, RootFile};
 
 use outcome::Tools;
 use scheduler::{Ended, Scheduler};
@@ -97,6 +97,11 @@ impl<'a> Executor<'a> {
     /// The stages that take part, in running order.
     pub fn order(&self) -> Vec<StageIndex> {
         self.plan.order().iter().copied().filter(|stage| self.wanted[*stage]).collect()
+    }
+
+    /// Every root file and folder of the stages that take part, as they were read for this run.
+    pub fn root_files(&self) -> impl Iterator<Item = RootFile<'_>> {
+        self.resolver.root_files()
     }
 
     /// Runs; `expected` is what [`Self::expect`] found before. The last event, which is

@@ -30,6 +30,19 @@ pub struct ResolvedStage {
 struct RootInput {
     digest: Digest,
     stamps: Vec<InputStamp>,
+    /// Files that belong to it and are not there.
+    missing: Vec<PathBuf>,
+}
+
+/// A root file or folder that a stage reads, as it was found.
+#[derive(Debug, Clone, Copy)]
+pub struct RootFile<'a> {
+    /// The stage.
+    pub stage: StageIndex,
+    /// The file or folder.
+    pub path: &'a Path,
+    /// Its content, or why it cannot be read; `None` where it is missing beside its model.
+    pub content: Option<Result<&'a InputStamp, &'a StoreError>>,
 }
 
 /// A root input, or why it could not be read.
@@ -108,6 +121,28 @@ impl<'a> Resolver<'a> {
     /// The spec's folder, absolute.
     pub fn spec_dir(&self) -> &Path {
         &self.spec_dir
+    }
+
+    /// Every root file and folder of the wanted stages, external data of models included.
+    pub fn root_files(&self) -> impl Iterator<Item = RootFile<'_>> {
+        let inputs = self.plan.stages().iter().zip(&self.roots).enumerate();
+        let inputs = inputs.flat_map(|(stage, (planned, roots))| {
+            planned.inputs.iter().zip(roots).map(move |(input, root)| (stage, input, root))
+        });
+        inputs.flat_map(|(stage, input, root)| {
+            let mut files = Vec::new();
+            match (root, &input.from) {
+                (Some(Ok(root)), _) => {
+                    let stamps = root.stamps.iter().map(|stamp| (&*stamp.path, Some(Ok(stamp))));
+                    files.extend(stamps.chain(root.missing.iter().map(|path| (&**path, None))));
+                }
+                (Some(Err(error)), InputSource::File { path, .. }) => {
+                    files.push((path, Some(Err(&**error))));
+                }
+                _ => {}
+            }
+            files.into_iter().map(move |(path, content)| RootFile { stage, path, content })
+        })
     }
 
     /// Looks at the tools as they are now.
@@ -264,7 +299,7 @@ fn read_root(store: &Store, input: &PlannedInput) -> Option<ReadRoot> {
     let is_model = kind.or(implied_kind(input)) == Some(ArtifactKind::Model);
     let read = || -> Result<RootInput, StoreError> {
         let stamp = store.hash_input(path)?;
-        let mut root = RootInput { digest: stamp.digest, stamps: vec![stamp] };
+        let mut root = RootInput { digest: stamp.digest, stamps: vec![stamp], missing: Vec::new() };
         if is_model && path.is_file() {
             add_external_data(store, path, &mut root)?;
         }
@@ -304,6 +339,7 @@ fn add_external_data(store: &Store, model: &Path, root: &mut RootInput) -> Resul
             root.stamps.push(stamp);
         } else {
             hasher.field(b"missing");
+            root.missing.push(path);
         }
     }
     root.digest = hasher.finish();

@@ -18,7 +18,7 @@ use crate::backend::BackendError;
 
 use super::batch::{Ran, Runner};
 use super::batch_former::{BatchFormer, Entry, Leaving, Rules, Step, Waiting};
-use super::check::Interface;
+use super::check::{Fit, Interface};
 use super::context_pool::ContextPool;
 use super::turnstile::Turnstile;
 use super::{InferError, InferRequest, InferResponse, PhaseTimes, Statistics};
@@ -113,9 +113,10 @@ pub(super) struct Batcher {
     turnstile: Option<Turnstile>,
 }
 
-/// A request as it comes to the queue.
+/// A request that was checked, as it comes to the queue.
 pub(super) struct Submission {
     pub(super) request: InferRequest,
+    pub(super) fit: Fit,
     pub(super) level: usize,
     pub(super) arrived: Instant,
     pub(super) deadline: Option<Instant>,
@@ -167,8 +168,7 @@ impl Batcher {
 
     /// Takes a request, or refuses it at once.
     pub(super) fn submit(self: &Arc<Self>, submission: Submission) -> Result<Pending, InferError> {
-        let Submission { request, level, arrived, deadline } = submission;
-        let fit = self.interface.check(&request)?;
+        let Submission { request, fit, level, arrived, deadline } = submission;
         let (reply, answer) = oneshot::channel();
         let item = Job { request, reply };
         let entry =

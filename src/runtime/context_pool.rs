@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext};
+use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext, MemoryStats};
 
 use super::placement::{DeviceLoad, Placement};
 
@@ -120,17 +120,30 @@ impl ContextPool {
         self.lock().devices.iter().map(contexts).sum()
     }
 
-    /// What engines and contexts hold, by device, where the backend counts it.
-    pub(super) fn memory(&self) -> Vec<(Option<usize>, EngineMemory)> {
+    /// What engines and contexts hold on all devices, where the backend counts it.
+    pub(super) fn memory(&self) -> Option<EngineMemory> {
         let state = self.lock();
-        let loaded = state.devices.iter().map(|device| &device.loaded);
-        loaded.filter_map(|loaded| Some((loaded.device, loaded.engine.memory()?))).collect()
+        let held = state.devices.iter().filter_map(|device| device.loaded.engine.memory());
+        held.reduce(|sum, more| EngineMemory {
+            device: add(sum.device, more.device),
+            pinned: add(sum.pinned, more.pinned),
+        })
     }
 
     /// Lets go of engines and contexts; nothing is lent any more.
     pub(super) fn clear(&self) {
         let devices = std::mem::take(&mut self.lock().devices);
         drop(devices);
+    }
+}
+
+fn add(one: MemoryStats, other: MemoryStats) -> MemoryStats {
+    MemoryStats {
+        current: one.current + other.current,
+        peak: one.peak + other.peak,
+        total: one.total + other.total,
+        allocations: one.allocations + other.allocations,
+        live: one.live + other.live,
     }
 }
 

@@ -13,7 +13,7 @@ use super::batcher::{Batcher, Pending, Submission};
 use super::check::Interface;
 use super::context_pool::{ContextPool, Loaded, MemoryGauge};
 use super::warm_up::WarmUp;
-use super::{InferError, InferRequest, InferResponse, Statistics, placement};
+use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +28,7 @@ pub struct Model {
     /// Longest a request waits that names no deadline.
     timeout: Option<Duration>,
     batcher: Arc<Batcher>,
+    samples: Samples,
 }
 
 impl Model {
@@ -94,7 +95,8 @@ impl Model {
         let batcher = Batcher::new(config.name.clone(), interface, statistics, pool, rules);
         let timeout = config.queue.timeout_ms.map(milliseconds);
         // From here on, dropping the model lets threads end that have started.
-        let model = Self { config, version, timeout, batcher: Arc::new(batcher) };
+        let samples = Samples::new(&config.reload);
+        let model = Self { config, version, timeout, batcher: Arc::new(batcher), samples };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -142,8 +144,13 @@ impl Model {
         self.batcher.depth()
     }
 
-    /// What its engines and contexts hold, by device, where the backend counts it.
-    pub fn memory(&self) -> Vec<(Option<usize>, EngineMemory)> {
+    /// Recent requests, to run them on the next version.
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// What its engines and contexts hold on all devices, where the backend counts it.
+    pub fn memory(&self) -> Option<EngineMemory> {
         self.batcher.pool.memory()
     }
 
@@ -156,7 +163,10 @@ impl Model {
         let level = asked.unwrap_or(queue.default_priority).saturating_sub(1) as usize;
         let timeout = || self.timeout.map(|timeout| arrived + timeout);
         let deadline = request.deadline.or_else(timeout);
-        let submitted = self.batcher.submit(Submission { request, level, arrived, deadline });
+        let submitted = self.batcher.interface.check(&request).and_then(|fit| {
+            self.samples.offer(&request, arrived);
+            self.batcher.submit(Submission { request, fit, level, arrived, deadline })
+        });
         submitted.inspect_err(|error| {
             self.batcher.statistics.failed(error.kind(), arrived.elapsed());
         })

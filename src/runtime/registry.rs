@@ -1,16 +1,27 @@
 //! [`ModelRegistry`]: the models of a server by name, each with its versions.
+//!
+//! Owns the set of names and who may change what. How a version gets there is `reload`'s.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
+use tokio::sync::broadcast;
 
 use crate::artifact::{Digest, Lease};
 use crate::deployment::Deployment;
 use crate::suggest::did_you_mean;
 
-use super::{InferError, Model};
+use super::reload::{
+    Attempt, BY_HAND, Budget, Goal, History, Memory, Patience, Shared, System, Tasks,
+};
+use super::slot::{Phase, Slot, Version};
+use super::{InferError, Model, ModelState, Outcome, ReloadCounts, ReloadError, ReloadRecord};
 
 /// A deployment that wants to take requests.
 #[derive(Debug)]
@@ -27,41 +38,398 @@ pub struct Candidate {
     pub lease: Option<Lease>,
 }
 
-/// The models of a server by name. Looking one up never waits for a change under way.
-#[derive(Default)]
+/// What became of a deployment that was not refused.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// It was the one that serves already.
+    Unchanged {
+        /// The version it is.
+        version: u32,
+    },
+    /// It takes the requests now.
+    Changed(Arc<ReloadRecord>),
+}
+
+/// One model, as the repository index lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelStatus {
+    /// Its name.
+    pub name: String,
+    /// The version that takes requests, or would if it were loaded.
+    pub version: Option<u32>,
+    /// What it is doing.
+    pub state: ModelState,
+    /// Why it takes no requests.
+    pub reason: Option<String>,
+    /// How many changes came to what.
+    pub reloads: ReloadCounts,
+}
+
+/// What a version of a model is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionState {
+    /// It takes the requests.
+    Serving,
+    /// It is loaded and takes requests that name it, and all of them if the version after it is
+    /// taken back.
+    Standby,
+    /// It is not loaded, and can be.
+    Kept,
+}
+
+/// One version of a model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VersionStatus {
+    /// Its number.
+    pub version: u32,
+    /// What it is doing.
+    pub state: VersionState,
+    /// Digest of its deployment.
+    pub deployment: Digest,
+    /// Digest of its engine.
+    pub engine: Digest,
+    /// Seconds for which it may still be taken back by itself.
+    pub watched_for: Option<f64>,
+}
+
+/// The models of a server by name. Looking one up never waits for a change under way; changes
+/// block the thread they are asked for on, which must not be one of an async runtime.
 pub struct ModelRegistry {
-    models: ArcSwap<BTreeMap<String, Arc<Model>>>,
-    changing: Mutex<()>,
+    slots: ArcSwap<BTreeMap<String, Arc<Slot>>>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for ModelRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ModelRegistry").field(&self.index()).finish()
+    }
+}
+
+impl Default for ModelRegistry {
+    fn default() -> Self {
+        Self::with(Box::new(System), Patience::default())
+    }
 }
 
 impl ModelRegistry {
-    /// The version of a model that takes requests, or a certain one.
-    pub fn find(&self, name: &str, version: Option<u32>) -> Result<Arc<Model>, InferError> {
-        let models = self.models.load();
-        let Some(model) = models.get(name) else {
-            let hint = did_you_mean(name, models.keys().map(String::as_str), "models");
-            return Err(InferError::UnknownModel { model: name.to_owned(), hint: Some(hint) });
+    pub(super) fn with(memory: Box<dyn Memory>, patience: Patience) -> Self {
+        let shared = Shared {
+            history: History::default(),
+            tasks: Arc::new(Tasks::default()),
+            budget: Budget::new(memory),
+            patience,
+            closed: AtomicBool::new(false),
         };
-        match version {
-            Some(version) if version != model.version() => Err(InferError::UnknownVersion {
+        Self { slots: ArcSwap::default(), shared: Arc::new(shared) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The version of a model that takes requests, or a certain one. Whoever has it may go on
+    /// using it: it is unloaded after the last one let go of it.
+    pub fn find(&self, name: &str, version: Option<u32>) -> Result<Arc<Model>, InferError> {
+        let slots = self.slots.load();
+        match slots.get(name) {
+            Some(slot) => slot.view().find(name, version),
+            None => Err(InferError::UnknownModel {
                 model: name.to_owned(),
-                version: version.to_string(),
-                loaded: model.version().to_string(),
+                hint: Some(hint(&slots, name)),
             }),
-            _ => Ok(Arc::clone(model)),
         }
     }
 
-    /// Loads a deployment and lets it take requests.
-    pub fn apply(&self, candidate: &Candidate) -> Result<(), InferError> {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = candidate.deployment.model.clone();
-        let mut models = BTreeMap::clone(&self.models.load());
-        let version = models.get(&config.name).map_or(1, |model| model.version() + 1);
-        let name = config.name.clone();
-        let model = Model::load(config, version, &candidate.engine, &candidate.folder)?;
-        models.insert(name, Arc::new(model));
-        self.models.store(Arc::new(models));
+    /// Loads a deployment, holds it to its gates and lets it take the requests. Where it does not
+    /// get through, what was served before still is. A deployment that serves already changes
+    /// nothing, and one that was unloaded by hand stays unloaded; one that was taken back before
+    /// is refused.
+    pub fn apply(&self, candidate: Candidate) -> Result<Applied, ReloadError> {
+        self.offer(candidate, false)
+    }
+
+    /// The same for somebody who knows better than that it was taken back before.
+    pub fn apply_again(&self, candidate: Candidate) -> Result<Applied, ReloadError> {
+        self.offer(candidate, true)
+    }
+
+    fn offer(&self, candidate: Candidate, again: bool) -> Result<Applied, ReloadError> {
+        let name = candidate.deployment.model.name.clone();
+        let candidate = Arc::new(candidate);
+        loop {
+            if self.shared.is_closed() {
+                return Err(ReloadError::Closed);
+            }
+            let slot = self.slot_for(&name);
+            let Some(_turn) = slot.turn() else { continue };
+            let known = slot.read(|state| {
+                let same =
+                    state.serving.as_ref().filter(|v| v.candidate.digest == candidate.digest);
+                let idle = matches!(state.phase, Phase::Ready | Phase::Unloaded);
+                same.filter(|_| idle).map(|version| version.number)
+            });
+            if let Some(version) = known {
+                return Ok(Applied::Unchanged { version });
+            }
+            let number = slot.read(|state| state.last_number) + 1;
+            let record = self.attempt(&slot, Goal::Accept, number, &candidate, again)?;
+            return Ok(Applied::Changed(record));
+        }
+    }
+
+    /// Loads again a model that was unloaded: the last deployment that was accepted.
+    pub fn load(&self, name: &str) -> Result<Applied, ReloadError> {
+        let slot = self.known(name)?;
+        let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
+        let (serving, reason) = slot.read(|state| (state.serving.clone(), state.model_state().1));
+        match serving {
+            Some(Version { model: Some(_), number, .. }) => {
+                Ok(Applied::Unchanged { version: number })
+            }
+            Some(version) => {
+                let (number, candidate) = (version.number, &version.candidate);
+                self.attempt(&slot, Goal::Load, number, candidate, false).map(Applied::Changed)
+            }
+            None => Err(ReloadError::NothingAccepted {
+                model: name.to_owned(),
+                reason: reason.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Takes a model out of service and waits for its last requests, as long as it may. What is
+    /// unloaded already stays so.
+    pub fn unload(&self, name: &str) -> Result<(), ReloadError> {
+        let slot = self.known(name)?;
+        let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
+        let started = Instant::now();
+        let (gone, from) = slot.update(|state| {
+            let from = state.serving_model().map(|model| model.version());
+            if state.serving.is_none() || matches!(state.phase, Phase::Closed) {
+                return (Vec::new(), from);
+            }
+            (state.clear(Phase::Unloading), from)
+        });
+        for model in gone {
+            self.shared.retire(&slot, model);
+        }
+        slot.wait(self.shared.patience.drain, |state| state.draining == 0);
+        slot.update(|state| {
+            if state.phase == Phase::Unloading {
+                state.phase = Phase::Unloaded;
+            }
+        });
+        if from.is_some() {
+            let record = ReloadRecord::new(name, Outcome::Unloaded, started.elapsed());
+            self.shared.history.add(ReloadRecord { from, ..record });
+        }
         Ok(())
     }
+
+    /// Goes back to the version before this one, which is remembered as taken back. At once where
+    /// that one is still loaded, else it is loaded first.
+    pub fn rollback(&self, name: &str) -> Result<Arc<ReloadRecord>, ReloadError> {
+        let slot = self.known(name)?;
+        if let Some(record) = self.rollback_to_standby(&slot) {
+            return Ok(record);
+        }
+        let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
+        if let Some(record) = self.rollback_to_standby(&slot) {
+            return Ok(record);
+        }
+        let nothing = || ReloadError::NothingBefore { model: name.to_owned() };
+        let previous = slot.read(|state| state.previous.clone()).ok_or_else(nothing)?;
+        self.attempt(&slot, Goal::GoBack, previous.number, &previous.candidate, false)
+    }
+
+    fn rollback_to_standby(&self, slot: &Arc<Slot>) -> Option<Arc<ReloadRecord>> {
+        let started = Instant::now();
+        let (gone, back) = slot.update(|state| {
+            state.previous.as_ref()?.model.as_ref()?;
+            let gone = state.go_back(None, BY_HAND)?;
+            Some((gone, state.serving.as_ref()?.clone()))
+        })?;
+        if let Some(model) = gone.model {
+            self.shared.retire(slot, model);
+        }
+        Some(self.shared.history.add(ReloadRecord {
+            from: Some(gone.number),
+            to: Some(back.number),
+            deployment: Some(back.candidate.digest),
+            reason: Some(BY_HAND.to_owned()),
+            ..ReloadRecord::new(&slot.name, Outcome::RolledBack, started.elapsed())
+        }))
+    }
+
+    /// Forgets a model: it takes no more requests, and is unloaded after the last one.
+    pub fn remove(&self, name: &str) -> Result<(), ReloadError> {
+        let slot = self.known(name)?;
+        let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
+        let (gone, from) = slot.update(|state| {
+            state.is_removed = true;
+            let from = state.serving_model().map(|model| model.version());
+            (state.clear(Phase::Unloaded), from)
+        });
+        self.slots.rcu(|slots| {
+            let mut slots = BTreeMap::clone(slots);
+            slots.remove(name);
+            slots
+        });
+        for model in gone {
+            self.shared.retire(&slot, model);
+        }
+        let record = ReloadRecord::new(name, Outcome::Removed, Duration::ZERO);
+        self.shared.history.add(ReloadRecord { from, ..record });
+        Ok(())
+    }
+
+    /// Every model, by name.
+    pub fn index(&self) -> Vec<ModelStatus> {
+        let status = |slot: &Arc<Slot>| {
+            slot.read(|state| {
+                let (model_state, reason) = state.model_state();
+                ModelStatus {
+                    name: slot.name.clone(),
+                    version: state.serving.as_ref().map(|version| version.number),
+                    state: model_state,
+                    reason,
+                    reloads: state.counts,
+                }
+            })
+        };
+        self.slots.load().values().map(status).collect()
+    }
+
+    /// The versions of a model, the newest first.
+    pub fn versions(&self, name: &str) -> Result<Vec<VersionStatus>, ReloadError> {
+        Ok(self.known(name)?.read(|state| {
+            let status = |version: &Version, loaded: VersionState| VersionStatus {
+                version: version.number,
+                state: if version.model.is_some() { loaded } else { VersionState::Kept },
+                deployment: version.candidate.digest,
+                engine: version.candidate.deployment.model.engine.digest,
+                watched_for: state
+                    .watch
+                    .as_ref()
+                    .filter(|watch| watch.number() == version.number)
+                    .map(|watch| watch.left().as_secs_f64()),
+            };
+            let serving = state.serving.iter().map(|v| status(v, VersionState::Serving));
+            let previous = state.previous.iter().map(|v| status(v, VersionState::Standby));
+            serving.chain(previous).collect()
+        }))
+    }
+
+    /// The last changes, oldest first.
+    pub fn history(&self) -> Vec<Arc<ReloadRecord>> {
+        self.shared.history.records()
+    }
+
+    /// Tells of every change from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ReloadRecord>> {
+        self.shared.history.subscribe()
+    }
+
+    /// Takes no more requests and unloads every model after its last one; says whether that was
+    /// done within `drain`. What is not is done by nobody: the process is about to end.
+    pub fn shutdown(&self, drain: Duration) -> bool {
+        let deadline = Instant::now() + drain;
+        self.close();
+        self.shared.tasks.wait(deadline)
+    }
+
+    fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        for slot in self.slots.load().values() {
+            for model in slot.update(|state| state.clear(Phase::Closed)) {
+                self.shared.retire(slot, model);
+            }
+        }
+    }
+
+    /// Goes through the steps and writes down what came of it.
+    fn attempt(
+        &self,
+        slot: &Arc<Slot>,
+        goal: Goal,
+        number: u32,
+        candidate: &Arc<Candidate>,
+        again: bool,
+    ) -> Result<Arc<ReloadRecord>, ReloadError> {
+        let started = Instant::now();
+        let (before, from) = slot.update(|state| {
+            let before = state.phase.clone();
+            if state.serving_model().is_none() {
+                state.phase = Phase::Loading;
+            }
+            (before, state.serving_model().map(|model| model.version()))
+        });
+        let mut attempt =
+            Attempt { shared: &self.shared, slot, goal, number, candidate, gates: Vec::new() };
+        let ended = attempt.run(again);
+        let gates = attempt.gates;
+        let outcome = match (&ended, goal) {
+            (Ok(()), Goal::Accept) => Outcome::Accepted,
+            (Ok(()), Goal::GoBack) => Outcome::RolledBack,
+            (Ok(()), Goal::Load) => Outcome::Loaded,
+            (Err(_), _) => Outcome::Refused,
+        };
+        if let Err(reason) = &ended {
+            slot.update(|state| {
+                state.counts.refused += 1;
+                if state.phase == Phase::Loading {
+                    let failed = Phase::Failed(reason.clone());
+                    state.phase = if before == Phase::Unloaded { before } else { failed };
+                }
+            });
+        } else if goal == Goal::Accept {
+            slot.update(|state| state.forget_rejection(&candidate.digest));
+        }
+        let record = self.shared.history.add(ReloadRecord {
+            from,
+            to: Some(number),
+            deployment: Some(candidate.digest),
+            reason: match (&ended, goal) {
+                (Ok(()), Goal::GoBack) => Some(BY_HAND.to_owned()),
+                _ => ended.clone().err(),
+            },
+            gates,
+            ..ReloadRecord::new(&slot.name, outcome, started.elapsed())
+        });
+        if ended.is_ok() { Ok(record) } else { Err(ReloadError::Refused(record)) }
+    }
+
+    fn slot_for(&self, name: &str) -> Arc<Slot> {
+        if let Some(slot) = self.slots.load().get(name) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::new(name));
+        let before = self.slots.rcu(|slots| {
+            let mut slots = BTreeMap::clone(slots);
+            slots.entry(name.to_owned()).or_insert_with(|| Arc::clone(&slot));
+            slots
+        });
+        before.get(name).map_or(slot, Arc::clone)
+    }
+
+    fn known(&self, name: &str) -> Result<Arc<Slot>, ReloadError> {
+        self.slots.load().get(name).map(Arc::clone).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> ReloadError {
+        let hint = hint(&self.slots.load(), name);
+        ReloadError::UnknownModel { model: name.to_owned(), hint }
+    }
+}
+
+impl Drop for ModelRegistry {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn hint(slots: &BTreeMap<String, Arc<Slot>>, name: &str) -> String {
+    did_you_mean(name, slots.keys().map(String::as_str), "models")
 }

@@ -3,6 +3,38 @@
 //!
 //! Owns listeners, limits and shutdown. Knows nothing of backends, specs or the cache.
 
+mod auth;
+mod body;
+mod connection;
+mod connections;
+mod descriptors;
+mod door;
+mod error;
+mod exposure;
+pub mod http;
+mod listener;
+mod origin;
+pub mod protocol;
+mod refusal;
+mod routes;
+mod serving;
+mod shared_memory;
+mod state;
+pub(crate) mod status;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod traffic;
+mod transport;
+mod watch;
+
+pub use body::BodyError;
+pub use error::{Role, ServerError};
+pub use serving::{Addresses, DrainReport, Server};
+pub(crate) use shared_memory::SharedMemory;
+pub use shared_memory::SharedMemoryError;
+pub use tls::TlsError;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +42,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::runtime::ModelRegistry;
 
@@ -126,4 +159,26 @@ pub struct App {
     pub pipelines: PipelineViews,
     /// Where to listen and what bounds each request.
     pub config: ServerConfig,
+    /// The regions that clients pass tensors in.
+    pub(crate) shared_memory: SharedMemory,
+    stopping: CancellationToken,
+}
+
+impl App {
+    /// What a server with these models answers from.
+    pub fn new(
+        config: ServerConfig,
+        registry: Arc<ModelRegistry>,
+        pipelines: PipelineViews,
+    ) -> Self {
+        let shared_memory = SharedMemory::new(&config);
+        let stopping = CancellationToken::new();
+        Self { registry, pipelines, config, shared_memory, stopping }
+    }
+
+    /// Cancelled when the server was told to stop: it is not ready from then on, and answers
+    /// without an end should come to one.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
 }

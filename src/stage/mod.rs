@@ -255,6 +255,11 @@ pub trait Stage: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The name of the model that it describes for a server.
+    fn serves(&self) -> Option<&str> {
+        None
+    }
+
     /// The role whose model keeps its inputs and outputs in what this stage makes.
     fn keeps_signature_of(&self) -> Option<&'static str> {
         None

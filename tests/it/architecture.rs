@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 12] = [
     "source",
     "tensor",
     "onnx",
@@ -17,6 +17,8 @@ const SHARED: [&str; 10] = [
     "process",
     "progress",
     "times",
+    "kserve",
+    "difference",
 ];
 
 /// Module => modules it may use beside the shared words.

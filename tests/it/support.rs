@@ -1,5 +1,7 @@
 //! A project in a temporary folder, and the program run in it.
 
+pub mod served;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

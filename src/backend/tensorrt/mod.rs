@@ -93,6 +93,7 @@ impl Backend for TensorRtBackend {
         Some(DeviceUsage {
             accounted: held(MemoryKind::Device) + held(MemoryKind::Pinned),
             used: memory.total - memory.free,
+            total: memory.total,
         })
     }
 

@@ -6,73 +6,32 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement, QueueConfig,
-    ReloadConfig, ShapeRange, WarmupConfig,
+    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement, ShapeRange,
+    WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
 
 use super::validate::batches::BatchSizes;
 use super::{
-    Accepts, CheckContext, FromRef, Input, Problem, Reference, ResolvedInput, Stage, StageContext,
-    StageError, engine, is_name,
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Reference, ResolvedInput, Stage,
+    StageContext, StageError, engine, is_name,
 };
 
+mod settings;
 #[cfg(test)]
 mod tests;
+mod warmup;
 
-/// Describes a deployment of one model: what to serve and how, once its gates have passed.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Serve {
-    /// The name requests use for the model; the pipeline's name by default.
-    #[serde(default)]
-    pub name: Option<Spanned<String>>,
-    /// The engine: a stage that makes one, or `{ file: path, kind: engine }`.
-    pub from: Spanned<FromRef>,
-    /// Validate stages that must have passed.
-    #[serde(default)]
-    pub requires: Vec<Spanned<String>>,
-    /// Joins requests that arrive together into one run. Without it every request runs alone.
-    #[serde(default)]
-    pub batching: Option<Batching>,
-    /// Requests that run at the same time, on each device.
-    #[serde(default = "one")]
-    pub instances: Spanned<usize>,
-    /// The devices to run on, by number; all of them by default. Only for backends that have
-    /// devices.
-    #[serde(default)]
-    pub devices: Option<Spanned<Vec<Spanned<u32>>>>,
-}
+pub use settings::{Batching, OnLowMemory, Queue, Reload, Serve, Tolerance, Warmup};
 
-/// How requests are joined into batches. Axis 0 of every input and output of the model must be
-/// a dynamic batch axis.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Batching {
-    /// Most samples in a batch; no more than the engine takes.
-    pub max_batch: Spanned<usize>,
-    /// Longest time a request waits for others to join it, in milliseconds; 0 joins only those
-    /// that wait already.
-    #[serde(default, skip_serializing_if = "Spanned::is_default")]
-    #[schemars(extend("default" = 0))]
-    pub max_delay_ms: Spanned<f64>,
-}
+use settings::one;
 
 /// The most instances per device; far above what helps, far below what memory could hold.
 const MOST_INSTANCES: usize = 1024;
-/// The longest delay of a request, in milliseconds.
-const LONGEST_DELAY_MS: f64 = 60_000.0;
-
-fn one() -> Spanned<usize> {
-    Spanned::unplaced(1)
-}
 
 fn problem(code: &'static str, message: String, span: Span, help: Option<&str>) -> Problem {
     let help = help.map(str::to_owned);
@@ -141,9 +100,9 @@ impl Serve {
         Ok(BatchingConfig {
             max_batch,
             max_delay_ms: batching.max_delay_ms.value,
-            preferred_sizes: Vec::new(),
-            preserve_ordering: false,
-            pad: false,
+            preferred_sizes: batching.preferred_sizes.iter().map(|size| size.value).collect(),
+            preserve_ordering: batching.preserve_ordering.value,
+            pad: batching.pad.value,
         })
     }
 
@@ -195,9 +154,9 @@ impl Serve {
                 profiles,
             },
             batching,
-            queue: QueueConfig::default(),
-            warmup: WarmupConfig::default(),
-            reload: ReloadConfig::default(),
+            queue: self.queue.config(),
+            warmup: WarmupConfig { iterations: self.warmup.iterations.value, data: None },
+            reload: self.reload.config(),
             instances: self.instances.value,
             devices,
             placement: Placement::default(),
@@ -234,13 +193,27 @@ impl Stage for Serve {
             reference: Reference::Stage(stage.clone()),
             accepts: Accepts::PassedReport,
         });
-        std::iter::once(from).chain(requires).collect()
+        let warmup = self.warmup.data.iter().map(|data| Input {
+            role: warmup::ROLE.into(),
+            reference: FileRef::reference(data),
+            accepts: Accepts::Data,
+        });
+        std::iter::once(from).chain(requires).chain(warmup).collect()
     }
 
     fn settings(&self) -> serde_json::Value {
         let mut settings = serde_json::json!({ "name": self.name });
         if let Some(batching) = &self.batching {
             settings["batching"] = serde_json::json!(batching);
+        }
+        if self.queue != Queue::default() {
+            settings["queue"] = serde_json::json!(self.queue);
+        }
+        if !self.warmup.iterations_are_default() {
+            settings["warmup"] = serde_json::json!({ "iterations": self.warmup.iterations });
+        }
+        if self.reload != Reload::default() {
+            settings["reload"] = serde_json::json!(self.reload);
         }
         if self.instances != one() {
             settings["instances"] = serde_json::json!(self.instances);
@@ -249,6 +222,10 @@ impl Stage for Serve {
             settings["devices"] = serde_json::json!(devices);
         }
         settings
+    }
+
+    fn serves(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| name.as_str())
     }
 
     fn deterministic(&self) -> bool {
@@ -275,16 +252,8 @@ impl Stage for Serve {
             problems.push(problem("serve::instances", message, self.instances.span, None));
         }
         if let Some(batching) = &self.batching {
-            let (max, delay) = (&batching.max_batch, &batching.max_delay_ms);
-            if max.value == 0 {
-                let message = "`max_batch` is 0, expected 1 or more".to_owned();
-                problems.push(problem("serve::max_batch", message, max.span, None));
-            }
-            if !(0.0..=LONGEST_DELAY_MS).contains(&delay.value) {
-                let message =
-                    format!("`max_delay_ms` is {delay}, expected 0 to {LONGEST_DELAY_MS}");
-                problems.push(problem("serve::max_delay", message, delay.span, None));
-            }
+            let max = &batching.max_batch;
+            problems.extend(batching.problems());
             let fault = cx.model.and_then(|model| batch_axis_fault(&model.inputs, &model.outputs));
             if let Some(fault) = fault {
                 let message = format!("requests cannot be batched: {fault}");
@@ -292,6 +261,9 @@ impl Stage for Serve {
                 problems.push(problem("serve::batch_axis", message, max.span, help));
             }
         }
+        problems.extend(self.queue.problems());
+        problems.extend(self.warmup.problems());
+        problems.extend(self.reload.problems());
         if let Some(devices) = &self.devices {
             let numbers: BTreeSet<u32> = devices.iter().map(|device| device.value).collect();
             if devices.is_empty() || numbers.len() < devices.len() {
@@ -307,7 +279,13 @@ impl Stage for Serve {
         let (_, manifest) = engine::manifest(input)?;
         // Lowering has filled in the pipeline's name.
         let name = self.name.as_ref().map_or(cx.name, |name| name.as_str());
-        let deployment = self.deployment(name, input, manifest, cx)?;
+        let sizes = BatchSizes::of(&manifest.inputs, &manifest.profiles);
+        let tensors = manifest.inputs.clone();
+        let mut deployment = self.deployment(name, input, manifest, cx)?;
+        if self.warmup.data.is_some() {
+            let most = self.batching.as_ref().map_or(1, |batching| batching.max_batch.value);
+            deployment.model.warmup.data = Some(warmup::keep(cx, &tensors, &sizes, most)?);
+        }
         let path = cx.out.join(FILE_NAME);
         let text = deployment
             .to_json()

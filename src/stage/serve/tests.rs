@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::artifact::Digest;
 use crate::backend::Profile;
+use crate::deployment;
 use crate::onnx::ModelSignature;
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
@@ -41,12 +42,16 @@ fn serve() -> Serve {
     let batching = Batching {
         max_batch: Spanned::new(16, Span::new(7, 2)),
         max_delay_ms: Spanned::unplaced(2.0),
+        ..Batching::default()
     };
     Serve {
         name: None,
         from: Spanned::unplaced(FromRef::Stage("engine".into())),
         requires: vec![Spanned::unplaced("checked".into())],
         batching: Some(batching),
+        queue: Queue::default(),
+        warmup: Warmup::default(),
+        reload: Reload::default(),
         instances: Spanned::unplaced(2),
         devices: None,
     }
@@ -167,13 +172,48 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
         batching: Some(Batching {
             max_batch: Spanned::unplaced(0),
             max_delay_ms: Spanned::unplaced(f64::NAN),
+            preferred_sizes: vec![Spanned::unplaced(4)],
+            ..Batching::default()
         }),
+        queue: Queue {
+            limit: Spanned::unplaced(0),
+            timeout_ms: Some(Spanned::unplaced(0.0)),
+            default_priority: Spanned::unplaced(2),
+            ..Queue::default()
+        },
+        warmup: Warmup { iterations: Spanned::unplaced(usize::MAX), data: None },
+        reload: Reload {
+            max_error_rate: Spanned::unplaced(1.5),
+            max_p99_ratio: Some(Spanned::unplaced(f64::NAN)),
+            compare: Some(Tolerance {
+                max_abs: Some(Spanned::unplaced(-1.0)),
+                max_relative_error: None,
+                cosine: Some(Spanned::unplaced(2.0)),
+            }),
+            ..Reload::default()
+        },
         instances: Spanned::unplaced(0),
         devices: Some(Spanned::unplaced(Vec::new())),
         ..serve()
     };
-    let codes: Vec<&str> =
-        wrong.check(&CheckContext::default()).iter().map(|problem| problem.code).collect();
+    let problems = wrong.check(&CheckContext::default());
+    let (ranges, others): (Vec<_>, Vec<_>) =
+        problems.iter().partition(|problem| problem.code == "serve::range");
+    let messages: Vec<&str> = ranges.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "`queue.limit` is 0, expected 1 to 1000000",
+            "`queue.timeout_ms` is 0, expected more than 0, at most 3600000",
+            "`queue.default_priority` is 2, expected 1 to 1",
+            "`warmup.iterations` is 18446744073709551615, expected 0 to 100000",
+            "`reload.max_error_rate` is 1.5, expected 0 to 1",
+            "`reload.max_p99_ratio` is NaN, expected more than 0, at most 1000000",
+            "`reload.compare.max_abs` is -1, expected 0 or more",
+            "`reload.compare.cosine` is 2, expected -1 to 1",
+        ]
+    );
+    let codes: Vec<&str> = others.iter().map(|problem| problem.code).collect();
     assert_eq!(
         codes,
         [
@@ -182,6 +222,7 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
             "serve::instances",
             "serve::max_batch",
             "serve::max_delay",
+            "serve::preferred_sizes",
             "serve::devices"
         ]
     );
@@ -193,4 +234,94 @@ fn settings_leave_out_defaults_and_references() {
     let mut plain = Serve { batching: None, instances: one(), ..serve() };
     plain.set_pipeline("p");
     assert_eq!(plain.settings(), serde_json::json!({ "name": "p" }));
+}
+
+#[test]
+fn what_the_runtime_reads_is_what_the_user_wrote() {
+    let text = "
+        from: engine
+        batching: { max_batch: 16, preferred_sizes: [4, 8], preserve_ordering: true, pad: true }
+        queue: { limit: 5, timeout_ms: 100, priority_levels: 3, default_priority: 2 }
+        warmup: { iterations: 3 }
+        reload:
+            samples: 8
+            sample_bytes: 1000
+            allow_interface_change: true
+            compare: { max_abs: 0.5, cosine: 0.9 }
+            on_low_memory: drain_first
+            watch_seconds: 5
+            max_error_rate: 0.5
+            max_p99_ratio: 2
+            max_p99_ms: 40";
+    let mut parsed: Serve = serde_yaml::from_str(text).unwrap();
+    parsed.requires = serve().requires;
+    let model = run(&parsed, &manifest(batch(), batch(), None)).unwrap().model;
+    let batching = model.batching.unwrap();
+    assert_eq!(batching.preferred_sizes, [4, 8]);
+    assert!(batching.preserve_ordering && batching.pad);
+    let queue = &model.queue;
+    assert_eq!((queue.limit, queue.priority_levels, queue.default_priority), (5, 3, 2));
+    assert_eq!((queue.timeout_ms, model.warmup.iterations), (Some(100.0), 3));
+    let expected = deployment::ReloadConfig {
+        samples: 8,
+        sample_bytes: 1000,
+        allow_interface_change: true,
+        compare: Some(deployment::Tolerance {
+            max_abs: Some(0.5),
+            max_relative_error: None,
+            cosine: Some(0.9),
+        }),
+        on_low_memory: deployment::OnLowMemory::DrainFirst,
+        watch_seconds: 5.0,
+        max_error_rate: 0.5,
+        max_p99_ratio: Some(2.0),
+        max_p99_ms: Some(40.0),
+    };
+    assert_eq!(model.reload, expected);
+    let settings = parsed.settings();
+    assert_eq!(settings["warmup"], serde_json::json!({ "iterations": 3 }));
+    assert_eq!(settings["queue"]["limit"], 5);
+}
+
+#[test]
+fn warm_up_samples_are_kept_with_the_deployment() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("samples.npz");
+    let samples = crate::data::random("x", DType::Float32, vec![40, 8].into()).unwrap();
+    crate::data::write_npz(&data, [("x", &samples)]).unwrap();
+    let reference = FileRef::Path(data.to_str().unwrap().into());
+    let warm = Serve {
+        requires: Vec::new(),
+        warmup: Warmup { data: Some(Spanned::unplaced(reference)), ..Warmup::default() },
+        ..serve()
+    };
+    let roles: Vec<String> = warm.inputs().into_iter().map(|input| input.role).collect();
+    assert_eq!(roles, ["from", "warmup.data"]);
+    let engine = folder.path().join("engine");
+    fs::create_dir(&engine).unwrap();
+    let manifest = serde_json::to_vec(&manifest(batch(), batch(), Some(32))).unwrap();
+    fs::write(engine.join("engine.json"), manifest).unwrap();
+    let input =
+        |path: &Path, kind| ResolvedInput { path: path.to_owned(), digest: Digest::of(b""), kind };
+    let inputs = BTreeMap::from([
+        ("from".to_owned(), input(&engine, Some(ArtifactKind::Engine))),
+        ("warmup.data".to_owned(), input(&data, None)),
+    ]);
+    let out = TempDir::new().unwrap();
+    let context = StageContext {
+        name: "api",
+        spec_dir: folder.path(),
+        inputs: &inputs,
+        out: out.path(),
+        scratch: folder.path(),
+        kept: folder.path(),
+        progress: &NoProgress,
+        cancel: &CancelToken::default(),
+    };
+    warm.run(&context).unwrap();
+    let written = fs::read(out.path().join(FILE_NAME)).unwrap();
+    let kept = Deployment::from_json(&written).unwrap().model.warmup.data.unwrap();
+    let kept = crate::data::Dataset::open(&out.path().join(kept), &indexmap::IndexMap::new());
+    let kept = kept.unwrap().array("x").unwrap().rows(0, 16).unwrap();
+    assert_eq!(kept.bytes(), &samples.bytes()[..16 * 8 * 4], "as many as fill a batch");
 }

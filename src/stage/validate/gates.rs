@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::difference::{Difference, Place};
 use crate::times::{NOISY, Times};
 
-use super::metrics::{Difference, Place};
 use super::report::{
     AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, number,
 };

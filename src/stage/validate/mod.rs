@@ -24,7 +24,6 @@ use super::{
 pub(super) mod batches;
 mod check;
 mod gates;
-mod metrics;
 mod report;
 mod runnable;
 mod runner;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::data::{Array, Dataset};
+use crate::difference::Difference;
 use crate::source::Span;
 use crate::stage::StageError;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
 use super::batches::{Batch, BatchSizes, cover};
-use super::metrics::Difference;
 use super::runnable::{Feed, Runnable, Values, Watch, setting};
 use super::score::{Score, is_right};
 use super::settings::AccuracyMetric;

@@ -1,21 +1,23 @@
 //! [`Difference`]: how far one output is from its reference, over all samples, in float64.
+//!
+//! Knows nothing of limits, or of what made the values.
 
 /// Where two outputs differ, and their values there.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub struct Place {
     /// Sample, counted from 0 over the whole data.
-    pub(super) sample: usize,
+    pub sample: usize,
     /// Element within the sample, row-major.
-    pub(super) element: usize,
+    pub element: usize,
     /// The tested value.
-    pub(super) actual: f64,
+    pub actual: f64,
     /// The reference's value.
-    pub(super) reference: f64,
+    pub reference: f64,
 }
 
 /// Sums over the elements seen so far; nothing else is kept of them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Difference {
+pub struct Difference {
     floor: f64,
     finite: u64,
     nonfinite: u64,
@@ -35,12 +37,12 @@ pub(super) struct Difference {
 impl Difference {
     /// Nothing seen; elements whose reference is at most `floor` are left out of
     /// [`Self::max_elementwise_relative`].
-    pub(super) fn new(floor: f64) -> Self {
+    pub fn new(floor: f64) -> Self {
         Self { floor, ..Self::default() }
     }
 
     /// Adds the elements of one sample.
-    pub(super) fn add(&mut self, sample: usize, actual: &[f64], reference: &[f64]) {
+    pub fn add(&mut self, sample: usize, actual: &[f64], reference: &[f64]) {
         for (element, (&actual, &reference)) in actual.iter().zip(reference).enumerate() {
             let place = Place { sample, element, actual, reference };
             if actual.is_finite() && reference.is_finite() {
@@ -76,47 +78,52 @@ impl Difference {
     }
 
     /// Elements that were compared as numbers.
-    pub(super) fn elements(&self) -> u64 {
+    pub fn elements(&self) -> u64 {
         self.finite
     }
 
     /// Elements where one of both is NaN or infinite and the other is not the same.
-    pub(super) fn nonfinite(&self) -> u64 {
+    pub fn nonfinite(&self) -> u64 {
         self.nonfinite
     }
 
-    pub(super) fn first_nonfinite(&self) -> Option<Place> {
+    /// The first such element.
+    pub fn first_nonfinite(&self) -> Option<Place> {
         self.first_nonfinite
     }
 
     /// Where the absolute difference is largest.
-    pub(super) fn worst(&self) -> Option<Place> {
+    pub fn worst(&self) -> Option<Place> {
         self.worst
     }
 
     /// Where the elementwise relative difference is largest.
-    pub(super) fn worst_relative(&self) -> Option<Place> {
+    pub fn worst_relative(&self) -> Option<Place> {
         self.worst_relative
     }
 
-    pub(super) fn max_abs(&self) -> f64 {
+    /// Largest absolute difference.
+    pub fn max_abs(&self) -> f64 {
         self.max_abs
     }
 
     /// max|a-r| / max|r|; max|a-r| where the reference is zero throughout.
-    pub(super) fn max_relative_error(&self) -> f64 {
+    pub fn max_relative_error(&self) -> f64 {
         if self.reference_max > 0.0 { self.max_abs / self.reference_max } else { self.max_abs }
     }
 
-    pub(super) fn max_elementwise_relative(&self) -> f64 {
+    /// Largest |a-r| / |r| of one element, where |r| is above the floor.
+    pub fn max_elementwise_relative(&self) -> f64 {
         self.max_elementwise_relative
     }
 
-    pub(super) fn mean_abs(&self) -> f64 {
+    /// Mean absolute difference.
+    pub fn mean_abs(&self) -> f64 {
         self.mean(self.sum_abs)
     }
 
-    pub(super) fn rmse(&self) -> f64 {
+    /// Root of the mean squared difference.
+    pub fn rmse(&self) -> f64 {
         self.mean(self.sum_squares).sqrt()
     }
 
@@ -125,8 +132,8 @@ impl Difference {
         if self.finite == 0 { 0.0 } else { sum / self.finite as f64 }
     }
 
-    /// 1 where both are zero throughout, 0 where one is.
-    pub(super) fn cosine(&self) -> f64 {
+    /// Cosine similarity: 1 where both are zero throughout, 0 where one is.
+    pub fn cosine(&self) -> f64 {
         let norms = self.actual_squares.sqrt() * self.reference_squares.sqrt();
         if norms > 0.0 {
             (self.dot / norms).clamp(-1.0, 1.0)
@@ -137,8 +144,8 @@ impl Difference {
         }
     }
 
-    /// Infinite where both are equal.
-    pub(super) fn snr_db(&self) -> f64 {
+    /// Signal-to-noise ratio in decibels, infinite where both are equal.
+    pub fn snr_db(&self) -> f64 {
         if self.sum_squares > 0.0 {
             10.0 * (self.reference_squares / self.sum_squares).log10()
         } else {

@@ -1,0 +1,106 @@
+//! [`Views`]: the pipelines as the server's page draws them, kept up to date from run events.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::execute::{OutcomeKind, RunEvent};
+use crate::plan::Plan;
+use crate::server::{PipelineView, PipelineViews, StageView};
+
+/// The pipelines as the server's page draws them.
+#[derive(Default)]
+pub(super) struct Views {
+    shared: PipelineViews,
+    pipelines: Vec<PipelineView>,
+}
+
+impl Views {
+    /// For pipelines in these files, of which nothing is known yet.
+    pub(super) fn of<'a>(specs: impl Iterator<Item = &'a Path>) -> Self {
+        let view = |spec: &Path| PipelineView {
+            spec: spec.display().to_string(),
+            ..PipelineView::default()
+        };
+        let views = Self { pipelines: specs.map(view).collect(), ..Self::default() };
+        views.publish();
+        views
+    }
+
+    /// What the server reads.
+    pub(super) fn shared(&self) -> PipelineViews {
+        Arc::clone(&self.shared)
+    }
+
+    /// Takes note of what a run tells.
+    pub(super) fn event(&mut self, pipeline: usize, plan: &Plan, event: &RunEvent) {
+        let view = &mut self.pipelines[pipeline];
+        let find = |view: &mut PipelineView, name: &str| {
+            view.stages.iter().position(|stage| stage.name == name)
+        };
+        match event {
+            RunEvent::RunStarted { .. } => {
+                view.name.clone_from(&plan.spec().name.value);
+                view.error = None;
+                view.stages = stages(plan, &view.stages);
+            }
+            RunEvent::StageStarted { stage } => {
+                let Some(at) = find(view, stage) else { return };
+                view.stages[at].outcome = None;
+            }
+            RunEvent::StageFinished { stage, outcome, key, artifact, seconds, reason } => {
+                let Some(at) = find(view, stage) else { return };
+                let before = &view.stages[at];
+                // How long it took is worth knowing also when it did not have to run again.
+                let seconds = match (outcome, before.seconds) {
+                    (OutcomeKind::Cached, before) => before.unwrap_or(*seconds),
+                    _ => *seconds,
+                };
+                view.stages[at] = StageView {
+                    outcome: Some(outcome.name().to_owned()),
+                    key: key.clone(),
+                    artifact: artifact.clone(),
+                    seconds: Some(seconds),
+                    reason: reason.clone(),
+                    name: before.name.clone(),
+                    kind: before.kind.clone(),
+                    needs: before.needs.clone(),
+                };
+                if *outcome == OutcomeKind::Cached {
+                    return;
+                }
+            }
+            RunEvent::RunFinished { .. } => {}
+            _ => return,
+        }
+        self.publish();
+    }
+
+    /// Says what is wrong with the spec as it is now, if anything is.
+    pub(super) fn set_error(&mut self, pipeline: usize, error: Option<&str>) {
+        let view = &mut self.pipelines[pipeline];
+        if view.error.as_deref() != error {
+            view.error = error.map(str::to_owned);
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.store(Arc::new(self.pipelines.clone()));
+    }
+}
+
+/// The stages of a plan in running order, with what is known of those that were there before.
+fn stages(plan: &Plan, before: &[StageView]) -> Vec<StageView> {
+    let all = plan.stages();
+    let view = |at: &usize| {
+        let (name, kind) = (&all[*at].name.value, all[*at].stage.kind());
+        let known = before.iter().find(|stage| stage.name == *name && stage.kind == kind);
+        StageView {
+            name: name.clone(),
+            kind: kind.to_owned(),
+            needs: all[*at].after.iter().map(|at| all[*at].name.value.clone()).collect(),
+            ..known.cloned().unwrap_or_default()
+        }
+    };
+    plan.order().iter().map(view).collect()
+}

@@ -1,0 +1,213 @@
+//! Whether a deployment fits into memory, before it is loaded.
+//!
+//! What a load will take is an estimate: see [`need`]. Loads of several models at the same time
+//! are kept from counting on the same memory by [`Budget`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::{self, EngineManifest};
+use crate::runtime::{Candidate, Model};
+
+use super::memory::{Memory, Place};
+
+/// Host bytes taken per byte of an engine's files, where no load of the model was measured yet:
+/// the CPU backend keeps the weights it read and a copy in the layout of its kernels, and holds
+/// the file itself while it reads it.
+const HOST_FACTOR: f64 = 3.0;
+
+/// What every model takes beside its weights: threads, staging, tables.
+const HOST_BASE: u64 = 8 << 20;
+
+/// What is left alone, for everything else that goes on.
+const MARGIN: u64 = 32 << 20;
+
+/// Devices that a machine may have.
+const MOST_DEVICES: usize = 64;
+
+/// Bytes by place.
+pub(super) type Need = BTreeMap<Place, u64>;
+
+/// What is known of the model that serves now.
+pub(super) struct Known<'a> {
+    /// Its files and its loaded engine.
+    pub(super) serving: Option<(&'a Candidate, &'a Model)>,
+    /// Host bytes that loading a version took per byte of its files.
+    pub(super) host_bytes_per_byte: f64,
+}
+
+/// Bytes of the files in an engine's folder.
+pub(super) fn file_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => file_bytes(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+/// What loading a deployment takes. On the host: the size of its files times a factor, the largest
+/// that was measured of this model or [`HOST_FACTOR`]. On a device: what the serving version
+/// holds there, in proportion to its files; before there is one, the size of the files and of the
+/// scratch memory of each instance.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate in bytes"
+)]
+pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
+    let files = file_bytes(&candidate.engine);
+    let model = &candidate.deployment.model;
+    let factor = known.host_bytes_per_byte.max(HOST_FACTOR);
+    let mut host = HOST_BASE.saturating_add((files as f64 * factor) as u64);
+    let mut needs = Need::new();
+    let devices = devices(&model.engine.backend, model.devices.as_deref());
+    if !devices.is_empty() {
+        let before = known.serving.and_then(|(old, model)| {
+            Some((model.memory()?, files as f64 / file_bytes(&old.engine).max(1) as f64))
+        });
+        let device = match before {
+            Some((held, ratio)) => {
+                host = host.saturating_add((held.pinned.current as f64 * ratio) as u64);
+                (held.device.current as f64 * ratio / devices.len() as f64) as u64
+            }
+            None => files.saturating_add(scratch(&candidate.engine, model.instances)),
+        };
+        let places = devices.into_iter().map(|number| (model.engine.backend.clone(), number));
+        needs.extend(places.map(|(backend, number)| (Place::Device(backend, number), device)));
+    }
+    needs.insert(Place::Host, host);
+    needs
+}
+
+/// What the contexts of an engine need beyond inputs and outputs, where it says so.
+fn scratch(engine: &Path, instances: usize) -> u64 {
+    let facts = EngineManifest::read(engine).ok().and_then(|manifest| manifest.tensorrt);
+    let each = facts.and_then(|facts| facts.device_memory).unwrap_or(0);
+    each.saturating_mul(instances as u64)
+}
+
+/// The devices a deployment runs on: those it names, or all that the backend counts.
+fn devices(backend: &str, named: Option<&[u32]>) -> Vec<usize> {
+    let Ok(backend) = backend::by_name(backend) else { return Vec::new() };
+    if !backend.has_devices() {
+        return Vec::new();
+    }
+    match named {
+        Some(named) => named.iter().map(|&number| number as usize).collect(),
+        None => (0..MOST_DEVICES).take_while(|&n| backend.usage(Some(n)).is_some()).collect(),
+    }
+}
+
+/// Too little memory in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shortage {
+    pub(super) place: Place,
+    pub(super) need: u64,
+    pub(super) available: u64,
+}
+
+/// Memory that loads under way count on.
+pub(in crate::runtime) struct Budget {
+    pub(super) memory: Box<dyn Memory>,
+    reserved: Arc<Mutex<Need>>,
+}
+
+/// Memory that one load counts on, until dropped.
+pub(super) struct Reservation {
+    need: Need,
+    reserved: Arc<Mutex<Need>>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, bytes) in &self.need {
+            if let Some(sum) = reserved.get_mut(place) {
+                *sum = sum.saturating_sub(*bytes);
+            }
+        }
+        reserved.retain(|_, sum| *sum > 0);
+    }
+}
+
+impl Budget {
+    pub(in crate::runtime) fn new(memory: Box<dyn Memory>) -> Self {
+        Self { memory, reserved: Arc::default() }
+    }
+
+    /// Sets aside what a load needs, where there is that much once `freed` is given back.
+    pub(super) fn reserve(&self, need: Need, freed: &Need) -> Result<Reservation, Shortage> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, &bytes) in &need {
+            let Some(available) = self.memory.available(place) else { continue };
+            let taken = reserved.get(place).copied().unwrap_or(0).saturating_add(MARGIN);
+            let freed = freed.get(place).copied().unwrap_or(0);
+            let available = available.saturating_add(freed).saturating_sub(taken);
+            if bytes > available {
+                return Err(Shortage { place: place.clone(), need: bytes, available });
+            }
+        }
+        for (place, &bytes) in &need {
+            let sum = reserved.entry(place.clone()).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+        Ok(Reservation { need, reserved: Arc::clone(&self.reserved) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u64);
+
+    impl Memory for Fixed {
+        fn available(&self, place: &Place) -> Option<u64> {
+            (*place == Place::Host).then_some(self.0)
+        }
+        fn resident(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    fn host(bytes: u64) -> Need {
+        Need::from([(Place::Host, bytes)])
+    }
+
+    #[test]
+    fn what_one_load_counts_on_is_not_there_for_another() {
+        let budget = Budget::new(Box::new(Fixed(MARGIN + 100)));
+        let first = budget.reserve(host(60), &Need::new()).unwrap();
+        let shortage = budget.reserve(host(60), &Need::new()).err().unwrap();
+        assert_eq!(shortage, Shortage { place: Place::Host, need: 60, available: 40 });
+        let second = budget.reserve(host(60), &host(20)).unwrap();
+        drop(first);
+        assert!(budget.reserve(host(60), &Need::new()).is_err());
+        drop(second);
+        assert!(budget.reserve(host(100), &Need::new()).is_ok());
+        assert!(budget.reserved.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_that_nobody_counts_bounds_nothing() {
+        let budget = Budget::new(Box::new(Fixed(MARGIN)));
+        let device = Need::from([(Place::Device("tensorrt".into(), 0), u64::MAX)]);
+        assert!(budget.reserve(device, &Need::new()).is_ok());
+        assert!(budget.reserve(host(u64::MAX), &Need::new()).is_err());
+    }
+
+    #[test]
+    fn files_are_counted_in_folders_too() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("weights")).unwrap();
+        fs::write(folder.path().join("engine.json"), [0; 10]).unwrap();
+        fs::write(folder.path().join("weights/0"), [0; 100]).unwrap();
+        assert_eq!(file_bytes(folder.path()), 110);
+        assert_eq!(file_bytes(&folder.path().join("missing")), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! [`Door`]: what every request of a listener passes on its way in and its answer on its way out.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::Service;
+use hyper::{Request, Response, Version};
+use hyper_util::service::TowerToHyperService;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::auth::Access;
+use super::body::{Answer, RequestBody, Visit};
+use super::error::Role;
+use super::refusal::Refusal;
+use super::state::{Order, State};
+use super::tls::Tls;
+use super::traffic::Traffic;
+use super::{App, Limits};
+
+/// The way in and out of one listener.
+pub(super) struct Door {
+    role: Role,
+    limits: Limits,
+    traffic: Arc<Traffic>,
+    access: Access,
+    tls: Option<TlsAcceptor>,
+    routes: TowerToHyperService<Router>,
+    tasks: TaskTracker,
+}
+
+impl Door {
+    /// Counts requests in `traffic`, and has what runs beside a connection be part of `tasks`.
+    pub(super) fn new(
+        role: Role,
+        app: &App,
+        routes: Router,
+        traffic: Arc<Traffic>,
+        tls: Option<&Tls>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            role,
+            limits: app.config.limits.clone(),
+            traffic,
+            access: Access::new(role, &app.config, tls.map(|tls| Arc::clone(tls.certificate()))),
+            tls: tls.map(|tls| tls.acceptor(role).clone()),
+            routes: TowerToHyperService::new(routes.with_state(())),
+            tasks,
+        }
+    }
+
+    /// What encrypts its connections, if anything does.
+    pub(super) fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+
+    /// What must end before the server has.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Answers one request of a connection.
+    pub(super) async fn answer(
+        &self,
+        state: &Arc<State>,
+        request: Request<Incoming>,
+    ) -> Response<Answer> {
+        let mut visit = Visit::begin(Arc::clone(state));
+        let one_at_a_time = request.version() < Version::HTTP_2;
+        let mut response = match self.pass(state, request, &mut visit).await {
+            Ok(response) => response,
+            Err(refusal) if self.role == Role::Grpc => refusal.grpc(),
+            Err(refusal) => refusal.http(),
+        };
+        if one_at_a_time && state.order() > Order::Serve {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(|body| Answer::new(body, visit))
+    }
+
+    async fn pass(
+        &self,
+        state: &Arc<State>,
+        request: Request<Incoming>,
+        visit: &mut Visit,
+    ) -> Result<Response<Body>, Refusal> {
+        self.access.check(&request)?;
+        visit.let_in(self.traffic.enter().ok_or(Refusal::Busy { limit: self.traffic.limit() })?);
+        // A gRPC call may be a stream without an end.
+        let patience = (self.role != Role::Grpc).then_some(self.limits.transfer_timeout);
+        let request = request.map(|body| RequestBody::new(body, patience, Arc::clone(state)));
+        let answer = self.routes.call(request);
+        match tokio::time::timeout(self.limits.request_timeout, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(never)) => match never {},
+            Err(_) => Err(Refusal::TooSlow { limit: self.limits.request_timeout }),
+        }
+    }
+}

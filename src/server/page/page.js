@@ -1,0 +1,259 @@
+// Asks the server for its state once a second and draws it. Rates and percentiles are of the last
+// second: the difference of two states.
+
+import { byId, element, replace } from "./dom.js";
+import { chart } from "./chart.js";
+import { drawPipeline } from "./graph.js";
+import { bytes, clock, count, duration, milliseconds, percentile, since, valueOr } from "./units.js";
+
+const PERIOD_MS = 1000;
+const KEPT = 180;
+const PHASES = ["parse", "queue", "upload", "compute", "download", "encode"];
+
+const histories = new Map();
+let token = sessionStorage.getItem("token") ?? "";
+let previous = null;
+
+async function ask(path, options = {}) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  if (answer.status === 401) {
+    byId("token-form").hidden = false;
+    throw new Error("the server asks for its token");
+  }
+  const text = await answer.text();
+  if (!answer.ok) {
+    let reason = text;
+    try { reason = JSON.parse(text).error ?? text; } catch { /* not JSON: shown as it is */ }
+    throw new Error(reason || `${path}: status ${answer.status}`);
+  }
+  byId("token-form").hidden = true;
+  return text ? JSON.parse(text) : null;
+}
+
+function complain(message) {
+  const problem = byId("problem");
+  problem.hidden = !message;
+  problem.textContent = message ?? "";
+}
+
+// What happened between two states of one version of a model.
+function difference(now, before, seconds) {
+  const same = before && before.version === now.version && now.answered >= before.answered;
+  const buckets = now.latency.counts.map((n, i) => n - (same ? before.latency.counts[i] ?? 0 : 0));
+  const answered = now.answered - (same ? before.answered : 0);
+  const refused = now.failed - (same ? before.failed : 0);
+  const upper = now.latency.upper_ns;
+  return {
+    answered: same ? answered / seconds : 0,
+    refused: same ? refused / seconds : 0,
+    p50: same ? percentile(upper, buckets, 0.5) : null,
+    p99: same ? percentile(upper, buckets, 0.99) : null,
+    queue: now.queue_depth,
+    running: now.in_flight,
+  };
+}
+
+function remember(state) {
+  const seconds = previous ? (state.now_ms - previous.now_ms) / 1000 : PERIOD_MS / 1000;
+  if (seconds <= 0) return;
+  for (const model of state.models) {
+    if (!model.live) continue;
+    const before = previous?.models.find((other) => other.name === model.name)?.live;
+    const history = histories.get(model.name) ?? [];
+    history.push(difference(model.live, before, seconds));
+    if (history.length > KEPT) history.shift();
+    histories.set(model.name, history);
+  }
+  for (const name of [...histories.keys()]) {
+    if (!state.models.some((model) => model.name === name)) histories.delete(name);
+  }
+}
+
+function header(state) {
+  const ready = state.models.every((model) => model.state === "READY");
+  const health = byId("health");
+  health.textContent = state.models.length === 0 ? "no models" : ready ? "ready" : "not ready";
+  health.className = `badge ${ready && state.models.length > 0 ? "good" : "bad"}`;
+  const facts = [
+    `version ${state.server.version}`,
+    `up ${since(state.now_ms - state.server.started_ms)}`,
+    state.server.memory_bytes === null ? null : `${bytes(state.server.memory_bytes)} of memory`,
+    `${count(state.server.connections)} connections`,
+  ];
+  byId("facts").textContent = facts.filter(Boolean).join("  ·  ");
+}
+
+function phases(live) {
+  const totals = PHASES.map((phase) => [phase, live.phases[phase]?.mean_ns ?? 0]);
+  const sum = totals.reduce((total, [, mean]) => total + mean, 0);
+  if (sum === 0) return element("p", { class: "quiet" }, "no requests yet");
+  const bar = element("div", { class: "bar", role: "img", "aria-label": "mean time by phase" });
+  const legend = element("div", { class: "legend" });
+  for (const [phase, mean] of totals) {
+    const colour = `background: var(--${phase})`;
+    bar.append(element("span", { style: `${colour}; flex: ${mean / sum}`, title: phase }));
+    legend.append(element("span", {}, element("i", { style: colour }), `${phase} ${duration(mean)}`));
+  }
+  return element("div", {}, bar, legend);
+}
+
+function batches(live) {
+  const sizes = Object.entries(live.batch_sizes).map(([size, runs]) => [Number(size), runs]);
+  if (sizes.length === 0) return null;
+  sizes.sort((a, b) => a[0] - b[0]);
+  const most = Math.max(...sizes.map(([, runs]) => runs));
+  const rows = sizes.map(([size, runs]) =>
+    element("tr", {},
+      element("td", { class: "number", style: "width: 5em" }, String(size)),
+      element("td", {}, element("div", { class: "bar", style: `width: ${Math.max(1, (100 * runs) / most)}%; background: var(--one)` })),
+      element("td", { class: "number", style: "width: 8em" }, count(runs))));
+  const head = element("tr", {}, ...["samples", "runs", ""].map((text) => element("th", {}, text)));
+  return element("div", {}, element("h4", {}, "Batch sizes"), element("table", {}, head, ...rows));
+}
+
+function versions(model) {
+  const rows = model.versions.map((version) =>
+    element("tr", {},
+      element("td", {}, String(version.version)),
+      element("td", {}, state(version.state)),
+      element("td", {}, element("code", { title: version.digest }, version.digest.slice(0, 12))),
+      element("td", {}, valueOr(version.reason, ""))));
+  const head = element("tr", {},
+    ...["version", "state", "deployment", ""].map((text) => element("th", {}, text)));
+  const parts = [element("h4", {}, "Versions"), element("table", {}, head, ...rows)];
+  if (model.can_roll_back) {
+    const button = element("button", { type: "button" }, "Roll back");
+    button.addEventListener("click", () => rollBack(model.name));
+    parts.push(element("p", {}, button));
+  }
+  return element("div", {}, ...parts);
+}
+
+async function rollBack(name) {
+  if (!confirm(`Let the version before answer the requests for ${name}?`)) return;
+  try {
+    await ask(`v2/models/${encodeURIComponent(name)}/rollback`, { method: "POST" });
+    await refresh();
+  } catch (error) {
+    complain(`failed to roll back ${name}: ${error.message}`);
+  }
+}
+
+function state(word) {
+  const mood = { READY: "good", LOADING: "warn", UNLOADING: "warn" }[word] ?? "bad";
+  return element("span", { class: `badge ${mood}` }, word.toLowerCase());
+}
+
+function modelCard(model) {
+  const title = element("div", { class: "title" },
+    element("h3", {}, model.name),
+    state(model.state),
+    element("span", { class: "quiet" }, [
+      model.backend,
+      `${model.instances} ${model.instances === 1 ? "instance" : "instances"}`,
+      model.max_batch === null ? "no batching" : `batches up to ${model.max_batch}`,
+      model.requires === 0 ? "no gates" : `${model.requires} ${model.requires === 1 ? "gate" : "gates"} passed`,
+    ].join("  ·  ")));
+  const card = element("article", { class: "card" }, title);
+  if (model.reason) card.append(element("p", { class: "problem" }, model.reason));
+  if (model.live) {
+    const history = histories.get(model.name) ?? [];
+    const series = (name) => history.map((point) => point[name]);
+    card.append(
+      element("div", { class: "charts" },
+        chart("Requests a second", count, KEPT, [
+          { label: "answered", values: series("answered") },
+          { label: "not answered", values: series("refused") },
+        ]),
+        chart("Latency", milliseconds, KEPT, [
+          { label: "p50", values: series("p50") },
+          { label: "p99", values: series("p99") },
+        ]),
+        chart("Requests in the server", count, KEPT, [
+          { label: "waiting", values: series("queue") },
+          { label: "in flight", values: series("running") },
+        ])),
+      element("h4", {}, "Mean time of a request, by phase"),
+      phases(model.live));
+    const details = element("div", { class: "charts" }, versions(model));
+    const sizes = batches(model.live);
+    if (sizes) details.append(sizes);
+    card.append(details);
+  } else {
+    card.append(versions(model));
+  }
+  return card;
+}
+
+function gates(record) {
+  return record.gates.map((gate) =>
+    element("div", {},
+      element("span", { class: gate.passed ? "good" : "bad" }, gate.passed ? "passed " : "failed "),
+      `${gate.name}${gate.detail ? `: ${gate.detail}` : ""}`));
+}
+
+function reloads(state) {
+  if (state.reloads.length === 0) return element("p", { class: "quiet" }, "none yet");
+  const rows = [...state.reloads].reverse().map((record) => {
+    const mood = { accepted: "good", refused: "bad" }[record.outcome] ?? "warn";
+    const change = `${valueOr(record.from, "none")} → ${valueOr(record.to, "none")}`;
+    return element("tr", {},
+      element("td", {}, clock(record.time_ms)),
+      element("td", {}, record.model),
+      element("td", {}, change),
+      element("td", {}, element("span", { class: `badge ${mood}` }, record.outcome.replaceAll("_", " "))),
+      element("td", { class: "number" }, duration(record.seconds * 1e9)),
+      element("td", {}, valueOr(record.reason, ""), ...gates(record)));
+  });
+  const head = element("tr", {},
+    ...["time", "model", "version", "outcome", "took", "why"].map((text) => element("th", {}, text)));
+  return element("div", { class: "scroll" }, element("table", {}, head, ...rows));
+}
+
+function pipelines(state) {
+  if (state.pipelines.length === 0) return element("p", { class: "quiet" }, "none");
+  return element("div", {}, ...state.pipelines.map((pipeline) => {
+    const card = element("article", { class: "card" },
+      element("div", { class: "title" },
+        element("h3", {}, pipeline.name),
+        element("span", { class: "quiet" }, pipeline.spec)));
+    if (pipeline.error) {
+      card.append(element("p", { class: "problem" }, `The last good state is shown and served.\n${pipeline.error}`));
+    }
+    card.append(drawPipeline(pipeline.stages));
+    return card;
+  }));
+}
+
+async function refresh() {
+  try {
+    const state = await ask("api/state");
+    remember(state);
+    header(state);
+    replace("models", ...state.models.map(modelCard));
+    replace("reloads", reloads(state));
+    replace("pipelines", pipelines(state));
+    previous = state;
+    complain(null);
+  } catch (error) {
+    const health = byId("health");
+    health.textContent = "no answer";
+    health.className = "badge bad";
+    complain(`The server does not answer: ${error.message}`);
+  }
+}
+
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = byId("token").value;
+  sessionStorage.setItem("token", token);
+  refresh();
+});
+
+async function run() {
+  await refresh();
+  setTimeout(run, PERIOD_MS);
+}
+
+run();

@@ -1,0 +1,72 @@
+//! [`Refusal`]: a request that is answered before anybody looks at what it asks for.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use tonic::Code;
+
+/// Why a request is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{limit} requests are being answered already; try again later")]
+    Busy { limit: usize },
+    #[error("the request took longer than {} s", .limit.as_secs_f64())]
+    TooSlow { limit: Duration },
+    #[error("the request lacks the server's token; send it as `Authorization: Bearer TOKEN`")]
+    Unauthorized { password: bool },
+    #[error(
+        "this server has no such name; ask it by its address, as localhost or by a name of its \
+         certificate"
+    )]
+    ForeignHost,
+    #[error("a page of another site may not ask this server")]
+    ForeignOrigin,
+}
+
+impl Refusal {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn code(self) -> Code {
+        match self {
+            Self::Busy { .. } => Code::ResourceExhausted,
+            Self::TooSlow { .. } => Code::DeadlineExceeded,
+            Self::Unauthorized { .. } => Code::Unauthenticated,
+            Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,
+        }
+    }
+
+    /// The answer of an HTTP listener.
+    pub(super) fn http(self) -> Response<Body> {
+        let text = serde_json::json!({ "error": self.to_string() }).to_string();
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Self::Busy { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Unauthorized { password } => {
+                let scheme = if password { "Basic realm=\"token\"" } else { "Bearer" };
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+            Self::TooSlow { .. } | Self::ForeignHost | Self::ForeignOrigin => {}
+        }
+        response
+    }
+
+    /// The answer of a gRPC listener.
+    pub(super) fn grpc(self) -> Response<Body> {
+        tonic::Status::new(self.code(), self.to_string()).into_http()
+    }
+}

@@ -1,0 +1,28 @@
+//! Which routes each listener has.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::{App, http as rest};
+
+/// The routes of the listener for inference over HTTP.
+pub(super) fn http(app: &Arc<App>) -> Router {
+    let data = rest::data_routes(Arc::clone(app));
+    rest::with_failures(if app.config.control {
+        data.merge(rest::control_routes(Arc::clone(app)))
+    } else {
+        data
+    })
+}
+
+/// The routes of the listener for inference over gRPC.
+pub(super) fn grpc(_app: &Arc<App>) -> Router {
+    Router::new()
+}
+
+/// The routes of the listener for control requests.
+pub(super) fn admin(app: &Arc<App>) -> Router {
+    let data = rest::data_routes(Arc::clone(app));
+    rest::with_failures(data.merge(rest::control_routes(Arc::clone(app))))
+}

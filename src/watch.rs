@@ -1,3 +1,0 @@
-//! File events as debounced sets of changed paths.
-//!
-//! Knows nothing of pipelines.

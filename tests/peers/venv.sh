@@ -1,0 +1,17 @@
+#!/bin/bash
+# Makes virtual environments for other servers and for clients: tests/peers/venv.sh NAME..
+#
+# NAME.txt beside this file says what goes in. They are kept in target/peers (or in $PEERS_DIR) and
+# made anew when that file changes.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+base=${PEERS_DIR:-$here/../../target/peers}
+for name in "$@"; do
+  wanted=$here/$name.txt there=$base/$name
+  if cmp -s "$wanted" "$there/made-from.txt"; then continue; fi
+  echo "making $name in $there" >&2
+  rm -rf "$there"
+  python3 -m venv "$there"
+  "$there/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+  cp "$wanted" "$there/made-from.txt"
+done
