@@ -54,7 +54,7 @@ impl Reloads {
         let Some(candidate) = self.waiting.pop_front() else { return };
         let (registry, messages) = (Arc::clone(&self.registry), self.messages.clone());
         let work = move || {
-            let event = apply(&registry, &candidate);
+            let event = apply(&registry, candidate);
             // Nobody listens any more: the program is ending.
             let _ = messages.send(Message::Reloaded(event));
         };
@@ -65,13 +65,13 @@ impl Reloads {
     }
 }
 
-fn apply(registry: &ModelRegistry, candidate: &Candidate) -> RunEvent {
+fn apply(registry: &ModelRegistry, candidate: Candidate) -> RunEvent {
     let model = candidate.deployment.model.name.clone();
     let version = || registry.find(&model, None).ok().map(|model| model.version());
     let (began, from) = (Instant::now(), version());
     let applied = catch_unwind(AssertUnwindSafe(|| registry.apply(candidate)));
     let reason = match applied {
-        Ok(Ok(())) => None,
+        Ok(Ok(_)) => None,
         Ok(Err(error)) => Some(with_causes(&error)),
         Err(_) => Some("loading it panicked".to_owned()),
     };
