@@ -6,6 +6,7 @@
 mod config;
 mod error;
 mod metadata;
+mod repository;
 mod request;
 mod statistics;
 
@@ -17,9 +18,10 @@ pub(crate) use config::ModelConfig;
 pub use error::ProtocolError;
 pub(crate) use error::clipped;
 pub(crate) use metadata::{ModelMetadata, ServerMetadata};
+pub(crate) use repository::{ModelVersions, index, ready};
 pub use request::Signature;
 pub(crate) use request::{Builder, Parameters, extents};
-pub(crate) use statistics::{AllStatistics, ModelStatistics};
+pub(crate) use statistics::AllStatistics;
 
 /// Longest name that is looked up; no model and no tensor has a longer one that anybody types.
 pub(crate) const LONGEST_NAME: usize = 4096;
