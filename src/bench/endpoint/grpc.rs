@@ -14,7 +14,7 @@ use crate::kserve::{
 use crate::tensor::{Tensor, TensorSpec};
 
 use super::answer::Status;
-use super::connection::{CallError, Connection, Request};
+use super::connection::{Connection, Request};
 use super::{Address, Counter, Counters, Description, Endpoint, EndpointError, Message, describe};
 
 const INVALID_ARGUMENT: i32 = 3;
@@ -263,10 +263,8 @@ async fn ask<T: prost::Message + Default>(
     let address = &endpoint.address;
     let request = request(endpoint, method(address, name)?, framed(message)?);
     let other = |found: String| EndpointError::NotKServe { address: address.origin(), found };
-    let reply = endpoint.ask(connection, request).await.map_err(|error| match error {
-        CallError::Invalid(found) => other(found),
-        error => endpoint.broken(&error),
-    })?;
+    let asked = endpoint.ask(connection, request).await;
+    let reply = asked.map_err(|error| endpoint.broken(error))?;
     match reply.status {
         Status::Answered => T::decode(reply.body)
             .map(Ok)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::backend::{BackendError, Engine, ExecutionContext};
+use crate::bench::BenchError;
 use crate::bench::endpoint::Output;
 use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
 
@@ -75,6 +76,16 @@ impl Oracle {
         };
         let engines = engines.iter().map(reference).collect::<Result<_, BackendError>>()?;
         Ok(Self { engines, tolerance, versions: BTreeMap::new(), told: CheckReport::default() })
+    }
+
+    /// Fails where an engine has an input that the model does not take.
+    pub(super) fn check_inputs(&self, specs: &[TensorSpec]) -> Result<(), BenchError> {
+        let known = |name: &String| specs.iter().any(|spec| spec.name == *name);
+        let inputs = self.engines.iter().flat_map(|engine| &engine.inputs);
+        match inputs.map(|input| &input.name).find(|name| !known(name)) {
+            Some(name) => Err(BenchError::OtherEngine { input: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Runs the engines on the inputs of a request.
