@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use super::metrics::{self, Scrape};
 use super::{App, http as rest};
 
 /// The routes of the listener for inference over HTTP.
@@ -22,7 +23,7 @@ pub(super) fn grpc(_app: &Arc<App>) -> Router {
 }
 
 /// The routes of the listener for control requests.
-pub(super) fn admin(app: &Arc<App>) -> Router {
-    let data = rest::data_routes(Arc::clone(app));
+pub(super) fn admin(app: &Arc<App>, scrape: Scrape) -> Router {
+    let data = rest::data_routes(Arc::clone(app)).merge(metrics::routes(scrape));
     rest::with_failures(data.merge(rest::control_routes(Arc::clone(app))))
 }

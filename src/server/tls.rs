@@ -88,8 +88,14 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 pub(super) struct Certificate {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
-    shown: ArcSwap<CertifiedKey>,
+    shown: ArcSwap<Shown>,
     read: Mutex<Stamp>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    valid_to: SystemTime,
 }
 
 impl Certificate {
@@ -119,10 +125,15 @@ impl Certificate {
         Ok(true)
     }
 
+    /// When the certificate is no longer valid.
+    pub(super) fn valid_to(&self) -> SystemTime {
+        self.shown.load().valid_to
+    }
+
     /// Whether the certificate names this host.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let shown = self.shown.load();
-        let certificate = shown.end_entity_cert().and_then(ParsedCertificate::try_from);
+        let certificate = shown.certified.end_entity_cert().and_then(ParsedCertificate::try_from);
         match (certificate, ServerName::try_from(host)) {
             (Ok(certificate), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
             _ => false,
@@ -185,7 +196,7 @@ impl Tls {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.shown.load_full())
+        Some(Arc::clone(&self.shown.load().certified))
     }
 }
 
@@ -196,7 +207,7 @@ fn stamp(files: &TlsFiles) -> Stamp {
     })
 }
 
-fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<Shown, TlsError> {
     let read = |path: &Path, what| {
         let path = path.to_owned();
         move |source| match source {
@@ -231,7 +242,7 @@ fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKe
             date(to)
         );
     }
-    Ok(certified)
+    Ok(Shown { certified: Arc::new(certified), valid_to: to })
 }
 
 /// From when to when a certificate is valid. The library tells whoever asks at another time.

@@ -6,8 +6,10 @@ mod certificate;
 mod drain;
 mod exposed;
 mod full;
+mod measured;
 mod running;
 mod slow;
+mod starved;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
