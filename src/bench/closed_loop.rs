@@ -12,11 +12,20 @@ use crate::progress::Progress;
 
 use super::{BenchError, Run};
 
+/// What runs before that which counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmup {
+    /// So many runs.
+    Runs(usize),
+    /// As many as fit into so much time.
+    Time(Duration),
+}
+
 /// How much to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Runs of each context before those that count.
-    pub warmup: usize,
+    /// Of each context, before those that count.
+    pub warmup: Warmup,
     /// Each context stops after so many runs that count,
     pub runs: usize,
     /// or starts none after so much time, but runs once at least.
@@ -100,11 +109,14 @@ impl Shared<'_> {
         context: &mut dyn ExecutionContext,
         warm: Sender<()>,
     ) -> Result<Vec<Run>, BackendError> {
-        for _ in 0..self.load.warmup {
-            if self.is_over() {
-                break;
-            }
+        let (began, mut warm_runs) = (Instant::now(), 0);
+        let is_cold = |runs: usize| match self.load.warmup {
+            Warmup::Runs(enough) => runs < enough,
+            Warmup::Time(enough) => began.elapsed() < enough,
+        };
+        while is_cold(warm_runs) && !self.is_over() {
             context.run()?;
+            warm_runs += 1;
         }
         drop(warm);
         let start = *self.start.read().unwrap_or_else(PoisonError::into_inner);

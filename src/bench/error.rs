@@ -10,6 +10,8 @@ use crate::onnx::FileType;
 use crate::suggest::did_you_mean;
 use crate::tensor::{Shape, TensorError};
 
+use super::endpoint::EndpointError;
+
 const MANIFEST: &str = EngineManifest::FILE;
 
 /// Why an engine could not be measured.
@@ -106,6 +108,23 @@ pub enum BenchError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Nothing tells when the next request is due.
+    #[error("failed to wait for the next request")]
+    Clock {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("failed to write `{}`: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The endpoint could not be asked.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// It was told to stop before anything was measured.
     #[error("interrupted before the first measured run")]
     Interrupted,
@@ -139,6 +158,9 @@ impl fmt::Display for Found {
 impl BenchError {
     /// Whether the command line is wrong, rather than the engine or the data.
     pub fn is_usage(&self) -> bool {
+        if let Self::Endpoint(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Self::Missing { .. }
@@ -185,7 +207,12 @@ impl BenchError {
             }
             Self::Backend(error) => return error.help(),
             Self::Data(error) => return error.help(),
-            Self::Tensor(_) | Self::Thread { .. } | Self::Interrupted => return None,
+            Self::Endpoint(error) => return error.help(),
+            Self::Tensor(_)
+            | Self::Thread { .. }
+            | Self::Clock { .. }
+            | Self::Write { .. }
+            | Self::Interrupted => return None,
         })
     }
 }

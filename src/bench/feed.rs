@@ -17,6 +17,8 @@ pub struct InputChoice<'a> {
     pub shapes: &'a BTreeMap<String, Shape>,
     /// The profile to take shapes from, and to hold them to.
     pub profile: Option<usize>,
+    /// Samples of each run, for inputs whose shape is not given.
+    pub batch: Option<usize>,
     /// Samples; without them, inputs are random.
     pub data: Option<&'a Dataset>,
 }
@@ -43,6 +45,7 @@ impl Feed {
             profiles: engine.profiles(),
             asked: choice.shapes,
             profile: choice.profile,
+            batch: choice.batch,
             arrays: data.as_ref().map(|(_, arrays)| arrays.as_slice()),
         }
         .resolve()?;
@@ -55,7 +58,7 @@ impl Feed {
             &data,
             values.get(&input.name),
         ) {
-            (Some((data, arrays)), _) => samples(data, arrays[at], shape),
+            (Some((data, arrays)), _) => rows(data, arrays[at], 0, shape),
             (None, Some(range)) => Ok(of_values(input.dtype, shape, &range.opt)?),
             (None, None) => Ok(data::random(&input.name, input.dtype, shape.clone())?),
         };
@@ -97,9 +100,12 @@ impl Feed {
 }
 
 /// A data set with its array for each input.
-type Samples<'a> = (&'a Dataset, Vec<&'a Array>);
+pub(super) type Samples<'a> = (&'a Dataset, Vec<&'a Array>);
 
-fn arrays<'a>(data: &'a Dataset, inputs: &[TensorSpec]) -> Result<Samples<'a>, BenchError> {
+pub(super) fn arrays<'a>(
+    data: &'a Dataset,
+    inputs: &[TensorSpec],
+) -> Result<Samples<'a>, BenchError> {
     let arrays = data.arrays_for(inputs)?;
     data.common_samples(&arrays)?;
     Ok((data, arrays))
@@ -113,9 +119,15 @@ fn of_values(dtype: DType, shape: &Shape, values: &Shape) -> Result<Tensor, Tens
     Tensor::from_bytes(dtype, shape.clone(), &bytes)
 }
 
-/// The first samples, as many as the shape has.
-fn samples(data: &Dataset, array: &Array, shape: &Shape) -> Result<Tensor, BenchError> {
-    let tensor = array.rows(0, shape.0.first().copied().unwrap_or(0))?;
+/// The samples from `start`, as many as the shape has.
+pub(super) fn rows(
+    data: &Dataset,
+    array: &Array,
+    start: usize,
+    shape: &Shape,
+) -> Result<Tensor, BenchError> {
+    let count = shape.0.first().copied().unwrap_or(0);
+    let tensor = array.rows(start, start.saturating_add(count))?;
     if tensor.shape() == shape {
         return Ok(tensor);
     }

@@ -1,11 +1,13 @@
-//! How fast an engine runs in this process: [`measure`].
+//! How fast an engine runs in this process ([`measure`]), and how fast it is served
+//! ([`traffic::Session`]), in this process or behind an endpoint.
 //!
-//! A closed loop: each context runs in a thread of its own and starts its next run when its last
-//! one ended. So the times are those of runs alone; how long requests would wait for a free
-//! context is not in them and cannot be told from them.
+//! An engine is measured in a closed loop: each context runs in a thread of its own and starts its
+//! next run when its last one ended. So the times are those of runs alone; how long requests would
+//! wait for a free context is not in them and cannot be told from them. Served models are measured
+//! in a closed loop of requests, or in an open one.
 //!
-//! Owns the choice of inputs, the loop and its arithmetic. Knows nothing of pipelines, of how a
-//! backend computes, or of terminals.
+//! Owns the choice of inputs, the loops and their arithmetic, and the client's side of the protocol.
+//! Knows nothing of pipelines, of how a backend computes, or of terminals.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -19,6 +21,8 @@ use crate::progress::Progress;
 use crate::tensor::Tensor;
 
 mod closed_loop;
+mod compare;
+pub mod endpoint;
 mod error;
 mod feed;
 mod reload;
@@ -26,8 +30,10 @@ mod report;
 mod shapes;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 
-pub use closed_loop::Load;
+pub use closed_loop::{Load, Warmup};
+pub use compare::{EngineLoop, Overhead, Spread};
 pub use error::{BenchError, Found};
 pub use feed::InputChoice;
 pub use reload::{Cycle, reload};
@@ -138,7 +144,14 @@ pub fn measure(
         profile: feed.chosen.profile,
         assumed: feed.chosen.assumed.clone(),
         contexts: contexts.len(),
-        warmup: request.load.warmup,
+        warmup: match request.load.warmup {
+            Warmup::Runs(runs) => Some(runs),
+            Warmup::Time(_) => None,
+        },
+        warmup_seconds: match request.load.warmup {
+            Warmup::Runs(_) => None,
+            Warmup::Time(time) => Some(time.as_secs_f64()),
+        },
         interrupted: cancel.is_cancelled(),
         load_ms: load.as_secs_f64() * 1e3,
         first_run_ms: first_run.as_secs_f64() * 1e3,

@@ -32,8 +32,10 @@ pub struct Report {
     pub assumed: Vec<String>,
     /// Contexts, each of which starts its next run when its last one ended.
     pub contexts: usize,
-    /// Runs of each context that do not count, after its first.
-    pub warmup: usize,
+    /// Runs of each context that do not count, after its first; `null` where it was a time.
+    pub warmup: Option<usize>,
+    /// How long each context ran before that which counts.
+    pub warmup_seconds: Option<f64>,
     /// Whether it was told to stop early.
     pub interrupted: bool,
     /// Reading the engine and making it ready.

@@ -17,6 +17,8 @@ pub(super) struct Choice<'a> {
     pub(super) asked: &'a BTreeMap<String, Shape>,
     /// The profile the user named.
     pub(super) profile: Option<usize>,
+    /// The extent of axis 0 of inputs whose shape is not written.
+    pub(super) batch: Option<usize>,
     /// An array for each input, where there is data.
     pub(super) arrays: Option<&'a [&'a Array]>,
 }
@@ -103,7 +105,7 @@ impl Choice<'_> {
         let mut shape = match (array, range, &input.dims) {
             (Some(array), range, dims) => of_array(array, range, dims.as_deref()),
             (None, Some(range), _) => range.opt.clone(),
-            (None, None, Some(dims)) => smallest(input, dims, symbols, assumed),
+            (None, None, Some(dims)) => self.smallest(input, dims, symbols, assumed),
             (None, None, None) => {
                 return Err(BenchError::NoShape { input: input.name.clone() });
             }
@@ -115,7 +117,36 @@ impl Choice<'_> {
                 *extent = bound;
             }
         }
+        if let (Some(batch), Some(first)) = (self.batch, shape.0.first_mut()) {
+            *first = batch;
+        }
         Ok(shape)
+    }
+
+    /// The model's extents, with 1 where it leaves them open.
+    fn smallest(
+        &self,
+        input: &TensorSpec,
+        dims: &[Dim],
+        symbols: &BTreeMap<&str, usize>,
+        assumed: &mut Vec<String>,
+    ) -> Shape {
+        let extent = |(axis, dim): (usize, &Dim)| {
+            let name = match dim {
+                Dim::Fixed(extent) => return *extent,
+                _ if axis == 0 && self.batch.is_some() => return 1,
+                Dim::Symbol(name) => match symbols.get(name.as_str()) {
+                    Some(bound) => return *bound,
+                    None => format!("`{name}`"),
+                },
+                Dim::Any => format!("axis {axis} of `{}`", input.name),
+            };
+            if !assumed.contains(&name) {
+                assumed.push(name);
+            }
+            1
+        };
+        Shape(dims.iter().enumerate().map(extent).collect())
     }
 
     /// Fails where the profile that was named, or else every profile, does not take the shapes.
@@ -158,30 +189,6 @@ fn of_array(array: &Array, range: Option<&ShapeRange>, dims: Option<&[Dim]>) -> 
         *first = fixed.unwrap_or_else(|| best.unwrap_or(1).min(*first));
     }
     shape
-}
-
-/// The model's extents, with 1 where it leaves them open.
-fn smallest(
-    input: &TensorSpec,
-    dims: &[Dim],
-    symbols: &BTreeMap<&str, usize>,
-    assumed: &mut Vec<String>,
-) -> Shape {
-    let extent = |(axis, dim): (usize, &Dim)| {
-        let name = match dim {
-            Dim::Fixed(extent) => return *extent,
-            Dim::Symbol(name) => match symbols.get(name.as_str()) {
-                Some(bound) => return *bound,
-                None => format!("`{name}`"),
-            },
-            Dim::Any => format!("axis {axis} of `{}`", input.name),
-        };
-        if !assumed.contains(&name) {
-            assumed.push(name);
-        }
-        1
-    };
-    Shape(dims.iter().enumerate().map(extent).collect())
 }
 
 /// `profile 0: image [1,1,8,8] to [32,1,8,8]`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::closed_loop::{Load, drive};
+use super::closed_loop::{Load, Warmup, drive};
 use super::shapes::{Choice, Chosen};
 use super::{BenchError, Run, Totals};
 use crate::backend::{BackendError, ExecutionContext, Profile, RunTimes, ShapeRange};
@@ -64,7 +64,7 @@ fn contexts<const N: usize>(
 }
 
 /// So many runs that nobody gets there before it is stopped, which takes a few of them.
-const ENDLESS: Load = Load { warmup: 2, runs: 20_000_000, duration: Duration::MAX };
+const ENDLESS: Load = Load { warmup: Warmup::Runs(2), runs: 20_000_000, duration: Duration::MAX };
 
 fn was_stopped(count: &AtomicUsize) -> bool {
     count.load(Ordering::SeqCst) < ENDLESS.runs
@@ -81,7 +81,7 @@ fn run(
 #[test]
 fn every_context_runs_as_often_as_asked_and_warm_up_does_not_count() {
     let (mut contexts, counts) = contexts([(0, Then::Nothing), (0, Then::Nothing)]);
-    let load = Load { warmup: 3, runs: 5, duration: Duration::MAX };
+    let load = Load { warmup: Warmup::Runs(3), runs: 5, duration: Duration::MAX };
     let runs = run(&mut contexts, load, &CancelToken::default()).unwrap();
     assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5]);
     assert!(counts.iter().all(|count| count.load(Ordering::SeqCst) == 8));
@@ -184,7 +184,8 @@ fn resolve(
     let asked: BTreeMap<String, Shape> =
         asked.iter().map(|(name, extents)| ((*name).to_owned(), Shape::from(*extents))).collect();
     let inputs = inputs();
-    Choice { inputs: &inputs, profiles, asked: &asked, profile, arrays: None }.resolve()
+    Choice { inputs: &inputs, profiles, asked: &asked, profile, batch: None, arrays: None }
+        .resolve()
 }
 
 fn shown(chosen: &Chosen) -> Vec<String> {
@@ -216,6 +217,25 @@ fn an_extent_asked_for_holds_wherever_the_model_uses_its_name() {
     assert_eq!(free.assumed, ["axis 1 of `b`", "`length`"]);
     let all = resolve(&profiles, None, &[("a", &[8, 4]), ("b", &[8, 2, 3])]).unwrap();
     assert_eq!(all.profile, None, "nothing was taken from a profile");
+}
+
+#[test]
+fn a_batch_is_the_first_extent_of_every_shape_that_was_not_written() {
+    let asked = BTreeMap::from([("b".to_owned(), Shape(vec![1, 2, 3]))]);
+    let choice = |profiles| Choice {
+        inputs: inputs().leak(),
+        profiles,
+        asked: &asked,
+        profile: None,
+        batch: Some(6),
+        arrays: None,
+    };
+    let free = choice(&[]).resolve().unwrap();
+    assert_eq!((shown(&free), free.assumed.len()), (vec!["[6,4]".into(), "[1,2,3]".into()], 0));
+    assert!(matches!(
+        choice(&[profile(1, 2, 4)]).resolve(),
+        Err(BenchError::OutsideProfiles { .. })
+    ));
 }
 
 #[test]

@@ -11,11 +11,12 @@ mod reload;
 mod request;
 mod slot;
 mod statistics;
+mod status;
 
 pub use error::{ErrorKind, InferError};
 pub use model::{Model, Pending};
-pub use registry::{Applied, Candidate, ModelRegistry, ModelStatus, VersionState, VersionStatus};
+pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
-pub use slot::{ModelState, ReloadCounts};
 pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};
+pub use status::{Applied, ModelState, ModelStatus, ReloadCounts, VersionState, VersionStatus};

@@ -16,6 +16,7 @@ mod listener;
 mod load;
 mod metrics;
 mod origin;
+mod page;
 pub mod protocol;
 mod refusal;
 mod routes;

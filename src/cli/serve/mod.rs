@@ -14,22 +14,21 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::RunEvent;
-use crate::execute::event::{ServedModel, Trigger};
-use crate::plan::Plan;
+use crate::execute::event::ServedModel;
 use crate::process::CancelToken;
 use crate::runtime::{Model, ModelRegistry};
 use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
-use crate::watch::Watcher;
 
 use super::console::Console;
-use super::pipeline::{Pipeline, PipelinesArgs, Ran, Refreshed, Session};
+use super::pipeline::{Pipeline, PipelinesArgs};
 use super::project::Refusal;
-use super::watch::{WatcherArgs, watching};
+use super::watch::WatcherArgs;
 use super::{ExitStatus, signals};
 
 mod candidates;
 mod options;
 mod reloads;
+mod session;
 mod text;
 mod views;
 
@@ -164,10 +163,7 @@ impl<'a> Serve<'a> {
             drain.cancel();
             drop(sender.send(Message::Stop));
         });
-        for at in 0..self.pipelines.len() {
-            self.run_first(at)?;
-        }
-        self.load_first()?;
+        self.run_first()?;
         let server = self.bind()?;
         self.tell_serving(&server.addresses());
         let ended = self.sender.clone();
@@ -192,135 +188,6 @@ impl<'a> Serve<'a> {
         Ok(status)
     }
 
-    /// The first run of a pipeline, which must succeed.
-    fn run_first(&mut self, at: usize) -> Result<(), ExitStatus> {
-        let Self { views, stop, console, .. } = self;
-        let session = Session { console, stop, accept: &|_| Ok(()) };
-        let mut note = |plan: &Plan, event: &RunEvent| views.event(at, plan, event);
-        let ran = match self.pipelines[at].start(session, &mut note)? {
-            Refreshed::Ran(ran) => ran,
-            Refreshed::Refused | Refreshed::Unchanged => return Err(ExitStatus::USAGE),
-        };
-        match ran.report.exit() {
-            0 => self.offer(at, &ran, false),
-            status => Err(ExitStatus(status)),
-        }
-    }
-
-    /// Offers what a run made to the registry.
-    fn offer(&mut self, at: usize, ran: &Ran, again: bool) -> Result<(), ExitStatus> {
-        let mut ended = Ok(());
-        for candidate in candidates::of(ran, self.pipelines[at].stages()) {
-            match candidate {
-                Ok(candidate) => {
-                    self.offered.insert(candidate.deployment.model.name.clone(), at);
-                    self.reloads.offer(candidate, again);
-                }
-                Err(refusal) => {
-                    refusal.show(self.console);
-                    ended = Err(ExitStatus::FAILED);
-                }
-            }
-        }
-        if ran.report.exit() == 0 {
-            self.remove_what_is_served_no_more(at);
-        }
-        ended
-    }
-
-    fn remove_what_is_served_no_more(&mut self, at: usize) {
-        let is_gone = |(model, from): (&String, &usize)| {
-            (*from == at && !self.models.names().any(|name| name == model)).then(|| model.clone())
-        };
-        let gone: Vec<String> = self.offered.iter().filter_map(is_gone).collect();
-        for model in gone {
-            self.offered.remove(&model);
-            self.reloads.remove(model);
-        }
-    }
-
-    /// Waits until every model takes requests.
-    fn load_first(&mut self) -> Result<(), ExitStatus> {
-        while !self.reloads.is_idle() {
-            match self.messages.recv() {
-                Ok(Message::Reloaded(event)) => self.tell_reload(&event),
-                Ok(Message::Decided { error: None, .. }) => self.reloads.decided(),
-                Ok(Message::Decided { model, error: Some(error) }) => {
-                    let message = format!("model `{model}` cannot be served: {error}");
-                    self.console.error("serve::load", &message, None);
-                    return Err(ExitStatus::FAILED);
-                }
-                Ok(Message::Stop) | Err(_) => return Err(ExitStatus::INTERRUPTED),
-                Ok(Message::Asked | Message::Changed(_) | Message::Ended(_)) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on until the server has ended.
-    fn until_ended(&mut self, watcher: Option<&Watcher>) -> DrainReport {
-        let mut watched = BTreeSet::new();
-        loop {
-            let reads: BTreeSet<PathBuf> =
-                self.pipelines.iter().flat_map(Pipeline::reads).collect();
-            if let Some(watcher) = watcher.filter(|_| reads != watched) {
-                self.console.line(&watching(&reads));
-                self.console.flush();
-                watcher.watch(reads.clone());
-                watched = reads;
-            }
-            match self.messages.recv() {
-                Ok(Message::Changed(paths)) => self.refresh(Trigger::Changed, &paths),
-                Ok(Message::Asked) => self.refresh(Trigger::Asked, &BTreeSet::new()),
-                Ok(Message::Reloaded(event)) => self.tell_reload(&event),
-                Ok(Message::Decided { model, error }) => {
-                    self.reloads.decided();
-                    if let Some(error) = error {
-                        tracing::debug!("{model}: {error}");
-                    }
-                }
-                Ok(Message::Stop) => self.tell_stopping(),
-                Ok(Message::Ended(report)) => return report,
-                Err(_) => return DrainReport::default(),
-            }
-        }
-    }
-
-    /// Runs again the pipelines that read one of these paths, or all that were asked for.
-    fn refresh(&mut self, trigger: Trigger, paths: &BTreeSet<PathBuf>) {
-        for at in 0..self.pipelines.len() {
-            let is_concerned = !self.pipelines[at].reads().is_disjoint(paths);
-            if self.stop.is_cancelled() || trigger == Trigger::Changed && !is_concerned {
-                continue;
-            }
-            let only = self.pipelines[at].stages().to_vec();
-            let models = std::cell::RefCell::new(&mut self.models);
-            let accept = |plan: &Plan| models.borrow_mut().take(at, plan, &only);
-            let session = Session { console: self.console, stop: &self.stop, accept: &accept };
-            let views = &mut self.views;
-            let mut note = |plan: &Plan, event: &RunEvent| views.event(at, plan, event);
-            let refreshed = self.pipelines[at].refresh(trigger, session, &mut note);
-            self.views.set_error(at, self.pipelines[at].refused());
-            match refreshed {
-                Refreshed::Ran(ran) => {
-                    // What cannot be served has been told; the others can.
-                    let _ = self.offer(at, &ran, trigger == Trigger::Asked);
-                }
-                Refreshed::Refused => self.console.line("what was served before still is"),
-                Refreshed::Unchanged => {}
-            }
-            self.console.flush();
-        }
-    }
-
-    fn tell_reload(&self, event: &RunEvent) {
-        self.console.event(event);
-        if let Some(text) = text::reloaded(event) {
-            self.console.text(&text);
-            self.console.flush();
-        }
-    }
-
     fn tell_serving(&self, addresses: &Addresses) {
         let find = |name: &str| self.registry.find(name, None).ok();
         let models: Vec<Arc<Model>> = self.models.names().filter_map(find).collect();
@@ -338,13 +205,6 @@ impl<'a> Serve<'a> {
         });
         self.console.text(&text::serving(&models, addresses, &self.config));
         self.console.line("");
-        self.console.flush();
-    }
-
-    fn tell_stopping(&self) {
-        let drain = super::quantity::time(self.config.limits.drain.as_secs_f64());
-        self.console
-            .line(&format!("stopping: requests have {drain} to end; a second signal ends at once"));
         self.console.flush();
     }
 }

@@ -3,13 +3,13 @@
 
 use comfy_table::{Table, presets};
 
+use crate::cli::quantity::time;
 use crate::execute::RunEvent;
 use crate::execute::event::ReloadOutcome;
 use crate::runtime::Model;
+use crate::server::protocol::datatype;
 use crate::server::{Addresses, ServerConfig};
 use crate::tensor::{DType, Dim, TensorSpec};
-
-use crate::cli::quantity::time;
 
 /// Most elements of an input that are written out in an example.
 const MOST_WRITTEN: usize = 16;
@@ -94,22 +94,22 @@ fn example(inputs: &[TensorSpec]) -> Option<String> {
         let count = shape.iter().try_fold(1_usize, |product, extent| product.checked_mul(*extent));
         let count = count.filter(|count| *count <= MOST_WRITTEN)?;
         let zero = match spec.dtype {
-            DType::Bool => serde_json::json!(false),
-            DType::Float64 | DType::Float32 => serde_json::json!(0.0),
+            DType::Bool => "false",
             DType::Float16 | DType::BFloat16 | DType::Float8E4M3 | DType::Float8E5M2 => {
                 return None;
             }
-            _ => serde_json::json!(0),
+            _ => "0",
         };
-        Some(serde_json::json!({
-            "name": spec.name,
-            "shape": shape,
-            "datatype": crate::server::protocol::datatype(spec.dtype),
-            "data": vec![zero; count],
-        }))
+        Some(format!(
+            "{{\"name\":{},\"shape\":{},\"datatype\":\"{}\",\"data\":[{}]}}",
+            serde_json::json!(spec.name),
+            serde_json::json!(shape),
+            datatype(spec.dtype),
+            vec![zero; count].join(",")
+        ))
     };
     let inputs = inputs.iter().map(input).collect::<Option<Vec<_>>>()?;
-    Some(serde_json::json!({ "inputs": inputs }).to_string())
+    Some(format!("{{\"inputs\":[{}]}}", inputs.join(",")))
 }
 
 /// What became of a reload, in a line or two; nothing of what is no news to people.

@@ -25,7 +25,7 @@ async fn a_head_that_comes_drop_by_drop_is_not_waited_for() {
     let mut config = config();
     config.limits.header_timeout = SHORT;
     let server = Running::start(Role::Http, config, routes());
-    let mut client = server.connect().await;
+    let client = server.connect().await;
     let mut drops = b"GET / HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'a'));
     let began = Instant::now();
     while client.0.try_write(&[*drops.next().unwrap()]).is_ok() {

@@ -110,7 +110,7 @@ impl Server {
             engine: folder.path().to_owned(),
             lease: None,
         };
-        self.app.registry.apply(&candidate).unwrap();
+        self.app.registry.apply(candidate).unwrap();
         self.folders.push(folder);
     }
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use crate::backend::MemoryStats;
 use crate::bench::{Cycle, Distribution, LatencyReport, Report};
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{grouped, measured, significant, size, time, time_unit};
+
+use super::table::Numbers;
 
 /// What the numbers are.
 const MEANING: &str = "\
@@ -76,7 +76,10 @@ fn what(report: &Report) -> Facts {
     };
     let totals = &report.totals;
     let (runs, took) = (grouped(totals.runs as u64), time(totals.seconds));
-    let warmup = report.warmup;
+    let warmup = match (report.warmup, report.warmup_seconds) {
+        (Some(runs), _) => runs.to_string(),
+        (None, seconds) => time(seconds.unwrap_or(0.0)),
+    };
     facts.add("measured", format!("{runs} runs in {took}, {contexts}, {warmup} to warm up each"));
     let samples = report.samples_per_second.map(|samples| significant(samples) + " samples/s");
     let runs = significant(totals.runs_per_second) + " runs/s";
@@ -90,9 +93,8 @@ fn what(report: &Report) -> Facts {
 /// A row for the whole run and one for each of its parts, all in one unit.
 fn latencies(latency: &LatencyReport) -> String {
     let (unit, per_millisecond) = time_unit(latency.run.p50_ms);
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header([unit, "min", "mean", "p50", "p90", "p95", "p99", "max", "iqr"]);
+    let header = [unit, "min", "mean", "p50", "p90", "p95", "p99", "max", "iqr"];
+    let mut table = Numbers::new(header);
     let rows = [
         ("run", &latency.run),
         ("upload", &latency.upload),
@@ -104,33 +106,23 @@ fn latencies(latency: &LatencyReport) -> String {
             min_ms, mean_ms, p50_ms, p90_ms, p95_ms, p99_ms, max_ms, iqr_ms, ..
         } = *times;
         let numbers = [min_ms, mean_ms, p50_ms, p90_ms, p95_ms, p99_ms, max_ms, iqr_ms];
-        let cells = numbers.map(|milliseconds| significant(milliseconds * per_millisecond));
-        table.add_row([part.to_owned()].into_iter().chain(cells));
+        table.row(part, numbers.map(|milliseconds| significant(milliseconds * per_millisecond)));
     }
-    aligned(table)
+    table.text()
 }
 
 fn memory(report: &Report) -> String {
     let Some(memory) = &report.memory else {
         return format!("memory is not counted by backend {}\n", report.backend);
     };
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["memory", "held", "in pieces", "peak", "allocated", "allocations"]);
+    let header = ["memory", "held", "in pieces", "peak", "allocated", "allocations"];
+    let mut table = Numbers::new(header);
     for (kind, memory) in [("device", &memory.device), ("pinned", &memory.pinned)] {
         let MemoryStats { current, live, peak, total, allocations } = *memory;
         let (live, allocations) = (grouped(live), grouped(allocations));
-        table.add_row([kind.to_owned(), size(current), live, size(peak), size(total), allocations]);
+        table.row(kind, [size(current), live, size(peak), size(total), allocations]);
     }
-    aligned(table)
-}
-
-/// The table with all its columns but the first at their right edge.
-fn aligned(mut table: Table) -> String {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{}\n", table.trim_fmt())
+    table.text()
 }
 
 #[cfg(test)]
@@ -178,7 +170,8 @@ mod tests {
             profile: Some(1),
             assumed: Vec::new(),
             contexts: 4,
-            warmup: 10,
+            warmup: Some(10),
+            warmup_seconds: None,
             interrupted: true,
             load_ms: 1234.5,
             first_run_ms: 0.25,
