@@ -22,6 +22,9 @@ use super::error::Role;
 /// How long before its end a certificate is warned about.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
+/// The last second that a certificate can name, the end of the year 9999, in seconds since 1970.
+const END: u64 = 253_402_300_799;
+
 /// How often its files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -263,8 +266,6 @@ fn validity(
         })) => time(not_before),
         _ => UNIX_EPOCH,
     };
-    // The last second that a certificate can name.
-    const END: u64 = 253_402_300_799;
     let to = match asked_at(END) {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             time(not_after)

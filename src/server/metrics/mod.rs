@@ -1,4 +1,4 @@
-//! `/metrics`: what there is to count, in the OpenMetrics text format that Prometheus reads.
+//! `/metrics`: what there is to count, in the text format of `OpenMetrics` that Prometheus reads.
 //!
 //! Counts nothing itself: every value is read where it is kept, when it is asked for.
 
