@@ -26,7 +26,7 @@ use super::*;
 use running::{Client, Running};
 
 /// How long a test waits for what must happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A time that does not come to an end in a test.
 const FOREVER: Duration = Duration::from_hours(10);
