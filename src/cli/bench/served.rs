@@ -16,9 +16,10 @@ use crate::bench::traffic::{
 use crate::bench::{BenchError, EngineLoop, InputChoice};
 use crate::cli::ExitStatus;
 use crate::cli::console::Console;
+use crate::cli::quantity::duration;
 use crate::process::CancelToken;
 
-use super::{BenchArgs, DEFAULT_DURATION, Failure, Watch, duration, engine, served_text};
+use super::{BenchArgs, DEFAULT_DURATION, Failure, Watch, engine, served_text};
 
 /// Requests of an open loop without an answer, where nothing is said.
 const OUTSTANDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
