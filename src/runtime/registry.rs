@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::artifact::{Digest, Lease};
@@ -21,7 +20,9 @@ use super::reload::{
     Attempt, BY_HAND, Budget, Goal, History, Memory, Patience, Shared, System, Tasks,
 };
 use super::slot::{Phase, Slot, Version};
-use super::{InferError, Model, ModelState, Outcome, ReloadCounts, ReloadError, ReloadRecord};
+use super::{
+    Applied, InferError, Model, ModelStatus, Outcome, ReloadError, ReloadRecord, VersionStatus,
+};
 
 /// A deployment that wants to take requests.
 #[derive(Debug)]
@@ -36,61 +37,6 @@ pub struct Candidate {
     pub engine: PathBuf,
     /// Keeps both in the store while the version is served; `None` for files of the user's own.
     pub lease: Option<Lease>,
-}
-
-/// What became of a deployment that was not refused.
-#[derive(Debug, Clone)]
-pub enum Applied {
-    /// It was the one that serves already.
-    Unchanged {
-        /// The version it is.
-        version: u32,
-    },
-    /// It takes the requests now.
-    Changed(Arc<ReloadRecord>),
-}
-
-/// One model, as the repository index lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ModelStatus {
-    /// Its name.
-    pub name: String,
-    /// The version that takes requests, or would if it were loaded.
-    pub version: Option<u32>,
-    /// What it is doing.
-    pub state: ModelState,
-    /// Why it takes no requests.
-    pub reason: Option<String>,
-    /// How many changes came to what.
-    pub reloads: ReloadCounts,
-}
-
-/// What a version of a model is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VersionState {
-    /// It takes the requests.
-    Serving,
-    /// It is loaded and takes requests that name it, and all of them if the version after it is
-    /// taken back.
-    Standby,
-    /// It is not loaded, and can be.
-    Kept,
-}
-
-/// One version of a model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct VersionStatus {
-    /// Its number.
-    pub version: u32,
-    /// What it is doing.
-    pub state: VersionState,
-    /// Digest of its deployment.
-    pub deployment: Digest,
-    /// Digest of its engine.
-    pub engine: Digest,
-    /// Seconds for which it may still be taken back by itself.
-    pub watched_for: Option<f64>,
 }
 
 /// The models of a server by name. Looking one up never waits for a change under way; changes
@@ -130,7 +76,8 @@ impl ModelRegistry {
     }
 
     /// The version of a model that takes requests, or a certain one. Whoever has it may go on
-    /// using it: it is unloaded after the last one let go of it.
+    /// using it: it is unloaded after the last one let go of it, so nobody should keep it longer
+    /// than a request.
     pub fn find(&self, name: &str, version: Option<u32>) -> Result<Arc<Model>, InferError> {
         let slots = self.slots.load();
         match slots.get(name) {
@@ -287,39 +234,12 @@ impl ModelRegistry {
 
     /// Every model, by name.
     pub fn index(&self) -> Vec<ModelStatus> {
-        let status = |slot: &Arc<Slot>| {
-            slot.read(|state| {
-                let (model_state, reason) = state.model_state();
-                ModelStatus {
-                    name: slot.name.clone(),
-                    version: state.serving.as_ref().map(|version| version.number),
-                    state: model_state,
-                    reason,
-                    reloads: state.counts,
-                }
-            })
-        };
-        self.slots.load().values().map(status).collect()
+        self.slots.load().values().map(|slot| slot.status()).collect()
     }
 
     /// The versions of a model, the newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<VersionStatus>, ReloadError> {
-        Ok(self.known(name)?.read(|state| {
-            let status = |version: &Version, loaded: VersionState| VersionStatus {
-                version: version.number,
-                state: if version.model.is_some() { loaded } else { VersionState::Kept },
-                deployment: version.candidate.digest,
-                engine: version.candidate.deployment.model.engine.digest,
-                watched_for: state
-                    .watch
-                    .as_ref()
-                    .filter(|watch| watch.number() == version.number)
-                    .map(|watch| watch.left().as_secs_f64()),
-            };
-            let serving = state.serving.iter().map(|v| status(v, VersionState::Serving));
-            let previous = state.previous.iter().map(|v| status(v, VersionState::Standby));
-            serving.chain(previous).collect()
-        }))
+        Ok(self.known(name)?.versions())
     }
 
     /// The last changes, oldest first.
@@ -361,7 +281,7 @@ impl ModelRegistry {
         let started = Instant::now();
         let (before, from) = slot.update(|state| {
             let before = state.phase.clone();
-            if state.serving_model().is_none() {
+            if state.serving_model().is_none() && state.phase != Phase::Closed {
                 state.phase = Phase::Loading;
             }
             (before, state.serving_model().map(|model| model.version()))

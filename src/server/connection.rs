@@ -42,7 +42,7 @@ pub(super) async fn serve(stream: TcpStream, member: Member, door: Arc<Door>) {
     let mut watch = Watch::new(Arc::clone(state), limits);
     let transport = Transport::new(stream, Arc::clone(state), limits.transfer_timeout);
     // Connections that never say anything are many in an attack: they get no buffers.
-    if !matches!(watch.within(transport.readable()).await, Some(Ok(()))) {
+    if !matches!(watch.within(transport.first_byte()).await, Some(Ok(()))) {
         return;
     }
     let Some(acceptor) = door.tls() else {

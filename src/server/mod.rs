@@ -14,6 +14,7 @@ mod exposure;
 pub mod http;
 mod listener;
 mod origin;
+mod page;
 pub mod protocol;
 mod refusal;
 mod routes;

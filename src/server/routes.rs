@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use super::{App, http as rest};
+use super::{App, http as rest, page};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
@@ -24,5 +24,6 @@ pub(super) fn grpc(_app: &Arc<App>) -> Router {
 /// The routes of the listener for control requests.
 pub(super) fn admin(app: &Arc<App>) -> Router {
     let data = rest::data_routes(Arc::clone(app));
-    rest::with_failures(data.merge(rest::control_routes(Arc::clone(app))))
+    let control = rest::control_routes(Arc::clone(app));
+    rest::with_failures(data.merge(control).merge(page::routes(Arc::clone(app))))
 }

@@ -4,6 +4,7 @@
 //! are kept from counting on the same memory by [`Budget`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backend::{self, EngineManifest};
 use crate::runtime::{Candidate, Model};
 
+use super::Gate;
 use super::memory::{Memory, Place};
+
+/// The gate's name.
+const NAME: &str = "memory";
 
 /// Host bytes taken per byte of an engine's files, where no load of the model was measured yet:
 /// the CPU backend keeps the weights it read and a copy in the layout of its kernels, and holds
@@ -28,7 +33,26 @@ const MARGIN: u64 = 32 << 20;
 const MOST_DEVICES: usize = 64;
 
 /// Bytes by place.
-pub(super) type Need = BTreeMap<Place, u64>;
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Need(BTreeMap<Place, u64>);
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (place, bytes)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} of {place}", Mebibytes(*bytes))?;
+        }
+        Ok(())
+    }
+}
+
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0.div_ceil(1 << 20))
+    }
+}
 
 /// What is known of the model that serves now.
 pub(super) struct Known<'a> {
@@ -64,7 +88,7 @@ pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
     let model = &candidate.deployment.model;
     let factor = known.host_bytes_per_byte.max(HOST_FACTOR);
     let mut host = HOST_BASE.saturating_add((files as f64 * factor) as u64);
-    let mut needs = Need::new();
+    let mut needs = BTreeMap::new();
     let devices = devices(&model.engine.backend, model.devices.as_deref());
     if !devices.is_empty() {
         let before = known.serving.and_then(|(old, model)| {
@@ -81,7 +105,7 @@ pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
         needs.extend(places.map(|(backend, number)| (Place::Device(backend, number), device)));
     }
     needs.insert(Place::Host, host);
-    needs
+    Need(needs)
 }
 
 /// What the contexts of an engine need beyond inputs and outputs, where it says so.
@@ -100,6 +124,53 @@ fn devices(backend: &str, named: Option<&[u32]>) -> Vec<usize> {
     match named {
         Some(named) => named.iter().map(|&number| number as usize).collect(),
         None => (0..MOST_DEVICES).take_while(|&n| backend.usage(Some(n)).is_some()).collect(),
+    }
+}
+
+/// Memory for a version that is to be loaded.
+pub(super) enum Room {
+    /// There is enough beside what is loaded.
+    Beside(Reservation),
+    /// There is once what serves is unloaded.
+    InPlaceOfServing(Reservation),
+}
+
+/// Looks for room, and says in a gate what was found. Only where `may_drain`, what serves may have
+/// to make room.
+pub(super) fn room(
+    budget: &Budget,
+    candidate: &Candidate,
+    known: &Known<'_>,
+    may_drain: bool,
+) -> (Option<Room>, Gate) {
+    let need = need(candidate, known);
+    let about = format!("needs about {need}");
+    let short = match budget.reserve(need.clone(), &Need::default()) {
+        Ok(room) => return (Some(Room::Beside(room)), Gate::passed(NAME, about)),
+        Err(Shortage { place, need, available }) => {
+            format!("needs about {} of {place}, {} are free", Mebibytes(need), Mebibytes(available))
+        }
+    };
+    let Some((serving, _)) = known.serving else {
+        return (None, Gate::failed(NAME, short));
+    };
+    if !may_drain {
+        let detail = format!(
+            "{short} beside the version that serves; `reload.on_low_memory: drain_first` unloads \
+             that one first"
+        );
+        return (None, Gate::failed(NAME, detail));
+    }
+    match budget.reserve(need, &self::need(serving, known)) {
+        Ok(room) => {
+            let detail = format!("{short}; the version that serves makes room");
+            (Some(Room::InPlaceOfServing(room)), Gate::passed(NAME, detail))
+        }
+        Err(_) => {
+            let detail =
+                format!("{short}, and unloading the version that serves would not be enough");
+            (None, Gate::failed(NAME, detail))
+        }
     }
 }
 
@@ -126,12 +197,12 @@ pub(super) struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, bytes) in &self.need {
-            if let Some(sum) = reserved.get_mut(place) {
+        for (place, bytes) in &self.need.0 {
+            if let Some(sum) = reserved.0.get_mut(place) {
                 *sum = sum.saturating_sub(*bytes);
             }
         }
-        reserved.retain(|_, sum| *sum > 0);
+        reserved.0.retain(|_, sum| *sum > 0);
     }
 }
 
@@ -143,17 +214,17 @@ impl Budget {
     /// Sets aside what a load needs, where there is that much once `freed` is given back.
     pub(super) fn reserve(&self, need: Need, freed: &Need) -> Result<Reservation, Shortage> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, &bytes) in &need {
+        for (place, &bytes) in &need.0 {
             let Some(available) = self.memory.available(place) else { continue };
-            let taken = reserved.get(place).copied().unwrap_or(0).saturating_add(MARGIN);
-            let freed = freed.get(place).copied().unwrap_or(0);
+            let taken = reserved.0.get(place).copied().unwrap_or(0).saturating_add(MARGIN);
+            let freed = freed.0.get(place).copied().unwrap_or(0);
             let available = available.saturating_add(freed).saturating_sub(taken);
             if bytes > available {
                 return Err(Shortage { place: place.clone(), need: bytes, available });
             }
         }
-        for (place, &bytes) in &need {
-            let sum = reserved.entry(place.clone()).or_default();
+        for (place, &bytes) in &need.0 {
+            let sum = reserved.0.entry(place.clone()).or_default();
             *sum = sum.saturating_add(bytes);
         }
         Ok(Reservation { need, reserved: Arc::clone(&self.reserved) })
@@ -176,29 +247,29 @@ mod tests {
     }
 
     fn host(bytes: u64) -> Need {
-        Need::from([(Place::Host, bytes)])
+        Need(BTreeMap::from([(Place::Host, bytes)]))
     }
 
     #[test]
     fn what_one_load_counts_on_is_not_there_for_another() {
         let budget = Budget::new(Box::new(Fixed(MARGIN + 100)));
-        let first = budget.reserve(host(60), &Need::new()).unwrap();
-        let shortage = budget.reserve(host(60), &Need::new()).err().unwrap();
+        let first = budget.reserve(host(60), &Need::default()).unwrap();
+        let shortage = budget.reserve(host(60), &Need::default()).err().unwrap();
         assert_eq!(shortage, Shortage { place: Place::Host, need: 60, available: 40 });
         let second = budget.reserve(host(60), &host(20)).unwrap();
         drop(first);
-        assert!(budget.reserve(host(60), &Need::new()).is_err());
+        assert!(budget.reserve(host(60), &Need::default()).is_err());
         drop(second);
-        assert!(budget.reserve(host(100), &Need::new()).is_ok());
-        assert!(budget.reserved.lock().unwrap().is_empty());
+        assert!(budget.reserve(host(100), &Need::default()).is_ok());
+        assert!(budget.reserved.lock().unwrap().0.is_empty());
     }
 
     #[test]
     fn memory_that_nobody_counts_bounds_nothing() {
         let budget = Budget::new(Box::new(Fixed(MARGIN)));
-        let device = Need::from([(Place::Device("tensorrt".into(), 0), u64::MAX)]);
-        assert!(budget.reserve(device, &Need::new()).is_ok());
-        assert!(budget.reserve(host(u64::MAX), &Need::new()).is_err());
+        let device = Need(BTreeMap::from([(Place::Device("tensorrt".into(), 0), u64::MAX)]));
+        assert!(budget.reserve(device, &Need::default()).is_ok());
+        assert!(budget.reserve(host(u64::MAX), &Need::default()).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::deployment::OnLowMemory;
 use crate::runtime::slot::{Phase, Slot, State, Version};
 use crate::runtime::{Candidate, Model};
 
-use super::admission::{self, Known, Need, Reservation};
+use super::admission::{self, Known, Reservation, Room};
 use super::{BY_HAND, Gate, Shared, Watch, interface, shadow, wait_unused, watch};
 
 /// Older versions of one model that may still answer their last requests when a new one comes.
@@ -43,14 +43,6 @@ pub(in crate::runtime) struct Attempt<'a> {
 /// Why it ended early.
 type Stopped = String;
 
-/// Memory for the new version.
-enum Room {
-    /// There is enough beside what is loaded.
-    Beside(Reservation),
-    /// There is once what serves is unloaded.
-    InPlaceOf(Arc<Model>, Reservation),
-}
-
 impl Attempt<'_> {
     /// Goes through the steps. Where it stops, what served before still does, or does again.
     pub(in crate::runtime) fn run(&mut self, despite_rejection: bool) -> Result<(), Stopped> {
@@ -68,9 +60,9 @@ impl Attempt<'_> {
                 self.hold(interface::check(old, &model.engine, may_change))?;
             }
         }
-        match self.room(current)? {
-            Room::Beside(reservation) => self.beside(reservation),
-            Room::InPlaceOf(current, reservation) => self.in_place_of(current, reservation),
+        match (self.room()?, current) {
+            (Room::InPlaceOfServing(room), Some(current)) => self.in_place_of(current, room),
+            (Room::Beside(room) | Room::InPlaceOfServing(room), _) => self.beside(room),
         }
     }
 
@@ -101,7 +93,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn room(&mut self, current: Option<Arc<Model>>) -> Result<Room, Stopped> {
+    fn room(&mut self) -> Result<Room, Stopped> {
         let draining = self.slot.read(|state| state.draining);
         if draining >= MOST_DRAINING {
             let detail =
@@ -113,37 +105,13 @@ impl Attempt<'_> {
             serving: serving.as_ref().and_then(|v| Some((&*v.candidate, v.model.as_deref()?))),
             host_bytes_per_byte: self.slot.read(|state| state.host_bytes_per_byte),
         };
-        let need = admission::need(self.candidate, &known);
-        let words = words(&need);
-        let shortage = match self.shared.budget.reserve(need.clone(), &Need::new()) {
-            Ok(reservation) => {
-                self.hold(Gate::passed("memory", format!("needs about {words}")))?;
-                return Ok(Room::Beside(reservation));
-            }
-            Err(shortage) => shortage,
-        };
-        let mut short = format!(
-            "needs about {} of {}, {} are free",
-            mebibytes(shortage.need),
-            shortage.place,
-            mebibytes(shortage.available)
-        );
         let wanted = self.candidate.deployment.model.reload.on_low_memory;
-        if let (OnLowMemory::DrainFirst, Some(current), Some((old, _))) =
-            (wanted, current, known.serving)
-        {
-            let freed = admission::need(old, &known);
-            if let Ok(reservation) = self.shared.budget.reserve(need, &freed) {
-                let detail = format!("{short}; the version that serves makes room");
-                self.hold(Gate::passed("memory", detail))?;
-                return Ok(Room::InPlaceOf(current, reservation));
-            }
-            short += ", and unloading the version that serves would not be enough";
-        } else if known.serving.is_some() {
-            short += " beside the version that serves; `reload.on_low_memory: drain_first` \
-                      unloads that one first";
+        let may_drain = wanted == OnLowMemory::DrainFirst;
+        let (room, gate) = admission::room(&self.shared.budget, self.candidate, &known, may_drain);
+        match room {
+            Some(room) => self.hold(gate).map(|()| room),
+            None => Err(self.stop(gate)),
         }
-        Err(self.stop(Gate::failed("memory", short)))
     }
 
     /// Loads the version beside the one that serves.
@@ -216,7 +184,13 @@ impl Attempt<'_> {
 
     /// Takes the version that serves out of service and unloads it.
     fn drain(&mut self, current: Arc<Model>) -> Result<(), Stopped> {
-        let gone = self.slot.update(|state| state.clear(Phase::Loading));
+        let gone = self
+            .slot
+            .update(|state| state.is_serving(Some(&current)).then(|| state.clear(Phase::Loading)));
+        let Some(gone) = gone else {
+            let detail = "the version that serves was taken back meanwhile; try again";
+            return Err(self.stop(Gate::failed("draining", detail)));
+        };
         for model in gone.into_iter().filter(|model| !Arc::ptr_eq(model, &current)) {
             self.shared.retire(self.slot, model);
         }
@@ -415,14 +389,4 @@ fn text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
-}
-
-fn words(need: &Need) -> String {
-    let one =
-        |(place, bytes): (&super::memory::Place, &u64)| format!("{} of {place}", mebibytes(*bytes));
-    need.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
