@@ -18,11 +18,12 @@ use crate::cli::ExitStatus;
 use crate::cli::console::Console;
 use crate::cli::diagnostic::with_causes;
 use crate::cli::project;
+use crate::cli::quantity::duration;
 use crate::deployment::{self, Deployment};
 use crate::process::CancelToken;
 use crate::runtime::Model;
 
-use super::{BenchArgs, DEFAULT_DURATION, Failure, Watch, duration, engine, served_text};
+use super::{BenchArgs, DEFAULT_DURATION, Failure, Watch, engine, served_text};
 
 /// Requests of an open loop without an answer, where nothing is said.
 const OUTSTANDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
