@@ -26,6 +26,7 @@ use super::signals;
 mod engine;
 mod engine_text;
 mod served;
+mod served_args;
 mod served_text;
 mod table;
 
@@ -66,7 +67,7 @@ pub(super) struct BenchArgs {
     #[command(flatten, next_help_heading = "Engines")]
     engine: engine::EngineArgs,
     #[command(flatten, next_help_heading = "Served models")]
-    served: served::ServedArgs,
+    served: served_args::ServedArgs,
 }
 
 fn shape(text: &str) -> Result<(String, Shape), String> {
