@@ -24,6 +24,7 @@ mod readme;
 mod robustness;
 mod schema;
 mod serve;
+mod serve_http;
 mod standin;
 mod support;
 mod tensorrt_build;

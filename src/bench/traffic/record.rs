@@ -123,8 +123,8 @@ impl Default for Latencies {
 
 impl Latencies {
     pub(super) fn record(&mut self, time: Duration) {
-        // It grows as needed, and 2^63 nanoseconds are 292 years.
-        self.0.saturating_record(nanoseconds(time));
+        let recorded = self.0.record(nanoseconds(time));
+        debug_assert!(recorded.is_ok(), "it grows as needed");
     }
 
     fn add(&mut self, other: &Self) {
@@ -278,5 +278,113 @@ impl Recorder {
 
     pub(super) fn parts(&self) -> impl Iterator<Item = (&'static str, Percentiles)> {
         PARTS.into_iter().filter_map(|name| Some((name, self.parts.get(name)?.percentiles()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::endpoint::Split;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// One that was due 1 ms after the start, made 2 ms later, and took 10 ms.
+    fn note(start: Instant, ending: Ending, said: &str) -> Note<'_> {
+        let split = Some(Split { send: MS, wait: 7 * MS, receive: 2 * MS });
+        let parts = Parts::Call(CallTimes { connect: Duration::ZERO, split });
+        let (due, sent) = (start + MS, start + 3 * MS);
+        Note { due, sent, ended: sent + 10 * MS, ending, said, parts }
+    }
+
+    fn is(found: f64, expected: f64) {
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found} for {expected}");
+    }
+
+    #[test]
+    fn latency_counts_from_when_a_request_was_due_and_service_from_when_it_was_made() {
+        let (mut recorder, start) = (Recorder::default(), Instant::now());
+        recorder.note(start, &note(start, Ending::ANSWERED, ""));
+        is(recorder.latency.percentiles().unwrap().p50_ms, 12.0);
+        is(recorder.service.percentiles().unwrap().p50_ms, 10.0);
+        is(recorder.late.percentiles().unwrap().p50_ms, 2.0);
+        assert_eq!(recorder.time, 13 * MS);
+        let parts: Vec<_> = recorder.parts().map(|(name, times)| (name, times.count)).collect();
+        assert_eq!(parts, [("send", 1), ("wait", 1), ("receive", 1)]);
+        assert!(recorder.refused.percentiles().is_none());
+    }
+
+    #[test]
+    fn refusals_and_failures_are_told_apart_from_answers_and_from_each_other() {
+        let (mut recorder, start) = (Recorder::default(), Instant::now());
+        let refused = Ending::Status(Status::Http(429));
+        let failed = Ending::Status(Status::Http(500));
+        for (ending, said) in [
+            (Ending::ANSWERED, ""),
+            (refused, "full"),
+            (refused, "full again"),
+            (failed, "engine"),
+            (Ending::TimedOut, "late"),
+            (Ending::Runtime(ErrorKind::Overloaded), "queue"),
+        ] {
+            recorder.note(start, &note(start, ending, said));
+        }
+        let counts = [Class::Answered, Class::Refused, Class::Failed].map(|c| recorder.count(c));
+        assert_eq!(counts, [1, 3, 2]);
+        assert_eq!(recorder.latency.percentiles().unwrap().count, 1);
+        assert_eq!(recorder.refused.percentiles().unwrap().count, 3);
+        let told: Vec<String> = recorder
+            .other_endings()
+            .into_iter()
+            .map(|Count { ending, count, said }| format!("{count} {ending}: {said}"))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        2 HTTP 429: full
+        1 HTTP 500: engine
+        1 overloaded: queue
+        1 timeout: late
+        ");
+    }
+
+    #[test]
+    fn a_long_time_is_corrected_by_those_that_would_have_waited_for_it() {
+        let mut latencies = Latencies::default();
+        for _ in 0..99 {
+            latencies.record(MS);
+        }
+        latencies.record(101 * MS);
+        let raw = latencies.percentiles().unwrap();
+        is(raw.p99_ms, 1.0);
+        // One request due every ms: 100 more would have waited 100 ms, 99 ms .. 1 ms.
+        let corrected = latencies.corrected(MS).percentiles().unwrap();
+        assert_eq!((raw.count, corrected.count), (100, 200));
+        is(corrected.p90_ms, 81.0);
+        is(corrected.max_ms, 101.0);
+    }
+
+    #[test]
+    fn what_was_measured_twice_adds_up() {
+        let (mut sum, start) = (Recorder::default(), Instant::now());
+        let mut round = Recorder::default();
+        round.note(start, &note(start, Ending::ANSWERED, ""));
+        round.note(start, &note(start, Ending::Lost, "gone"));
+        round.unsent = 3;
+        sum.add(&round);
+        sum.add(&round);
+        assert_eq!((sum.count(Class::Answered), sum.count(Class::Failed), sum.unsent), (2, 2, 6));
+        assert_eq!((sum.time, sum.latency.percentiles().unwrap().count), (26 * MS, 2));
+        assert_eq!(sum.parts().count(), 3);
+        assert_eq!(sum.other_endings()[0].count, 2);
+    }
+
+    #[test]
+    fn times_from_a_nanosecond_to_a_day_are_kept_to_three_digits() {
+        let mut latencies = Latencies::default();
+        assert!(latencies.percentiles().is_none());
+        for time in [Duration::from_nanos(1), Duration::from_hours(24)] {
+            latencies.record(time);
+        }
+        let found = latencies.percentiles().unwrap();
+        is(found.min_ms, 1e-6);
+        is(found.max_ms, 86_400_000.0);
     }
 }

@@ -106,6 +106,7 @@ impl BenchArgs {
 /// What is measured.
 enum Subject {
     Engine(PathBuf),
+    Deployment(PathBuf),
     Endpoint(Address),
 }
 
@@ -115,6 +116,9 @@ impl Subject {
             (_, Some(url)) => url.clone(),
             (Some(path), None) => match path.to_str().filter(|text| Address::is_meant(text)) {
                 Some(url) => url.to_owned(),
+                None if path.join(crate::deployment::FILE_NAME).exists() => {
+                    return Ok(Self::Deployment(path.clone()));
+                }
                 None => return Ok(Self::Engine(path.clone())),
             },
             (None, None) => String::new(),
@@ -133,7 +137,7 @@ pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
     let ended = Subject::of(args).and_then(|subject| {
         let (stray, belongs) = match &subject {
             Subject::Engine(_) => (args.served.given(), "a served model"),
-            Subject::Endpoint(_) => (args.engine.given(), "an engine"),
+            Subject::Deployment(_) | Subject::Endpoint(_) => (args.engine.given(), "an engine"),
         };
         if let Some(option) = stray {
             return Err(Failure {
@@ -144,6 +148,7 @@ pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
         }
         match subject {
             Subject::Engine(path) => engine::bench(&path, args, console, &cancel),
+            Subject::Deployment(path) => served::deployment(&path, args, console, &cancel),
             Subject::Endpoint(address) => served::endpoint(address, args, console, &cancel),
         }
     });

@@ -1,7 +1,7 @@
 //! A served model: behind an endpoint, or in this process.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,11 @@ use crate::bench::traffic::{
 use crate::bench::{BenchError, EngineLoop, InputChoice};
 use crate::cli::ExitStatus;
 use crate::cli::console::Console;
+use crate::cli::diagnostic::with_causes;
+use crate::cli::project;
+use crate::deployment::{self, Deployment};
 use crate::process::CancelToken;
+use crate::runtime::Model;
 
 use super::{BenchArgs, DEFAULT_DURATION, Failure, Watch, duration, engine, served_text};
 
@@ -267,7 +271,7 @@ pub(super) fn endpoint(
 }
 
 /// The first line of a file.
-fn token(path: &std::path::Path) -> Result<String, Failure> {
+fn token(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure {
         message: format!("failed to read the token from `{}`: {error}", path.display()),
         help: None,
@@ -357,4 +361,60 @@ fn end(reports: &[LevelReport]) -> Result<ExitStatus, Failure> {
     }
     let interrupted = reports.iter().any(|report| report.interrupted);
     Ok(if interrupted { ExitStatus::INTERRUPTED } else { ExitStatus::OK })
+}
+
+/// A deployment's model in this process.
+pub(super) fn deployment(
+    folder: &Path,
+    args: &BenchArgs,
+    console: &Console,
+    cancel: &CancelToken,
+) -> Result<ExitStatus, Failure> {
+    let served = &args.served;
+    served.check(args)?;
+    if let Some(option) = served.of_network() {
+        return Err(Failure {
+            message: format!("`--{option}` is for endpoints, and this is a deployment"),
+            help: Some("`trt-pipeline serve SPEC` makes an endpoint of it".into()),
+            status: ExitStatus::USAGE,
+        });
+    }
+    let deployment = read(folder)?;
+    let digest = deployment.model.engine.digest;
+    let stored = project::stored_at(folder).map(|(store, _)| store.object_path(&digest));
+    let Some(engine) = stored.filter(|path| path.exists()) else {
+        return Err(Failure {
+            message: format!("the engine of `{}` is not in a cache", folder.display()),
+            help: Some("name the link that `run` made: build/NAME/STAGE".into()),
+            status: ExitStatus::USAGE,
+        });
+    };
+    let (engine, _) = engine::find(&engine)?;
+    let client = Client::new(served.threads.unwrap_or(NonZeroUsize::MIN), cancel)?;
+    let name = deployment.model.name.clone();
+    let model = Model::load(deployment.model, 1, &engine, folder).map_err(|error| Failure {
+        message: with_causes(&error),
+        help: None,
+        status: ExitStatus::FAILED,
+    })?;
+    let head = served_text::Head {
+        target: folder.display().to_string(),
+        server: "none: queue, batches and instances in this process".to_owned(),
+        model: name,
+        versions: vec![model.version().to_string()],
+        protocol: "none",
+    };
+    let target = Target::Model { model: Arc::new(model), timeout: served.timeout() };
+    measure(client, target, head, args, console, cancel)
+}
+
+/// A deployment, from its folder whose content is that which was stored.
+fn read(folder: &Path) -> Result<Deployment, Failure> {
+    let failed = |message: String, help| Failure { message, help, status: ExitStatus::FAILED };
+    project::check_stored(folder).map_err(|error| failed(with_causes(&error), error.help()))?;
+    let path = folder.join(deployment::FILE_NAME);
+    let text = std::fs::read(&path)
+        .map_err(|error| failed(format!("failed to read `{}`: {error}", path.display()), None))?;
+    let parsed = Deployment::from_json(&text);
+    parsed.map_err(|error| failed(format!("`{}`: {}", path.display(), with_causes(&error)), None))
 }

@@ -99,7 +99,8 @@ impl Drop for Draining {
     }
 }
 
-/// Waits until nobody but the caller has the model; says whether that came about in time.
+/// Waits until nobody but the caller has the model and its engine is unloaded; says whether that
+/// came about in time.
 fn wait_unused(model: &Arc<Model>, limit: Option<Duration>) -> bool {
     let started = Instant::now();
     let mut pause = SHORTEST_LOOK;
@@ -110,5 +111,5 @@ fn wait_unused(model: &Arc<Model>, limit: Option<Duration>) -> bool {
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_LOOK);
     }
-    true
+    model.drain(limit.map_or(Duration::MAX, |limit| limit.saturating_sub(started.elapsed())))
 }
