@@ -20,6 +20,7 @@ use crate::tensor::Shape;
 use super::ExitStatus;
 use super::console::Console;
 use super::diagnostic::with_causes;
+use super::quantity::duration;
 use super::signals;
 
 mod engine;
@@ -76,14 +77,6 @@ fn shape(text: &str) -> Result<(String, Shape), String> {
     };
     let extents = extents.split('x').map(extent).collect::<Result<Vec<usize>, String>>()?;
     Ok((name.to_owned(), Shape(extents)))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("write a number with its unit, such as `10s` or `500ms`".to_owned()),
-    }
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {
