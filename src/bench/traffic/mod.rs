@@ -78,7 +78,7 @@ impl Client {
         options: EndpointOptions,
         connections: Option<NonZeroUsize>,
     ) -> Result<(Target, Description), BenchError> {
-        let mut endpoint = Endpoint::new(options)?;
+        let mut endpoint = Box::new(Endpoint::new(options)?);
         let described = self.runtime.block_on(async {
             tokio::select! {
                 described = endpoint.describe() => Some(described),
