@@ -20,7 +20,8 @@ use super::memory::{Memory, Place};
 const NAME: &str = "memory";
 
 /// The least that is expected per byte of an engine's files, whatever was measured: a load may
-/// have found memory that was freed just before.
+/// have found memory that was freed just before. Nor is more believed than twice what the backend
+/// says: other things may have taken memory meanwhile.
 const LEAST_FACTOR: f64 = 2.0;
 
 /// What every model takes beside its weights: threads, staging, tables.
@@ -87,10 +88,9 @@ pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
     let files = file_bytes(&candidate.engine);
     let model = &candidate.deployment.model;
     let backend = backend::by_name(&model.engine.backend).ok();
-    let factor = match (known.host_bytes_per_byte, backend) {
-        (measured, Some(backend)) if measured <= 0.0 => backend.host_bytes_per_byte(shapes(model)),
-        (measured, _) => measured.max(LEAST_FACTOR),
-    };
+    let said = backend.map_or(LEAST_FACTOR, |backend| backend.host_bytes_per_byte(shapes(model)));
+    let measured = known.host_bytes_per_byte;
+    let factor = if measured > 0.0 { measured.clamp(LEAST_FACTOR, said * 2.0) } else { said };
     let mut host = HOST_BASE.saturating_add((files as f64 * factor) as u64);
     let mut needs = BTreeMap::new();
     let devices = devices(backend, model.devices.as_deref());
@@ -242,6 +242,11 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use crate::artifact::Digest;
+    use crate::backend::fake::Fake;
+    use crate::backend::{EngineMemory, MemoryStats};
+    use crate::deployment::Deployment;
+
     use super::*;
 
     struct Fixed(u64);
@@ -289,5 +294,58 @@ mod tests {
         fs::write(folder.path().join("weights/0"), [0; 100]).unwrap();
         assert_eq!(file_bytes(folder.path()), 110);
         assert_eq!(file_bytes(&folder.path().join("missing")), 0);
+    }
+
+    /// A TensorRT deployment with so many bytes of files.
+    fn tensorrt(folder: &Path, bytes: usize, fake: &Fake) -> Candidate {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("engine.plan"), vec![0; bytes]).unwrap();
+        let mut model = fake.config("m");
+        model.engine.backend = "tensorrt".into();
+        model.devices = Some(vec![0, 3]);
+        Candidate {
+            digest: Digest::of(b"m"),
+            deployment: Deployment::new(model),
+            folder: folder.to_owned(),
+            engine: folder.to_owned(),
+            lease: None,
+        }
+    }
+
+    #[test]
+    fn devices_need_what_the_former_version_holds_in_proportion() {
+        let folder = tempfile::tempdir().unwrap();
+        let stats = |current| MemoryStats { current, ..MemoryStats::default() };
+        let mut fake = Fake::default();
+        fake.memory = Some(EngineMemory { device: stats(3000), pinned: stats(500) });
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let (old, new) = (tensorrt(&old, 1000, &fake), tensorrt(&new, 2000, &fake));
+        let device = |number| Place::Device("tensorrt".into(), number);
+
+        let unknown = Known { serving: None, host_bytes_per_byte: 0.0 };
+        let first = need(&new, &unknown).0;
+        assert_eq!((first[&device(0)], first[&device(3)]), (2000, 2000));
+        assert_eq!(first[&Place::Host], HOST_BASE + 2 * 2000);
+
+        let fake = Arc::new(fake);
+        let folder = folder.path().join("fake");
+        fs::create_dir(&folder).unwrap();
+        fake.save(&folder);
+        let model = Model::load(fake.config("m"), 1, &folder, &folder).unwrap();
+        let known = Known { serving: Some((&old, &model)), host_bytes_per_byte: 3.0 };
+        let next = need(&new, &known).0;
+        // Twice the files, on two devices.
+        assert_eq!((next[&device(0)], next[&device(3)]), (3000, 3000));
+        assert_eq!(next[&Place::Host], HOST_BASE + 3 * 2000 + 2 * 500);
+    }
+
+    #[test]
+    fn what_was_measured_is_believed_within_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let candidate = tensorrt(folder.path(), 1000, &Fake::default());
+        for (measured, factor) in [(0.0, 2), (0.5, 2), (3.0, 3), (900.0, 4)] {
+            let known = Known { serving: None, host_bytes_per_byte: measured };
+            assert_eq!(need(&candidate, &known).0[&Place::Host], HOST_BASE + factor * 1000);
+        }
     }
 }
