@@ -221,6 +221,71 @@ fn an_interrupt_ends_it_with_what_was_measured_until_then() {
     served.program.stop();
 }
 
+#[test]
+fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
+    let project = Project::with_spec(SPEC);
+    project.write("model.onnx", adder(1.0)).write("other.onnx", adder(2.0));
+    let params = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    project.write("cert.pem", params.self_signed(&key).unwrap().pem());
+    project.write("key.pem", key.serialize_pem()).write("token", "open sesame\n");
+    project.write("wrong", "open barley\n");
+    let protect = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--token-file", "token"];
+    let served = Served::start(&project, &[&["p.yaml"], &protect[..]].concat());
+    let url = format!("https://{}/sum", served.http);
+    let load = ["--requests", "20", "--check", "--engine", "build/sum/engine"];
+    let trust = ["--ca", "cert.pem", "--token-file", "token"];
+    let (_, levels) = measured(&project, &url, &[&load[..], &trust].concat());
+    assert_eq!((&levels[0]["answered"], &levels[0]["check"]["wrong"]), (&json!(20), &json!(0)));
+    let refused = |args: &[&str], status: i32, words: &str| {
+        let ran = bench(&project, &url, &[&load[..], args].concat());
+        assert_eq!(ran.status, status, "{ran:#?}");
+        assert!(ran.stderr.contains(words), "{ran:#?}");
+    };
+    refused(&["--ca", "cert.pem"], 1, "refuses to answer: HTTP 401");
+    refused(&["--ca", "cert.pem", "--token-file", "wrong"], 1, "refuses to answer: HTTP 401");
+    refused(&["--ca", "cert.pem", "--token-file", "none"], 2, "failed to read the token");
+    let other = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    project.write("other.pem", other.self_signed(&key).unwrap().pem());
+    refused(&["--ca", "other.pem"], 2, "invalid peer certificate");
+    let plain = url.replace("https:", "http:");
+    let ran = bench(&project, &plain, &load);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("different ports"), "{ran:#?}");
+    served.program.stop();
+}
+
+#[test]
+fn every_answer_over_grpc_is_that_of_the_engine() {
+    let project = Project::with_spec(SPEC);
+    project.write("model.onnx", adder(1.0)).write("other.onnx", adder(2.0));
+    let ports = ["--http", "off", "--grpc", "127.0.0.1:0", "--admin", "off"];
+    let mut server = Running::start(&project, &[&["serve", "p.yaml"], &ports[..]].concat());
+    let address = server.next("serving")["grpc"].as_str().unwrap().to_owned();
+    let url = format!("grpc://{address}/sum");
+    let check = ["--check", "--tolerance", "0", "--engine", "build/sum/engine", "--distinct"];
+    for load in
+        [&["--concurrency", "20", "--requests", "200"][..], &["--rate", "300", "--requests", "60"]]
+    {
+        let (head, levels) = measured(&project, &url, &[load, &check].concat());
+        assert_eq!((&head["protocol"], &head["versions"]), (&json!("grpc"), &json!(["1"])));
+        let requests: u64 = load[3].parse().unwrap();
+        assert_eq!((&levels[0]["answered"], &levels[0]["failed"]), (&json!(requests), &json!(0)));
+        assert_eq!(levels[0]["check"]["versions"], json!({ "1": 0 }));
+        let counted = levels[0]["server"]["phases"].as_array().unwrap();
+        assert!(counted.iter().any(|phase| phase["name"] == "compute_infer"), "{counted:?}");
+    }
+    let unknown = bench(&project, &url.replace("/sum", "/sun"), &[]);
+    assert_eq!(unknown.status, 2, "{unknown:#?}");
+    assert!(unknown.stderr.contains("has no model `sun`"), "{unknown:#?}");
+    let engine = ["--requests", "7", "--warmup", "0", "--batch", "99"];
+    let ran = bench(&project, &url, &engine);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert!(ran.stdout.contains("7 gRPC INVALID_ARGUMENT: "), "{ran:#?}");
+    server.stop();
+}
+
 /// Answers every connection with the same bytes, once.
 fn something_else(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

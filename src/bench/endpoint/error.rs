@@ -205,8 +205,11 @@ impl EndpointError {
                  file of certificates to trust"
                     .into()
             }
+            Self::Broken { .. } => {
+                "http:// and grpc:// are different ports, and so are those with TLS and without"
+                    .into()
+            }
             Self::Silent { .. }
-            | Self::Broken { .. }
             | Self::Refused { .. }
             | Self::Datatype { .. }
             | Self::Tensor(_) => return None,
