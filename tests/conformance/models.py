@@ -8,7 +8,7 @@ halves    the same for FP16 and BF16
 
 from servers import tiny_for_triton, triton_model
 
-from http_cases import ENDS
+from http_request import ENDS
 
 HALVES = {"fp16": "FP16", "bf16": "BF16"}
 

@@ -25,6 +25,7 @@ import ask
 import compare
 import grpc_cases
 import http_cases
+import http_request
 import models
 import servers
 
@@ -35,10 +36,10 @@ OURS = ["--control", "on", "--shared-memory"]
 
 def answers(server, pattern):
     """-> {case: answer} of a running server."""
-    region = Path("/dev/shm") / http_cases.REGION
+    region = Path("/dev/shm") / http_request.REGION
     found = {}
     try:
-        region.write_bytes(http_cases.floats(2).ljust(http_cases.REGION_SIZE, b"\0"))
+        region.write_bytes(http_request.floats(2).ljust(http_request.REGION_SIZE, b"\0"))
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             for protocol, cases, over in [
                 ("http", http_cases.cases(), lambda case: ask.over_http(server.http, case)),
