@@ -6,6 +6,7 @@ mod certificate;
 mod drain;
 mod exposed;
 mod full;
+pub(super) mod models;
 mod running;
 mod slow;
 
