@@ -78,6 +78,7 @@ pub(crate) struct Fake {
     held: Mutex<BTreeSet<usize>>,
     fails: Mutex<BTreeSet<usize>>,
     panics: Mutex<BTreeSet<usize>>,
+    batch_panics: Mutex<BTreeSet<usize>>,
     closed: Mutex<bool>,
     opened: Condvar,
 }
@@ -110,6 +111,7 @@ impl Fake {
             held: Mutex::default(),
             fails: Mutex::default(),
             panics: Mutex::default(),
+            batch_panics: Mutex::default(),
             closed: Mutex::default(),
             opened: Condvar::new(),
         }
@@ -190,6 +192,11 @@ impl Fake {
     /// Outputs come with a row too few.
     pub(crate) fn shorten_outputs(&self) {
         self.short_outputs.store(true, Ordering::SeqCst);
+    }
+
+    /// The run of this number panics if its batch is larger than 3.
+    pub(crate) fn panic_in_batch(&self, number: usize) {
+        self.batch_panics.lock().unwrap().insert(number);
     }
 
     /// The bytes of input 0 of the run that started last.
@@ -341,7 +348,8 @@ impl ExecutionContext for FakeContext {
         let number = self.fake.runs.fetch_add(1, Ordering::SeqCst);
         let (shape, bytes) =
             self.inputs[0].as_ref().ok_or_else(|| shapes::not_set(&self.fake.inputs[0]))?;
-        self.fake.batches.lock().unwrap().push(shape.0.first().copied().unwrap_or(0));
+        let first = shape.0.first().copied().unwrap_or(0);
+        self.fake.batches.lock().unwrap().push(first);
         *self.fake.last_input.lock().unwrap() = bytes.as_slice().to_vec();
         let mut closed = self.fake.closed.lock().unwrap();
         while *closed || self.fake.held.lock().unwrap().contains(&number) {
@@ -353,6 +361,8 @@ impl ExecutionContext for FakeContext {
         }
         let ordered = |runs: &Mutex<BTreeSet<usize>>| runs.lock().unwrap().contains(&number);
         assert!(!ordered(&self.fake.panics), "a panic in run {number}, as ordered");
+        let is_large = first > 3;
+        assert!(!(is_large && ordered(&self.fake.batch_panics)), "a panic in a large batch");
         if ordered(&self.fake.fails) {
             return Err(BackendError::Run { reason: format!("run {number} fails, as ordered") });
         }

@@ -17,12 +17,15 @@ use crate::deployment::Deployment;
 use crate::suggest::did_you_mean;
 
 use super::reload::{
-    Attempt, BY_HAND, Budget, Goal, History, Memory, Patience, Shared, System, Tasks,
+    Budget, Goal, History, Memory, Patience, Shared, System, Tasks, change, to_standby,
 };
 use super::slot::{Phase, Slot, Version};
 use super::{
     Applied, InferError, Model, ModelStatus, Outcome, ReloadError, ReloadRecord, VersionStatus,
 };
+
+/// Why somebody went back.
+const BY_HAND: &str = "rolled back by hand";
 
 /// A deployment that wants to take requests.
 #[derive(Debug)]
@@ -121,7 +124,7 @@ impl ModelRegistry {
                 return Ok(Applied::Unchanged { version });
             }
             let number = slot.read(|state| state.last_number) + 1;
-            let record = self.attempt(&slot, Goal::Accept, number, &candidate, again)?;
+            let record = self.change(&slot, Goal::Accept { again }, number, &candidate)?;
             return Ok(Applied::Changed(record));
         }
     }
@@ -137,7 +140,7 @@ impl ModelRegistry {
             }
             Some(version) => {
                 let (number, candidate) = (version.number, &version.candidate);
-                self.attempt(&slot, Goal::Load, number, candidate, false).map(Applied::Changed)
+                self.change(&slot, Goal::Load, number, candidate).map(Applied::Changed)
             }
             None => Err(ReloadError::NothingAccepted {
                 model: name.to_owned(),
@@ -179,35 +182,17 @@ impl ModelRegistry {
     /// that one is still loaded, else it is loaded first.
     pub fn rollback(&self, name: &str) -> Result<Arc<ReloadRecord>, ReloadError> {
         let slot = self.known(name)?;
-        if let Some(record) = self.rollback_to_standby(&slot) {
+        if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
         let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
-        if let Some(record) = self.rollback_to_standby(&slot) {
+        if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
         let nothing = || ReloadError::NothingBefore { model: name.to_owned() };
         let previous = slot.read(|state| state.previous.clone()).ok_or_else(nothing)?;
-        self.attempt(&slot, Goal::GoBack, previous.number, &previous.candidate, false)
-    }
-
-    fn rollback_to_standby(&self, slot: &Arc<Slot>) -> Option<Arc<ReloadRecord>> {
-        let started = Instant::now();
-        let (gone, back) = slot.update(|state| {
-            state.previous.as_ref()?.model.as_ref()?;
-            let gone = state.go_back(None, BY_HAND)?;
-            Some((gone, state.serving.as_ref()?.clone()))
-        })?;
-        if let Some(model) = gone.model {
-            self.shared.retire(slot, model);
-        }
-        Some(self.shared.history.add(ReloadRecord {
-            from: Some(gone.number),
-            to: Some(back.number),
-            deployment: Some(back.candidate.digest),
-            reason: Some(BY_HAND.to_owned()),
-            ..ReloadRecord::new(&slot.name, Outcome::RolledBack, started.elapsed())
-        }))
+        let goal = Goal::GoBack { because: BY_HAND };
+        self.change(&slot, goal, previous.number, &previous.candidate)
     }
 
     /// Forgets a model: it takes no more requests, and is unloaded after the last one.
@@ -269,56 +254,14 @@ impl ModelRegistry {
         }
     }
 
-    /// Goes through the steps and writes down what came of it.
-    fn attempt(
+    fn change(
         &self,
         slot: &Arc<Slot>,
-        goal: Goal,
+        goal: Goal<'_>,
         number: u32,
         candidate: &Arc<Candidate>,
-        again: bool,
     ) -> Result<Arc<ReloadRecord>, ReloadError> {
-        let started = Instant::now();
-        let (before, from) = slot.update(|state| {
-            let before = state.phase.clone();
-            if state.serving_model().is_none() && state.phase != Phase::Closed {
-                state.phase = Phase::Loading;
-            }
-            (before, state.serving_model().map(|model| model.version()))
-        });
-        let mut attempt =
-            Attempt { shared: &self.shared, slot, goal, number, candidate, gates: Vec::new() };
-        let ended = attempt.run(again);
-        let gates = attempt.gates;
-        let outcome = match (&ended, goal) {
-            (Ok(()), Goal::Accept) => Outcome::Accepted,
-            (Ok(()), Goal::GoBack) => Outcome::RolledBack,
-            (Ok(()), Goal::Load) => Outcome::Loaded,
-            (Err(_), _) => Outcome::Refused,
-        };
-        if let Err(reason) = &ended {
-            slot.update(|state| {
-                state.counts.refused += 1;
-                if state.phase == Phase::Loading {
-                    let failed = Phase::Failed(reason.clone());
-                    state.phase = if before == Phase::Unloaded { before } else { failed };
-                }
-            });
-        } else if goal == Goal::Accept {
-            slot.update(|state| state.forget_rejection(&candidate.digest));
-        }
-        let record = self.shared.history.add(ReloadRecord {
-            from,
-            to: Some(number),
-            deployment: Some(candidate.digest),
-            reason: match (&ended, goal) {
-                (Ok(()), Goal::GoBack) => Some(BY_HAND.to_owned()),
-                _ => ended.clone().err(),
-            },
-            gates,
-            ..ReloadRecord::new(&slot.name, outcome, started.elapsed())
-        });
-        if ended.is_ok() { Ok(record) } else { Err(ReloadError::Refused(record)) }
+        change(&self.shared, slot, goal, number, candidate).map_err(ReloadError::Refused)
     }
 
     fn slot_for(&self, name: &str) -> Arc<Slot> {

@@ -15,7 +15,7 @@ use crate::artifact::Digest;
 use super::reload::Watch;
 use super::{
     Candidate, InferError, Model, ModelState, ModelStatus, ReloadCounts, Snapshot, VersionState,
-    VersionStatus,
+    VersionStatus, Window,
 };
 
 /// Deployments that were taken back and are remembered.
@@ -108,6 +108,12 @@ impl Default for Phase {
 impl State {
     pub(super) fn serving_model(&self) -> Option<&Arc<Model>> {
         self.serving.as_ref()?.model.as_ref()
+    }
+
+    /// What the version that serves did since requests began to reach it.
+    pub(super) fn served(&self) -> Option<Window> {
+        let version = self.serving.as_ref()?;
+        Some(&version.model.as_ref()?.statistics().snapshot() - &version.start)
     }
 
     /// Whether this very model, or none, takes the requests.

@@ -14,6 +14,8 @@ mod exposure;
 pub mod grpc;
 pub mod http;
 mod listener;
+mod load;
+mod metrics;
 mod origin;
 mod page;
 pub mod protocol;

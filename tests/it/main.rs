@@ -21,6 +21,7 @@ mod hostile;
 mod inspect_engine;
 mod lock;
 mod readme;
+mod reload;
 mod robustness;
 mod schema;
 mod serve;

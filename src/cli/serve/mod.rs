@@ -172,10 +172,8 @@ impl<'a> Serve<'a> {
             // The receiver waits for this.
             let _ = ended.send(Message::Ended(report));
         });
-        let watcher = match self.args.watch {
-            true => Some(self.args.how.start(&self.sender, Message::Changed, self.console)?),
-            false => None,
-        };
+        let watch = || self.args.how.start(&self.sender, Message::Changed, self.console);
+        let watcher = self.args.watch.then(watch).transpose()?;
         let DrainReport { finished, aborted } = self.until_ended(watcher.as_ref());
         self.registry.shutdown(self.config.limits.drain);
         self.runtime.shutdown_background();

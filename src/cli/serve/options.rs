@@ -32,7 +32,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     control: Switch,
     /// Answer only requests that carry the bearer token in this file, or in the environment
-    /// variable TRT_PIPELINE_TOKEN
+    /// variable `TRT_PIPELINE_TOKEN`
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Speak TLS with this certificate, followed by those of its issuers (PEM)

@@ -73,7 +73,7 @@ fn table(models: &[std::sync::Arc<Model>]) -> String {
     }
     let mut text = String::new();
     for line in table.to_string().lines() {
-        text += &format!("  {}\n", line.trim());
+        text.extend(["  ", line.trim(), "\n"]);
     }
     text
 }
@@ -109,7 +109,9 @@ fn example(inputs: &[TensorSpec]) -> Option<String> {
         ))
     };
     let inputs = inputs.iter().map(input).collect::<Option<Vec<_>>>()?;
-    Some(format!("{{\"inputs\":[{}]}}", inputs.join(",")))
+    let body = format!("{{\"inputs\":[{}]}}", inputs.join(","));
+    // It is shown between quotes of the shell.
+    (!body.contains('\'')).then_some(body)
 }
 
 /// What became of a reload, in a line or two; nothing of what is no news to people.
@@ -122,11 +124,17 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         |version: &Option<u32>| version.map_or("?".to_owned(), |number| number.to_string());
     let because = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     let (old, new) = (version(from), version(to));
-    let mut text = match (outcome, from) {
+    let text = match (outcome, from) {
         (ReloadOutcome::Accepted, None) if *to == Some(1) => return None,
         (ReloadOutcome::Accepted, None) => format!("{model}: version {new} is served"),
         (ReloadOutcome::Accepted, Some(_)) => {
-            format!("{model}: version {new} took over from {old} in {}", time(*seconds))
+            let mut held_to: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+            held_to.dedup();
+            let held_to = match &held_to[..] {
+                [] => String::new(),
+                names => format!(", held to {}", names.join(", ")),
+            };
+            format!("{model}: version {new} took over from {old} in {}{held_to}", time(*seconds))
         }
         (ReloadOutcome::Refused, None) => format!("{model}: nothing is served{because}"),
         (ReloadOutcome::Refused, Some(_)) => {
@@ -139,10 +147,9 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         (ReloadOutcome::Unloaded, _) => format!("{model}: version {old} was unloaded"),
         (ReloadOutcome::Removed, _) => format!("{model}: is served no more"),
     };
-    text.push('\n');
     // The first gate that stopped it is the reason.
-    for gate in gates.iter().filter(|gate| !gate.passed).skip(1) {
-        text += &format!("  and {}: {}\n", gate.name, gate.detail);
-    }
-    Some(text)
+    let failed = gates.iter().filter(|gate| !gate.passed).skip(1);
+    let more = failed.map(|gate| format!("  and {}: {}", gate.name, gate.detail));
+    let lines: Vec<String> = std::iter::once(text).chain(more).collect();
+    Some(lines.join("\n") + "\n")
 }

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::{self, EngineManifest};
+use crate::backend::{self, Backend, EngineManifest};
+use crate::deployment::ModelConfig;
 use crate::runtime::{Candidate, Model};
 
 use super::Gate;
@@ -18,10 +19,10 @@ use super::memory::{Memory, Place};
 /// The gate's name.
 const NAME: &str = "memory";
 
-/// Host bytes taken per byte of an engine's files, where no load of the model was measured yet:
-/// the CPU backend keeps the weights it read and a copy in the layout of its kernels, and holds
-/// the file itself while it reads it.
-const HOST_FACTOR: f64 = 3.0;
+/// The least that is expected per byte of an engine's files, whatever was measured: a load may
+/// have found memory that was freed just before. Nor is more believed than twice what the backend
+/// says: other things may have taken memory meanwhile.
+const LEAST_FACTOR: f64 = 2.0;
 
 /// What every model takes beside its weights: threads, staging, tables.
 const HOST_BASE: u64 = 8 << 20;
@@ -65,18 +66,18 @@ pub(super) struct Known<'a> {
 /// Bytes of the files in an engine's folder.
 pub(super) fn file_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(data) if data.is_dir() => file_bytes(&entry.path()),
-        Ok(data) => data.len(),
-        Err(_) => 0,
+    let size = |entry: fs::DirEntry| {
+        let data = entry.metadata().ok()?;
+        Some(if data.is_dir() { file_bytes(&entry.path()) } else { data.len() })
     };
-    entries.flatten().map(size).sum()
+    entries.flatten().filter_map(size).sum()
 }
 
-/// What loading a deployment takes. On the host: the size of its files times a factor, the largest
-/// that was measured of this model or [`HOST_FACTOR`]. On a device: what the serving version
-/// holds there, in proportion to its files; before there is one, the size of the files and of the
-/// scratch memory of each instance.
+/// What loading a deployment takes. On the host: the size of its files times what a load of the
+/// model was measured to take per byte, or what the backend says of an engine that runs on as many
+/// shapes as there are batches to prepare for. On a device: what the serving version holds there,
+/// in proportion to its files; before there is one, the size of the files and of the scratch
+/// memory of each instance.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -86,10 +87,13 @@ pub(super) fn file_bytes(folder: &Path) -> u64 {
 pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
     let files = file_bytes(&candidate.engine);
     let model = &candidate.deployment.model;
-    let factor = known.host_bytes_per_byte.max(HOST_FACTOR);
+    let backend = backend::by_name(&model.engine.backend).ok();
+    let said = backend.map_or(LEAST_FACTOR, |backend| backend.host_bytes_per_byte(shapes(model)));
+    let measured = known.host_bytes_per_byte;
+    let factor = if measured > 0.0 { measured.clamp(LEAST_FACTOR, said * 2.0) } else { said };
     let mut host = HOST_BASE.saturating_add((files as f64 * factor) as u64);
     let mut needs = BTreeMap::new();
-    let devices = devices(&model.engine.backend, model.devices.as_deref());
+    let devices = devices(backend, model.devices.as_deref());
     if !devices.is_empty() {
         let before = known.serving.and_then(|(old, model)| {
             Some((model.memory()?, files as f64 / file_bytes(&old.engine).max(1) as f64))
@@ -108,6 +112,12 @@ pub(super) fn need(candidate: &Candidate, known: &Known<'_>) -> Need {
     Need(needs)
 }
 
+/// Batch sizes that an engine is prepared for: about one per power of two.
+fn shapes(model: &ModelConfig) -> usize {
+    let largest = model.batching.as_ref().map_or(1, |batching| batching.max_batch.max(1));
+    1 + largest.ilog2() as usize
+}
+
 /// What the contexts of an engine need beyond inputs and outputs, where it says so.
 fn scratch(engine: &Path, instances: usize) -> u64 {
     let facts = EngineManifest::read(engine).ok().and_then(|manifest| manifest.tensorrt);
@@ -116,15 +126,14 @@ fn scratch(engine: &Path, instances: usize) -> u64 {
 }
 
 /// The devices a deployment runs on: those it names, or all that the backend counts.
-fn devices(backend: &str, named: Option<&[u32]>) -> Vec<usize> {
-    let Ok(backend) = backend::by_name(backend) else { return Vec::new() };
-    if !backend.has_devices() {
+fn devices(backend: Option<&dyn Backend>, named: Option<&[u32]>) -> Vec<usize> {
+    let Some(backend) = backend.filter(|backend| backend.has_devices()) else {
         return Vec::new();
+    };
+    if let Some(named) = named {
+        return named.iter().map(|&number| number as usize).collect();
     }
-    match named {
-        Some(named) => named.iter().map(|&number| number as usize).collect(),
-        None => (0..MOST_DEVICES).take_while(|&n| backend.usage(Some(n)).is_some()).collect(),
-    }
+    (0..MOST_DEVICES).take_while(|&number| backend.usage(Some(number)).is_some()).collect()
 }
 
 /// Memory for a version that is to be loaded.
@@ -233,6 +242,11 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use crate::artifact::Digest;
+    use crate::backend::fake::Fake;
+    use crate::backend::{EngineMemory, MemoryStats};
+    use crate::deployment::Deployment;
+
     use super::*;
 
     struct Fixed(u64);
@@ -280,5 +294,58 @@ mod tests {
         fs::write(folder.path().join("weights/0"), [0; 100]).unwrap();
         assert_eq!(file_bytes(folder.path()), 110);
         assert_eq!(file_bytes(&folder.path().join("missing")), 0);
+    }
+
+    /// A TensorRT deployment with so many bytes of files.
+    fn tensorrt(folder: &Path, bytes: usize, fake: &Fake) -> Candidate {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("engine.plan"), vec![0; bytes]).unwrap();
+        let mut model = fake.config("m");
+        model.engine.backend = "tensorrt".into();
+        model.devices = Some(vec![0, 3]);
+        Candidate {
+            digest: Digest::of(b"m"),
+            deployment: Deployment::new(model),
+            folder: folder.to_owned(),
+            engine: folder.to_owned(),
+            lease: None,
+        }
+    }
+
+    #[test]
+    fn devices_need_what_the_former_version_holds_in_proportion() {
+        let folder = tempfile::tempdir().unwrap();
+        let stats = |current| MemoryStats { current, ..MemoryStats::default() };
+        let mut fake = Fake::default();
+        fake.memory = Some(EngineMemory { device: stats(3000), pinned: stats(500) });
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let (old, new) = (tensorrt(&old, 1000, &fake), tensorrt(&new, 2000, &fake));
+        let device = |number| Place::Device("tensorrt".into(), number);
+
+        let unknown = Known { serving: None, host_bytes_per_byte: 0.0 };
+        let first = need(&new, &unknown).0;
+        assert_eq!((first[&device(0)], first[&device(3)]), (2000, 2000));
+        assert_eq!(first[&Place::Host], HOST_BASE + 2 * 2000);
+
+        let fake = Arc::new(fake);
+        let folder = folder.path().join("fake");
+        fs::create_dir(&folder).unwrap();
+        fake.save(&folder);
+        let model = Model::load(fake.config("m"), 1, &folder, &folder).unwrap();
+        let known = Known { serving: Some((&old, &model)), host_bytes_per_byte: 3.0 };
+        let next = need(&new, &known).0;
+        // Twice the files, on two devices.
+        assert_eq!((next[&device(0)], next[&device(3)]), (3000, 3000));
+        assert_eq!(next[&Place::Host], HOST_BASE + 3 * 2000 + 2 * 500);
+    }
+
+    #[test]
+    fn what_was_measured_is_believed_within_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let candidate = tensorrt(folder.path(), 1000, &Fake::default());
+        for (measured, factor) in [(0.0, 2), (0.5, 2), (3.0, 3), (900.0, 4)] {
+            let known = Known { serving: None, host_bytes_per_byte: measured };
+            assert_eq!(need(&candidate, &known).0[&Place::Host], HOST_BASE + factor * 1000);
+        }
     }
 }

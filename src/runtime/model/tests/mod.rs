@@ -10,6 +10,8 @@ use crate::deployment::BatchingConfig;
 use crate::runtime::{ErrorKind, InputTensor, Phase};
 use crate::tensor::Shape;
 
+mod stress;
+
 const PATIENCE: Duration = crate::backend::fake::PATIENCE;
 
 fn batching(max_batch: usize, max_delay_ms: f64) -> BatchingConfig {
