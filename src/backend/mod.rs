@@ -293,6 +293,13 @@ pub trait Backend: Send + Sync {
         Ok(vec![None])
     }
 
+    /// Host bytes that a loaded engine takes per byte of its files, loading included, once it ran
+    /// on so many different shapes: an estimate. By default those of an engine that lives on a
+    /// device: its file while it is read, and what is unpacked of it.
+    fn host_bytes_per_byte(&self, _shapes: usize) -> f64 {
+        2.0
+    }
+
     /// What this process holds on a device, where the backend counts it.
     fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
         None

@@ -202,13 +202,12 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
 
 /// What is wrong with a spec in plain words, a line for each error.
 pub(super) fn invalid_in_words(invalid: &InvalidSpec) -> String {
-    let mut text = String::new();
-    for error in invalid.errors.iter().take(MOST_SHOWN) {
+    let line = |error: &SpecError| {
         let (line, column) = invalid.file.line_column(error.span.start as usize);
         let help = error.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
-        text += &format!("{}:{line}:{column}: {}{help}\n", invalid.file.name, error.message);
-    }
-    text
+        format!("{}:{line}:{column}: {}{help}", invalid.file.name, error.message)
+    };
+    invalid.errors.iter().take(MOST_SHOWN).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// More errors than this are only counted: nobody reads them, and each has to find its place.

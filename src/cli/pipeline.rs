@@ -169,7 +169,7 @@ impl Pipeline<'_> {
         let is_same = changes.as_ref().is_some_and(Vec::is_empty);
         if trigger == Some(Trigger::Changed) && is_same {
             if self.refused.take().is_some() {
-                console.line("the spec is valid again, and what it reads is as before");
+                console.line("\nthe spec is valid again, and what it reads is as before");
             }
             flush(&store);
             return Ok(Refreshed::Unchanged);
@@ -201,12 +201,16 @@ impl Pipeline<'_> {
         console: &Console,
     ) -> Refreshed {
         let words = refusal.words();
-        // Said once, however often the files are saved like this.
-        if trigger != Some(Trigger::Changed) || self.refused.as_ref() != Some(&words) {
-            refusal.show(console);
-        }
-        self.refused = Some(words);
         self.awaited = self.named_by_the_spec();
+        // Said once, however often the files are saved like this.
+        if trigger == Some(Trigger::Changed) && self.refused.as_ref() == Some(&words) {
+            return Refreshed::Unchanged;
+        }
+        if trigger.is_some() {
+            console.line("");
+        }
+        refusal.show(console);
+        self.refused = Some(words);
         Refreshed::Refused
     }
 

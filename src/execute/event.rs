@@ -89,20 +89,6 @@ pub enum ReloadOutcome {
     Removed,
 }
 
-impl ReloadOutcome {
-    /// The words for it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-            Self::RolledBack => "rolled back",
-            Self::Loaded => "loaded",
-            Self::Unloaded => "unloaded",
-            Self::Removed => "removed",
-        }
-    }
-}
-
 /// One thing a version was held to before, or after, it took requests.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ReloadGate {

@@ -20,14 +20,15 @@ mod reload;
 mod request;
 mod slot;
 mod statistics;
+mod status;
 mod turnstile;
 mod warm_up;
 
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;
-pub use registry::{Applied, Candidate, ModelRegistry, ModelStatus, VersionState, VersionStatus};
+pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
-pub use slot::{ModelState, ReloadCounts};
 pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};
+pub use status::{Applied, ModelState, ModelStatus, ReloadCounts, VersionState, VersionStatus};

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::artifact::{Digest, Lease};
@@ -18,10 +17,15 @@ use crate::deployment::Deployment;
 use crate::suggest::did_you_mean;
 
 use super::reload::{
-    Attempt, BY_HAND, Budget, Goal, History, Memory, Patience, Shared, System, Tasks,
+    Budget, Goal, History, Memory, Patience, Shared, System, Tasks, change, to_standby,
 };
 use super::slot::{Phase, Slot, Version};
-use super::{InferError, Model, ModelState, Outcome, ReloadCounts, ReloadError, ReloadRecord};
+use super::{
+    Applied, InferError, Model, ModelStatus, Outcome, ReloadError, ReloadRecord, VersionStatus,
+};
+
+/// Why somebody went back.
+const BY_HAND: &str = "rolled back by hand";
 
 /// A deployment that wants to take requests.
 #[derive(Debug)]
@@ -36,61 +40,6 @@ pub struct Candidate {
     pub engine: PathBuf,
     /// Keeps both in the store while the version is served; `None` for files of the user's own.
     pub lease: Option<Lease>,
-}
-
-/// What became of a deployment that was not refused.
-#[derive(Debug, Clone)]
-pub enum Applied {
-    /// It was the one that serves already.
-    Unchanged {
-        /// The version it is.
-        version: u32,
-    },
-    /// It takes the requests now.
-    Changed(Arc<ReloadRecord>),
-}
-
-/// One model, as the repository index lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ModelStatus {
-    /// Its name.
-    pub name: String,
-    /// The version that takes requests, or would if it were loaded.
-    pub version: Option<u32>,
-    /// What it is doing.
-    pub state: ModelState,
-    /// Why it takes no requests.
-    pub reason: Option<String>,
-    /// How many changes came to what.
-    pub reloads: ReloadCounts,
-}
-
-/// What a version of a model is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VersionState {
-    /// It takes the requests.
-    Serving,
-    /// It is loaded and takes requests that name it, and all of them if the version after it is
-    /// taken back.
-    Standby,
-    /// It is not loaded, and can be.
-    Kept,
-}
-
-/// One version of a model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct VersionStatus {
-    /// Its number.
-    pub version: u32,
-    /// What it is doing.
-    pub state: VersionState,
-    /// Digest of its deployment.
-    pub deployment: Digest,
-    /// Digest of its engine.
-    pub engine: Digest,
-    /// Seconds for which it may still be taken back by itself.
-    pub watched_for: Option<f64>,
 }
 
 /// The models of a server by name. Looking one up never waits for a change under way; changes
@@ -130,7 +79,8 @@ impl ModelRegistry {
     }
 
     /// The version of a model that takes requests, or a certain one. Whoever has it may go on
-    /// using it: it is unloaded after the last one let go of it.
+    /// using it: it is unloaded after the last one let go of it, so nobody should keep it longer
+    /// than a request.
     pub fn find(&self, name: &str, version: Option<u32>) -> Result<Arc<Model>, InferError> {
         let slots = self.slots.load();
         match slots.get(name) {
@@ -174,7 +124,7 @@ impl ModelRegistry {
                 return Ok(Applied::Unchanged { version });
             }
             let number = slot.read(|state| state.last_number) + 1;
-            let record = self.attempt(&slot, Goal::Accept, number, &candidate, again)?;
+            let record = self.change(&slot, Goal::Accept { again }, number, &candidate)?;
             return Ok(Applied::Changed(record));
         }
     }
@@ -190,7 +140,7 @@ impl ModelRegistry {
             }
             Some(version) => {
                 let (number, candidate) = (version.number, &version.candidate);
-                self.attempt(&slot, Goal::Load, number, candidate, false).map(Applied::Changed)
+                self.change(&slot, Goal::Load, number, candidate).map(Applied::Changed)
             }
             None => Err(ReloadError::NothingAccepted {
                 model: name.to_owned(),
@@ -232,35 +182,17 @@ impl ModelRegistry {
     /// that one is still loaded, else it is loaded first.
     pub fn rollback(&self, name: &str) -> Result<Arc<ReloadRecord>, ReloadError> {
         let slot = self.known(name)?;
-        if let Some(record) = self.rollback_to_standby(&slot) {
+        if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
         let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
-        if let Some(record) = self.rollback_to_standby(&slot) {
+        if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
         let nothing = || ReloadError::NothingBefore { model: name.to_owned() };
         let previous = slot.read(|state| state.previous.clone()).ok_or_else(nothing)?;
-        self.attempt(&slot, Goal::GoBack, previous.number, &previous.candidate, false)
-    }
-
-    fn rollback_to_standby(&self, slot: &Arc<Slot>) -> Option<Arc<ReloadRecord>> {
-        let started = Instant::now();
-        let (gone, back) = slot.update(|state| {
-            state.previous.as_ref()?.model.as_ref()?;
-            let gone = state.go_back(None, BY_HAND)?;
-            Some((gone, state.serving.as_ref()?.clone()))
-        })?;
-        if let Some(model) = gone.model {
-            self.shared.retire(slot, model);
-        }
-        Some(self.shared.history.add(ReloadRecord {
-            from: Some(gone.number),
-            to: Some(back.number),
-            deployment: Some(back.candidate.digest),
-            reason: Some(BY_HAND.to_owned()),
-            ..ReloadRecord::new(&slot.name, Outcome::RolledBack, started.elapsed())
-        }))
+        let goal = Goal::GoBack { because: BY_HAND };
+        self.change(&slot, goal, previous.number, &previous.candidate)
     }
 
     /// Forgets a model: it takes no more requests, and is unloaded after the last one.
@@ -287,39 +219,12 @@ impl ModelRegistry {
 
     /// Every model, by name.
     pub fn index(&self) -> Vec<ModelStatus> {
-        let status = |slot: &Arc<Slot>| {
-            slot.read(|state| {
-                let (model_state, reason) = state.model_state();
-                ModelStatus {
-                    name: slot.name.clone(),
-                    version: state.serving.as_ref().map(|version| version.number),
-                    state: model_state,
-                    reason,
-                    reloads: state.counts,
-                }
-            })
-        };
-        self.slots.load().values().map(status).collect()
+        self.slots.load().values().map(|slot| slot.status()).collect()
     }
 
     /// The versions of a model, the newest first.
     pub fn versions(&self, name: &str) -> Result<Vec<VersionStatus>, ReloadError> {
-        Ok(self.known(name)?.read(|state| {
-            let status = |version: &Version, loaded: VersionState| VersionStatus {
-                version: version.number,
-                state: if version.model.is_some() { loaded } else { VersionState::Kept },
-                deployment: version.candidate.digest,
-                engine: version.candidate.deployment.model.engine.digest,
-                watched_for: state
-                    .watch
-                    .as_ref()
-                    .filter(|watch| watch.number() == version.number)
-                    .map(|watch| watch.left().as_secs_f64()),
-            };
-            let serving = state.serving.iter().map(|v| status(v, VersionState::Serving));
-            let previous = state.previous.iter().map(|v| status(v, VersionState::Standby));
-            serving.chain(previous).collect()
-        }))
+        Ok(self.known(name)?.versions())
     }
 
     /// The last changes, oldest first.
@@ -349,56 +254,14 @@ impl ModelRegistry {
         }
     }
 
-    /// Goes through the steps and writes down what came of it.
-    fn attempt(
+    fn change(
         &self,
         slot: &Arc<Slot>,
-        goal: Goal,
+        goal: Goal<'_>,
         number: u32,
         candidate: &Arc<Candidate>,
-        again: bool,
     ) -> Result<Arc<ReloadRecord>, ReloadError> {
-        let started = Instant::now();
-        let (before, from) = slot.update(|state| {
-            let before = state.phase.clone();
-            if state.serving_model().is_none() {
-                state.phase = Phase::Loading;
-            }
-            (before, state.serving_model().map(|model| model.version()))
-        });
-        let mut attempt =
-            Attempt { shared: &self.shared, slot, goal, number, candidate, gates: Vec::new() };
-        let ended = attempt.run(again);
-        let gates = attempt.gates;
-        let outcome = match (&ended, goal) {
-            (Ok(()), Goal::Accept) => Outcome::Accepted,
-            (Ok(()), Goal::GoBack) => Outcome::RolledBack,
-            (Ok(()), Goal::Load) => Outcome::Loaded,
-            (Err(_), _) => Outcome::Refused,
-        };
-        if let Err(reason) = &ended {
-            slot.update(|state| {
-                state.counts.refused += 1;
-                if state.phase == Phase::Loading {
-                    let failed = Phase::Failed(reason.clone());
-                    state.phase = if before == Phase::Unloaded { before } else { failed };
-                }
-            });
-        } else if goal == Goal::Accept {
-            slot.update(|state| state.forget_rejection(&candidate.digest));
-        }
-        let record = self.shared.history.add(ReloadRecord {
-            from,
-            to: Some(number),
-            deployment: Some(candidate.digest),
-            reason: match (&ended, goal) {
-                (Ok(()), Goal::GoBack) => Some(BY_HAND.to_owned()),
-                _ => ended.clone().err(),
-            },
-            gates,
-            ..ReloadRecord::new(&slot.name, outcome, started.elapsed())
-        });
-        if ended.is_ok() { Ok(record) } else { Err(ReloadError::Refused(record)) }
+        change(&self.shared, slot, goal, number, candidate).map_err(ReloadError::Refused)
     }
 
     fn slot_for(&self, name: &str) -> Arc<Slot> {

@@ -9,12 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 
 use crate::artifact::Digest;
 
 use super::reload::Watch;
-use super::{Candidate, InferError, Model, Snapshot};
+use super::{
+    Candidate, InferError, Model, ModelState, ModelStatus, ReloadCounts, Snapshot, VersionState,
+    VersionStatus, Window,
+};
 
 /// Deployments that were taken back and are remembered.
 const REJECTED_KEPT: usize = 16;
@@ -76,43 +78,6 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// What a model is doing, in the protocol's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ModelState {
-    /// It takes requests.
-    Ready,
-    /// It takes none yet.
-    Loading,
-    /// It takes none any more; the last ones are being answered.
-    Unloading,
-    /// It takes none.
-    Unavailable,
-}
-
-impl ModelState {
-    /// The protocol's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "READY",
-            Self::Loading => "LOADING",
-            Self::Unloading => "UNLOADING",
-            Self::Unavailable => "UNAVAILABLE",
-        }
-    }
-}
-
-/// How many changes of a model came to what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct ReloadCounts {
-    /// New deployments that took the requests, the first one included.
-    pub accepted: u64,
-    /// New deployments that did not.
-    pub refused: u64,
-    /// Deployments that were taken back, by themselves or by hand.
-    pub rolled_back: u64,
-}
-
 #[derive(Default)]
 pub(super) struct State {
     pub(super) phase: Phase,
@@ -143,6 +108,12 @@ impl Default for Phase {
 impl State {
     pub(super) fn serving_model(&self) -> Option<&Arc<Model>> {
         self.serving.as_ref()?.model.as_ref()
+    }
+
+    /// What the version that serves did since requests began to reach it.
+    pub(super) fn served(&self) -> Option<Window> {
+        let version = self.serving.as_ref()?;
+        Some(&version.model.as_ref()?.statistics().snapshot() - &version.start)
     }
 
     /// Whether this very model, or none, takes the requests.
@@ -247,6 +218,40 @@ impl Slot {
     /// What lookups see.
     pub(super) fn view(&self) -> arc_swap::Guard<Arc<View>> {
         self.view.load()
+    }
+
+    /// As the repository index lists it.
+    pub(super) fn status(&self) -> ModelStatus {
+        self.read(|state| {
+            let (model_state, reason) = state.model_state();
+            ModelStatus {
+                name: self.name.clone(),
+                version: state.serving.as_ref().map(|version| version.number),
+                state: model_state,
+                reason,
+                reloads: state.counts,
+            }
+        })
+    }
+
+    /// The versions there are, the newest first.
+    pub(super) fn versions(&self) -> Vec<VersionStatus> {
+        self.read(|state| {
+            let status = |version: &Version, loaded: VersionState| VersionStatus {
+                version: version.number,
+                state: if version.model.is_some() { loaded } else { VersionState::Kept },
+                deployment: version.candidate.digest,
+                engine: version.candidate.deployment.model.engine.digest,
+                watched_for: state
+                    .watch
+                    .as_ref()
+                    .filter(|watch| watch.number() == version.number)
+                    .map(|watch| watch.left().as_secs_f64()),
+            };
+            let serving = state.serving.iter().map(|v| status(v, VersionState::Serving));
+            let previous = state.previous.iter().map(|v| status(v, VersionState::Standby));
+            serving.chain(previous).collect()
+        })
     }
 
     /// Waits until no other change of this model is under way. `None` where the name was removed.

@@ -1,4 +1,4 @@
-//! Bodies on their way through: a request's has its time, an answer's says when it
+//! Bodies on their way through: a request's is bounded in size and time, an answer's says when it
 //! was handed over.
 
 use std::pin::Pin;
@@ -16,6 +16,12 @@ use super::traffic::Slot;
 /// Why the body of a request did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
+    /// It is longer than it may be.
+    #[error("the body is longer than {limit} bytes, the most this server takes")]
+    TooLong {
+        /// Most bytes there may be.
+        limit: usize,
+    },
     /// It did not arrive in time.
     #[error("the body did not arrive within {} s", .limit.as_secs_f64())]
     TooSlow {
@@ -27,24 +33,40 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
+/// What bounds the body of one request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimits {
+    /// Most bytes.
+    pub(super) bytes: usize,
+    /// Longest time until all of it is there; `None` for streams without an end.
+    pub(super) patience: Option<Duration>,
+}
+
 /// The body of a request.
 pub(super) struct RequestBody {
     inner: Incoming,
-    /// Longest time until all of it is there; `None` for streams without an end.
-    patience: Option<Duration>,
+    limits: BodyLimits,
+    left: usize,
     timer: Option<Pin<Box<Sleep>>>,
     state: Arc<State>,
     ended: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, patience: Option<Duration>, state: Arc<State>) -> Self {
+    pub(super) fn new(inner: Incoming, limits: BodyLimits, state: Arc<State>) -> Self {
         let ended = inner.is_end_stream();
-        Self { inner, patience, timer: None, state, ended }
+        Self { inner, limits, left: limits.bytes, timer: None, state, ended }
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.left =
+            self.left.checked_sub(bytes).ok_or(BodyError::TooLong { limit: self.limits.bytes })?;
+        Ok(frame)
     }
 
     fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some(limit) = self.patience else { return Poll::Pending };
+        let Some(limit) = self.limits.patience else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(cx).map(|()| BodyError::TooSlow { limit })
     }
@@ -60,8 +82,9 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.ended = self.inner.is_end_stream();
-                Poll::Ready(Some(Ok(frame)))
+                let frame = self.count(frame);
+                self.ended = frame.is_ok() && self.inner.is_end_stream();
+                Poll::Ready(Some(frame))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {

@@ -42,7 +42,7 @@ pub(super) async fn serve(stream: TcpStream, member: Member, door: Arc<Door>) {
     let mut watch = Watch::new(Arc::clone(state), limits);
     let transport = Transport::new(stream, Arc::clone(state), limits.transfer_timeout);
     // Connections that never say anything are many in an attack: they get no buffers.
-    if !matches!(watch.within(transport.readable()).await, Some(Ok(()))) {
+    if !matches!(watch.within(transport.first_byte()).await, Some(Ok(()))) {
         return;
     }
     let Some(acceptor) = door.tls() else {
@@ -82,7 +82,7 @@ async fn speak<S>(
 /// Reads what a client still sends and forgets it, until it has read its answer and closed. A
 /// connection closed with unread bytes is reset, and the answer lost with it.
 async fn discard(mut stream: impl AsyncRead + Unpin) {
-    let mut bytes = [0; 8 << 10];
+    let mut bytes = vec![0; 8 << 10];
     while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 

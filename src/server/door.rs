@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response, Version};
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Access;
-use super::body::{Answer, RequestBody, Visit};
+use super::body::{Answer, BodyLimits, RequestBody, Visit};
 use super::error::Role;
 use super::refusal::Refusal;
 use super::state::{Order, State};
@@ -98,14 +98,27 @@ impl Door {
     ) -> Result<Response<Body>, Refusal> {
         self.access.check(&request)?;
         visit.let_in(self.traffic.enter().ok_or(Refusal::Busy { limit: self.traffic.limit() })?);
-        // A gRPC call may be a stream without an end.
-        let patience = (self.role != Role::Grpc).then_some(self.limits.transfer_timeout);
-        let request = request.map(|body| RequestBody::new(body, patience, Arc::clone(state)));
+        let limits = self.body_limits();
+        if request.body().size_hint().lower() > limits.bytes as u64 {
+            return Err(Refusal::TooLong { limit: limits.bytes });
+        }
+        let request = request.map(|body| RequestBody::new(body, limits, Arc::clone(state)));
         let answer = self.routes.call(request);
         match tokio::time::timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refusal::TooSlow { limit: self.limits.request_timeout }),
+        }
+    }
+
+    /// A gRPC call may be a stream without an end, so its messages are bounded, not its body.
+    fn body_limits(&self) -> BodyLimits {
+        match self.role {
+            Role::Grpc => BodyLimits { bytes: usize::MAX, patience: None },
+            Role::Http | Role::Admin => BodyLimits {
+                bytes: self.limits.body_bytes,
+                patience: Some(self.limits.transfer_timeout),
+            },
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use tonic::Code;
+
+use super::status::error_response;
 
 /// Why a request is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,8 @@ pub(super) enum Refusal {
     Busy { limit: usize },
     #[error("the request took longer than {} s", .limit.as_secs_f64())]
     TooSlow { limit: Duration },
+    #[error("the body is longer than {limit} bytes, the most this server takes")]
+    TooLong { limit: usize },
     #[error("the request lacks the server's token; send it as `Authorization: Bearer TOKEN`")]
     Unauthorized { password: bool },
     #[error(
@@ -30,6 +34,7 @@ impl Refusal {
         match self {
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
@@ -38,7 +43,7 @@ impl Refusal {
 
     fn code(self) -> Code {
         match self {
-            Self::Busy { .. } => Code::ResourceExhausted,
+            Self::Busy { .. } | Self::TooLong { .. } => Code::ResourceExhausted,
             Self::TooSlow { .. } => Code::DeadlineExceeded,
             Self::Unauthorized { .. } => Code::Unauthenticated,
             Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,
@@ -47,20 +52,11 @@ impl Refusal {
 
     /// The answer of an HTTP listener.
     pub(super) fn http(self) -> Response<Body> {
-        let text = serde_json::json!({ "error": self.to_string() }).to_string();
-        let mut response = Response::new(Body::from(text));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        match self {
-            Self::Busy { .. } => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Self::Unauthorized { password } => {
-                let scheme = if password { "Basic realm=\"token\"" } else { "Bearer" };
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
-            }
-            Self::TooSlow { .. } | Self::ForeignHost | Self::ForeignOrigin => {}
+        let again = matches!(self, Self::Busy { .. }).then_some(Duration::from_secs(1));
+        let mut response = error_response(self.status(), &self.to_string(), again);
+        if let Self::Unauthorized { password } = self {
+            let scheme = if password { "Basic realm=\"token\"" } else { "Bearer" };
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
     }

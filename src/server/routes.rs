@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use super::{App, http as rest};
+use super::metrics::{self, Scrape};
+use super::{App, http as rest, page};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
@@ -22,7 +23,9 @@ pub(super) fn grpc(_app: &Arc<App>) -> Router {
 }
 
 /// The routes of the listener for control requests.
-pub(super) fn admin(app: &Arc<App>) -> Router {
+pub(super) fn admin(app: &Arc<App>, scrape: Scrape) -> Router {
     let data = rest::data_routes(Arc::clone(app));
-    rest::with_failures(data.merge(rest::control_routes(Arc::clone(app))))
+    let control = rest::control_routes(Arc::clone(app));
+    let people = metrics::routes(scrape).merge(page::routes(Arc::clone(app)));
+    rest::with_failures(data.merge(control).merge(people))
 }

@@ -28,8 +28,8 @@ impl Transport {
     }
 
     /// Waits for the first byte, or the end.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
+    pub(super) async fn first_byte(&self) -> io::Result<()> {
+        self.stream.peek(&mut [0]).await.map(drop)
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

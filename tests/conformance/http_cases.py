@@ -477,7 +477,7 @@ def shared_memory():
 
 def over_the_wire():
     body = json.dumps({"inputs": [x()]}).encode()
-    head = "POST /v2/models/tiny/infer HTTP/1.1\nHost: h\n"
+    head = "POST /v2/models/tiny/infer HTTP/1.1\nHost: 127.0.0.1\n"
     yield wire("HTTP/1.0", f"POST /v2/models/tiny/infer HTTP/1.0\nContent-Length: {len(body)}\n\n", body)
     yield wire("no host", f"POST /v2/models/tiny/infer HTTP/1.1\nContent-Length: {len(body)}\n\n", body)
     chunked = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
@@ -488,13 +488,14 @@ def over_the_wire():
     yield wire("two lengths", f"{head}Content-Length: {len(body)}\nContent-Length: 5\n\n", body)
     yield wire("no length", f"{head}\n", body)
     yield wire("expect 100-continue", f"{head}Expect: 100-continue\nContent-Length: {len(body)}\n\n", body)
-    yield wire("HTTP/9.9", "GET /v2 HTTP/9.9\nHost: h\n\n")
+    yield wire("HTTP/9.9", "GET /v2 HTTP/9.9\nHost: 127.0.0.1\n\n")
     yield wire("not HTTP", "hello\n\n")
-    yield wire("a header without colon", "GET /v2/health/live HTTP/1.1\nHost: h\nhello\n\n")
-    yield wire("lower case method", "get /v2/health/live HTTP/1.1\nHost: h\n\n")
-    yield wire("absolute path", "GET http://h/v2/health/live HTTP/1.1\nHost: h\n\n")
-    yield wire("header of 100000 letters", f"GET /v2/health/live HTTP/1.1\nHost: h\nA: {'a' * 100_000}\n\n")
-    yield wire("path of 100000 letters", f"GET /v2/{'a' * 100_000} HTTP/1.1\nHost: h\n\n")
+    yield wire("a header without colon", "GET /v2/health/live HTTP/1.1\nHost: 127.0.0.1\nhello\n\n")
+    yield wire("lower case method", "get /v2/health/live HTTP/1.1\nHost: 127.0.0.1\n\n")
+    yield wire("absolute path", "GET http://127.0.0.1/v2/health/live HTTP/1.1\nHost: 127.0.0.1\n\n")
+    yield wire("a host of another name", "GET /v2/health/live HTTP/1.1\nHost: example.com\n\n")
+    yield wire("header of 100000 letters", f"GET /v2/health/live HTTP/1.1\nHost: 127.0.0.1\nA: {'a' * 100_000}\n\n")
+    yield wire("path of 100000 letters", f"GET /v2/{'a' * 100_000} HTTP/1.1\nHost: 127.0.0.1\n\n")
 
 
 def cases():

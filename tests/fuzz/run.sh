@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 seconds=${1:?how many seconds for each target}
 shift
-[ $# -gt 0 ] || set -- spec onnx
+[ $# -gt 0 ] || set -- spec onnx http
 
 # The crate's own lock file and target folder: dependencies that are built already stay built.
 cp "$root/Cargo.lock" "$here/Cargo.lock"
@@ -22,6 +22,7 @@ for target in "$@"; do
   case $target in
   spec) seeds='*.yaml' ;;
   onnx) seeds='*.onnx' ;;
+  http) seeds='*.request' ;;
   *) seeds=none ;;
   esac
   find "$root/pipelines" "$root/src/cli/starter" "$root/tests/fixtures" -name "$seeds" -size -64k |

@@ -83,8 +83,10 @@ fn help_version_and_completions_are_printed() {
     let project = Project::empty();
     let help = project.trt(&["--help"]);
     assert_eq!(help.status, 0);
-    for command in ["run", "plan", "check", "graph", "schema", "inspect", "bench", "cache", "init"]
-    {
+    for command in [
+        "run", "plan", "check", "serve", "watch", "graph", "schema", "inspect", "bench", "cache",
+        "init",
+    ] {
         assert!(help.stdout.contains(command), "{command} is not in the help");
     }
     assert!(project.trt(&["--version"]).stdout.starts_with("trt-pipeline "));

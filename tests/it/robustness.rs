@@ -6,12 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Project, Ran};
-
-/// How often a soak test repeats; the environment makes it longer.
-fn rounds(variable: &str, short: usize) -> usize {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(short)
-}
+use crate::support::{Project, Ran, rounds};
 
 /// Two layers of stages, each with real work and several files.
 fn busy_spec() -> String {

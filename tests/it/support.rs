@@ -25,6 +25,11 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// How often a soak test repeats; the environment makes it longer.
+pub fn rounds(variable: &str, short: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(short)
+}
+
 /// A fixture by its path under `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(name)
@@ -73,6 +78,7 @@ impl Project {
         command
             .env_remove("TRT_PIPELINE_CACHE")
             .env_remove("TRT_PIPELINE_TENSORRT")
+            .env_remove("TRT_PIPELINE_TOKEN")
             .env_remove("NO_COLOR")
             .env_remove("RUST_BACKTRACE");
         command

@@ -15,7 +15,7 @@ use super::program::Program;
 /// Fewest and most specialisations an engine keeps, and the weights they may hold together: each
 /// may carry a copy of the weights in its own layout.
 const FEWEST: usize = 8;
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 const WEIGHT_BUDGET: usize = 256 << 20;
 
 type Slot = Arc<Mutex<Option<Arc<TypedSimplePlan>>>>;

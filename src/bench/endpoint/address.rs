@@ -104,7 +104,8 @@ impl FromStr for Address {
             Some("grpcs") => (true, true),
             _ => return Err(wrong("it starts with none of http, https, grpc and grpcs")),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        let authority = uri.authority().filter(|authority| !authority.host().is_empty());
+        let authority = authority.ok_or_else(|| wrong("it names no host"))?;
         if authority.as_str().contains('@') {
             return Err(wrong("names and passwords are not asked for; there is `--token-file`"));
         }

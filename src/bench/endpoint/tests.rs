@@ -39,7 +39,16 @@ fn what_is_no_address_says_why() {
     ];
     let seen: Vec<String> =
         refused.iter().map(|text| address(text).unwrap_err().to_string()).collect();
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(seen.join("\n"), @r"
+    `ftp://h:1/m` is no address of a model: it starts with none of http, https, grpc and grpcs
+    `http://h/m` is no address of a model: it names no port
+    `http://:8000/m` is no address of a model: it names no host
+    `http://user@h:1/m` is no address of a model: names and passwords are not asked for; there is `--token-file`
+    `http://h:99999/m` is no address of a model: it names no port
+    `http://h:1/a/b` is no address of a model: after the port there is more than a model's name
+    `http://h:1/m?x=1` is no address of a model: it has a `?`
+    `http://` is no address of a model: it is no URL
+    ");
 }
 
 fn specs() -> Vec<TensorSpec> {
@@ -57,7 +66,7 @@ fn tensors() -> Vec<Tensor> {
 
 #[test]
 fn a_request_in_json_and_one_with_bytes_say_the_same() {
-    let json = body::json(&specs(), &tensors()).unwrap();
+    let json = body::json(&specs(), &tensors());
     let value: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     assert_eq!(
         value,
@@ -66,7 +75,7 @@ fn a_request_in_json_and_one_with_bytes_say_the_same() {
             { "name": "a \"b\"}", "shape": [1, 1], "datatype": "BOOL", "data": [true] },
         ]})
     );
-    let binary = body::binary(&specs(), &tensors()).unwrap();
+    let binary = body::binary(&specs(), &tensors());
     let length = binary.header_length.unwrap();
     let head: serde_json::Value = serde_json::from_slice(&binary.body[..length]).unwrap();
     assert_eq!(head["inputs"][1]["parameters"]["binary_data_size"], 1);
@@ -114,7 +123,16 @@ fn an_answer_that_lies_is_unreadable() {
         answered(Some(14), br#"{"outputs":[]}xyz"#).outputs().unwrap_err().to_string(),
         answered(None, b"<html>").outputs().unwrap_err().to_string(),
     ];
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(seen.join("\n"), @r"
+    output `y` has 4 bytes for a float32 [2]
+    the data of output `y` is not of datatype `FP32`
+    the data of output `y` is not of datatype `BYTES`
+    output `y` has not exactly one value
+    output `y`: 0 bytes of 8 are left
+    it says 99 bytes of JSON and has 2
+    3 bytes follow its outputs
+    its JSON is not that of an answer: expected value at line 1 column 1
+    ");
 }
 
 #[test]

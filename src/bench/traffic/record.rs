@@ -1,17 +1,15 @@
-//! [`Recorder`]: how requests ended and how long they took, in histograms of bounded size.
+//! [`Recorder`]: how requests ended and how long they took.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::bench::endpoint::{CallTimes, Status};
 use crate::runtime::{ErrorKind, PhaseTimes};
 
-/// Digits that histograms keep: 0.1 %.
-const DIGITS: u8 = 3;
+use super::latencies::{Latencies, Percentiles};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,74 +106,6 @@ pub struct Count {
     pub count: u64,
     /// What was said with the first.
     pub said: String,
-}
-
-/// Times in nanoseconds.
-#[derive(Debug, Clone)]
-pub(super) struct Latencies(Histogram<u64>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        let histogram = Histogram::new(DIGITS);
-        Self(histogram.unwrap_or_else(|_| unreachable!("5 digits are allowed at most")))
-    }
-}
-
-impl Latencies {
-    pub(super) fn record(&mut self, time: Duration) {
-        // It grows as needed, and 2^63 nanoseconds are 292 years.
-        self.0.saturating_record(nanoseconds(time));
-    }
-
-    fn add(&mut self, other: &Self) {
-        let added = self.0.add(&other.0);
-        debug_assert!(added.is_ok(), "both grow as needed");
-    }
-
-    /// These, and for each longer than `interval` those of the requests that were not made while
-    /// it was waited for.
-    pub(super) fn corrected(&self, interval: Duration) -> Self {
-        Self(self.0.clone_correct(nanoseconds(interval)))
-    }
-
-    pub(super) fn percentiles(&self) -> Option<Percentiles> {
-        let at = |quantile| milliseconds(self.0.value_at_quantile(quantile));
-        (!self.0.is_empty()).then(|| Percentiles {
-            count: self.0.len(),
-            min_ms: milliseconds(self.0.min()),
-            mean_ms: self.0.mean() / 1e6,
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p95_ms: at(0.95),
-            p99_ms: at(0.99),
-            p999_ms: at(0.999),
-            max_ms: milliseconds(self.0.max()),
-        })
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are kept")]
-fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
-}
-
-/// What the times of many requests look like, to 0.1 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Percentiles {
-    pub count: u64,
-    pub min_ms: f64,
-    pub mean_ms: f64,
-    pub p50_ms: f64,
-    pub p90_ms: f64,
-    pub p95_ms: f64,
-    pub p99_ms: f64,
-    pub p999_ms: f64,
-    pub max_ms: f64,
 }
 
 /// What many requests came to.
@@ -278,5 +208,85 @@ impl Recorder {
 
     pub(super) fn parts(&self) -> impl Iterator<Item = (&'static str, Percentiles)> {
         PARTS.into_iter().filter_map(|name| Some((name, self.parts.get(name)?.percentiles()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::endpoint::Split;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// One that was due 1 ms after the start, made 2 ms later, and took 10 ms.
+    fn note(start: Instant, ending: Ending, said: &str) -> Note<'_> {
+        let split = Some(Split { send: MS, wait: 7 * MS, receive: 2 * MS });
+        let parts = Parts::Call(CallTimes { connect: Duration::ZERO, split });
+        let (due, sent) = (start + MS, start + 3 * MS);
+        Note { due, sent, ended: sent + 10 * MS, ending, said, parts }
+    }
+
+    fn is(found: f64, expected: f64) {
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found} for {expected}");
+    }
+
+    #[test]
+    fn latency_counts_from_when_a_request_was_due_and_service_from_when_it_was_made() {
+        let (mut recorder, start) = (Recorder::default(), Instant::now());
+        recorder.note(start, &note(start, Ending::ANSWERED, ""));
+        is(recorder.latency.percentiles().unwrap().p50_ms, 12.0);
+        is(recorder.service.percentiles().unwrap().p50_ms, 10.0);
+        is(recorder.late.percentiles().unwrap().p50_ms, 2.0);
+        assert_eq!(recorder.time, 13 * MS);
+        let parts: Vec<_> = recorder.parts().map(|(name, times)| (name, times.count)).collect();
+        assert_eq!(parts, [("send", 1), ("wait", 1), ("receive", 1)]);
+        assert!(recorder.refused.percentiles().is_none());
+    }
+
+    #[test]
+    fn refusals_and_failures_are_told_apart_from_answers_and_from_each_other() {
+        let (mut recorder, start) = (Recorder::default(), Instant::now());
+        let refused = Ending::Status(Status::Http(429));
+        let failed = Ending::Status(Status::Http(500));
+        for (ending, said) in [
+            (Ending::ANSWERED, ""),
+            (refused, "full"),
+            (refused, "full again"),
+            (failed, "engine"),
+            (Ending::TimedOut, "late"),
+            (Ending::Runtime(ErrorKind::Overloaded), "queue"),
+        ] {
+            recorder.note(start, &note(start, ending, said));
+        }
+        let counts = [Class::Answered, Class::Refused, Class::Failed].map(|c| recorder.count(c));
+        assert_eq!(counts, [1, 3, 2]);
+        assert_eq!(recorder.latency.percentiles().unwrap().count, 1);
+        assert_eq!(recorder.refused.percentiles().unwrap().count, 3);
+        let told: Vec<String> = recorder
+            .other_endings()
+            .into_iter()
+            .map(|Count { ending, count, said }| format!("{count} {ending}: {said}"))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        2 HTTP 429: full
+        1 HTTP 500: engine
+        1 overloaded: queue
+        1 timeout: late
+        ");
+    }
+
+    #[test]
+    fn what_was_measured_twice_adds_up() {
+        let (mut sum, start) = (Recorder::default(), Instant::now());
+        let mut round = Recorder::default();
+        round.note(start, &note(start, Ending::ANSWERED, ""));
+        round.note(start, &note(start, Ending::Lost, "gone"));
+        round.unsent = 3;
+        sum.add(&round);
+        sum.add(&round);
+        assert_eq!((sum.count(Class::Answered), sum.count(Class::Failed), sum.unsent), (2, 2, 6));
+        assert_eq!((sum.time, sum.latency.percentiles().unwrap().count), (26 * MS, 2));
+        assert_eq!(sum.parts().count(), 3);
+        assert_eq!(sum.other_endings()[0].count, 2);
     }
 }

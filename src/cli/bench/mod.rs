@@ -20,11 +20,13 @@ use crate::tensor::Shape;
 use super::ExitStatus;
 use super::console::Console;
 use super::diagnostic::with_causes;
+use super::quantity::duration;
 use super::signals;
 
 mod engine;
 mod engine_text;
 mod served;
+mod served_args;
 mod served_text;
 mod table;
 
@@ -65,7 +67,7 @@ pub(super) struct BenchArgs {
     #[command(flatten, next_help_heading = "Engines")]
     engine: engine::EngineArgs,
     #[command(flatten, next_help_heading = "Served models")]
-    served: served::ServedArgs,
+    served: served_args::ServedArgs,
 }
 
 fn shape(text: &str) -> Result<(String, Shape), String> {
@@ -75,14 +77,6 @@ fn shape(text: &str) -> Result<(String, Shape), String> {
     };
     let extents = extents.split('x').map(extent).collect::<Result<Vec<usize>, String>>()?;
     Ok((name.to_owned(), Shape(extents)))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("write a number with its unit, such as `10s` or `500ms`".to_owned()),
-    }
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {
@@ -106,6 +100,7 @@ impl BenchArgs {
 /// What is measured.
 enum Subject {
     Engine(PathBuf),
+    Deployment(PathBuf),
     Endpoint(Address),
 }
 
@@ -115,6 +110,9 @@ impl Subject {
             (_, Some(url)) => url.clone(),
             (Some(path), None) => match path.to_str().filter(|text| Address::is_meant(text)) {
                 Some(url) => url.to_owned(),
+                None if path.join(crate::deployment::FILE_NAME).exists() => {
+                    return Ok(Self::Deployment(path.clone()));
+                }
                 None => return Ok(Self::Engine(path.clone())),
             },
             (None, None) => String::new(),
@@ -133,7 +131,7 @@ pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
     let ended = Subject::of(args).and_then(|subject| {
         let (stray, belongs) = match &subject {
             Subject::Engine(_) => (args.served.given(), "a served model"),
-            Subject::Endpoint(_) => (args.engine.given(), "an engine"),
+            Subject::Deployment(_) | Subject::Endpoint(_) => (args.engine.given(), "an engine"),
         };
         if let Some(option) = stray {
             return Err(Failure {
@@ -144,6 +142,7 @@ pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
         }
         match subject {
             Subject::Engine(path) => engine::bench(&path, args, console, &cancel),
+            Subject::Deployment(path) => served::deployment(&path, args, console, &cancel),
             Subject::Endpoint(address) => served::endpoint(address, args, console, &cancel),
         }
     });

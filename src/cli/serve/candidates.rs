@@ -42,8 +42,8 @@ impl Models {
         let mut models = BTreeMap::new();
         let mut errors = Vec::new();
         for (at, model) in serve_stages(plan, only) {
-            let others = self.0.iter().enumerate().filter(|(other, _)| *other != pipeline);
-            let elsewhere = others.filter_map(|(_, models)| models.get(model)).next();
+            let mut others = self.0.iter().enumerate().filter(|(other, _)| *other != pipeline);
+            let elsewhere = others.find_map(|(_, models)| models.get(model));
             let message = match (elsewhere, models.contains_key(model)) {
                 (Some(spec), _) => {
                     format!("`{}` serves a model named `{model}` as well", spec.display())

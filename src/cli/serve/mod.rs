@@ -4,7 +4,7 @@
 //! Building stays on this thread and those of the executor; requests are answered on those of the
 //! server; reloads have a thread of their own. They meet in [`Message`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,23 +14,21 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::RunEvent;
-use crate::execute::event::{ReloadOutcome, ServedModel, Trigger};
-use crate::plan::Plan;
+use crate::execute::event::ServedModel;
 use crate::process::CancelToken;
 use crate::runtime::{Model, ModelRegistry};
 use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
-use crate::watch::Watcher;
 
 use super::console::Console;
-use super::diagnostic::with_causes;
-use super::pipeline::{Pipeline, PipelinesArgs, Ran, Refreshed, Session};
+use super::pipeline::{Pipeline, PipelinesArgs};
 use super::project::Refusal;
-use super::watch::{WatcherArgs, watching};
+use super::watch::WatcherArgs;
 use super::{ExitStatus, signals};
 
 mod candidates;
 mod options;
 mod reloads;
+mod session;
 mod text;
 mod views;
 
@@ -57,8 +55,10 @@ enum Message {
     Changed(BTreeSet<PathBuf>),
     /// Somebody asked to look again.
     Asked,
-    /// Something was decided about a model.
+    /// Something was decided about the versions of a model, by whoever.
     Reloaded(RunEvent),
+    /// What this program asked of the registry for a model is decided; or why it could not be.
+    Decided { model: String, error: Option<String> },
     /// The server has ended.
     Ended(DrainReport),
     /// The program was told to stop; the server was, too.
@@ -81,6 +81,8 @@ struct Serve<'a> {
     registry: Arc<ModelRegistry>,
     pipelines: Vec<Pipeline<'a>>,
     models: Models,
+    /// The pipeline that each model in the registry comes from.
+    offered: BTreeMap<String, usize>,
     views: Views,
     reloads: Reloads,
     sender: Sender<Message>,
@@ -124,6 +126,7 @@ impl<'a> Serve<'a> {
             registry,
             pipelines,
             models,
+            offered: BTreeMap::new(),
             sender,
             messages,
         };
@@ -136,15 +139,16 @@ impl<'a> Serve<'a> {
         let (config, registry) = (self.config.clone(), Arc::clone(&self.registry));
         let bound = self.runtime.block_on(Server::bind(config, registry, self.views.shared()));
         bound.map_err(|error| {
-            let (code, status) = match error {
+            let (code, status) = match &error {
+                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
                 ServerError::NoListener => ("serve::no_address", ExitStatus::USAGE),
                 ServerError::Token => ("serve::token", ExitStatus::USAGE),
-                ServerError::Exposed { .. } => ("serve::exposed", ExitStatus::USAGE),
-                ServerError::OpenControl { .. } => ("serve::open_control", ExitStatus::USAGE),
-                ServerError::Tls(_) => ("serve::tls", ExitStatus::FAILED),
-                ServerError::Listen { .. } => ("serve::address", ExitStatus::FAILED),
+                ServerError::Exposed { .. } | ServerError::OpenControl { .. } => {
+                    ("serve::exposed", ExitStatus::USAGE)
+                }
+                ServerError::Tls(_) => ("serve::tls", ExitStatus::USAGE),
             };
-            self.console.error(code, &with_causes(&error), None);
+            self.console.error(code, &error.to_string(), None);
             status
         })
     }
@@ -159,10 +163,7 @@ impl<'a> Serve<'a> {
             drain.cancel();
             drop(sender.send(Message::Stop));
         });
-        for at in 0..self.pipelines.len() {
-            self.run_first(at)?;
-        }
-        self.load_first()?;
+        self.run_first()?;
         let server = self.bind()?;
         self.tell_serving(&server.addresses());
         let ended = self.sender.clone();
@@ -171,133 +172,18 @@ impl<'a> Serve<'a> {
             // The receiver waits for this.
             let _ = ended.send(Message::Ended(report));
         });
-        let watcher = match self.args.watch {
-            true => Some(self.args.how.start(&self.sender, Message::Changed, self.console)?),
-            false => None,
-        };
-        let report = self.until_ended(watcher.as_ref());
+        let watch = || self.args.how.start(&self.sender, Message::Changed, self.console);
+        let watcher = self.args.watch.then(watch).transpose()?;
+        let DrainReport { finished, aborted } = self.until_ended(watcher.as_ref());
+        self.registry.shutdown(self.config.limits.drain);
+        self.runtime.shutdown_background();
         let status = ExitStatus::OK;
-        let DrainReport { finished, aborted } = report;
         self.console.event(&RunEvent::ServeFinished { finished, aborted, exit: status.0 });
         if aborted > 0 {
             let message = format!("{aborted} requests had no answer when their time was over");
             self.console.line(&message);
         }
         Ok(status)
-    }
-
-    /// The first run of a pipeline, which must succeed.
-    fn run_first(&mut self, at: usize) -> Result<(), ExitStatus> {
-        let Self { views, stop, console, .. } = self;
-        let session = Session { console, stop, accept: &|_| Ok(()) };
-        let mut note = |plan: &Plan, event: &RunEvent| views.event(at, plan, event);
-        let ran = match self.pipelines[at].start(session, &mut note)? {
-            Refreshed::Ran(ran) => ran,
-            Refreshed::Refused | Refreshed::Unchanged => return Err(ExitStatus::USAGE),
-        };
-        match ran.report.exit() {
-            0 => self.offer(at, &ran),
-            status => Err(ExitStatus(status)),
-        }
-    }
-
-    /// Offers what a run made to the registry.
-    fn offer(&mut self, at: usize, ran: &Ran) -> Result<(), ExitStatus> {
-        let mut ended = Ok(());
-        for candidate in candidates::of(ran, self.pipelines[at].stages()) {
-            match candidate {
-                Ok(candidate) => self.reloads.offer(candidate),
-                Err(refusal) => {
-                    refusal.show(self.console);
-                    ended = Err(ExitStatus::FAILED);
-                }
-            }
-        }
-        ended
-    }
-
-    /// Waits until every model takes requests.
-    fn load_first(&mut self) -> Result<(), ExitStatus> {
-        while !self.reloads.is_idle() {
-            match self.messages.recv() {
-                Ok(Message::Reloaded(event)) => {
-                    self.reloads.done();
-                    self.tell_reload(&event)?;
-                }
-                Ok(Message::Stop) | Err(_) => return Err(ExitStatus::INTERRUPTED),
-                Ok(Message::Asked | Message::Changed(_) | Message::Ended(_)) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on until the server has ended.
-    fn until_ended(&mut self, watcher: Option<&Watcher>) -> DrainReport {
-        let mut watched = BTreeSet::new();
-        loop {
-            let reads: BTreeSet<PathBuf> =
-                self.pipelines.iter().flat_map(Pipeline::reads).collect();
-            if let Some(watcher) = watcher.filter(|_| reads != watched) {
-                self.console.line(&watching(&reads));
-                self.console.flush();
-                watcher.watch(reads.clone());
-                watched = reads;
-            }
-            match self.messages.recv() {
-                Ok(Message::Changed(paths)) => self.refresh(Trigger::Changed, &paths),
-                Ok(Message::Asked) => self.refresh(Trigger::Asked, &BTreeSet::new()),
-                Ok(Message::Reloaded(event)) => {
-                    self.reloads.done();
-                    // That it was refused has been told; what was served before still is.
-                    let _ = self.tell_reload(&event);
-                }
-                Ok(Message::Stop) => self.tell_stopping(),
-                Ok(Message::Ended(report)) => return report,
-                Err(_) => return DrainReport::default(),
-            }
-        }
-    }
-
-    /// Runs again the pipelines that read one of these paths, or all that were asked for.
-    fn refresh(&mut self, trigger: Trigger, paths: &BTreeSet<PathBuf>) {
-        for at in 0..self.pipelines.len() {
-            let is_concerned = !self.pipelines[at].reads().is_disjoint(paths);
-            if self.stop.is_cancelled() || trigger == Trigger::Changed && !is_concerned {
-                continue;
-            }
-            let only = self.pipelines[at].stages().to_vec();
-            let models = std::cell::RefCell::new(&mut self.models);
-            let accept = |plan: &Plan| models.borrow_mut().take(at, plan, &only);
-            let session = Session { console: self.console, stop: &self.stop, accept: &accept };
-            let views = &mut self.views;
-            let mut note = |plan: &Plan, event: &RunEvent| views.event(at, plan, event);
-            let refreshed = self.pipelines[at].refresh(trigger, session, &mut note);
-            self.views.set_error(at, self.pipelines[at].refused());
-            match refreshed {
-                Refreshed::Ran(ran) => {
-                    // What cannot be served has been told; the others can.
-                    let _ = self.offer(at, &ran);
-                }
-                Refreshed::Refused => self.console.line("what was served before still is"),
-                Refreshed::Unchanged => {}
-            }
-            self.console.flush();
-        }
-    }
-
-    /// Tells what became of a reload; a refusal is an error to whoever cannot do without.
-    fn tell_reload(&self, event: &RunEvent) -> Result<(), ExitStatus> {
-        self.console.event(event);
-        if let Some(text) = text::reloaded(event) {
-            self.console.text(&text);
-            self.console.flush();
-        }
-        match event {
-            RunEvent::ReloadFinished { outcome: ReloadOutcome::Refused, .. } => {
-                Err(ExitStatus::FAILED)
-            }
-            _ => Ok(()),
-        }
     }
 
     fn tell_serving(&self, addresses: &Addresses) {
@@ -317,13 +203,6 @@ impl<'a> Serve<'a> {
         });
         self.console.text(&text::serving(&models, addresses, &self.config));
         self.console.line("");
-        self.console.flush();
-    }
-
-    fn tell_stopping(&self) {
-        let drain = super::quantity::time(self.config.limits.drain.as_secs_f64());
-        self.console
-            .line(&format!("stopping: requests have {drain} to end; a second signal ends at once"));
         self.console.flush();
     }
 }

@@ -3,13 +3,13 @@
 
 use comfy_table::{Table, presets};
 
+use crate::cli::quantity::time;
 use crate::execute::RunEvent;
 use crate::execute::event::ReloadOutcome;
 use crate::runtime::Model;
+use crate::server::protocol::datatype;
 use crate::server::{Addresses, ServerConfig};
 use crate::tensor::{DType, Dim, TensorSpec};
-
-use crate::cli::quantity::time;
 
 /// Most elements of an input that are written out in an example.
 const MOST_WRITTEN: usize = 16;
@@ -73,7 +73,7 @@ fn table(models: &[std::sync::Arc<Model>]) -> String {
     }
     let mut text = String::new();
     for line in table.to_string().lines() {
-        text += &format!("  {}\n", line.trim());
+        text.extend(["  ", line.trim(), "\n"]);
     }
     text
 }
@@ -94,22 +94,24 @@ fn example(inputs: &[TensorSpec]) -> Option<String> {
         let count = shape.iter().try_fold(1_usize, |product, extent| product.checked_mul(*extent));
         let count = count.filter(|count| *count <= MOST_WRITTEN)?;
         let zero = match spec.dtype {
-            DType::Bool => serde_json::json!(false),
-            DType::Float64 | DType::Float32 => serde_json::json!(0.0),
+            DType::Bool => "false",
             DType::Float16 | DType::BFloat16 | DType::Float8E4M3 | DType::Float8E5M2 => {
                 return None;
             }
-            _ => serde_json::json!(0),
+            _ => "0",
         };
-        Some(serde_json::json!({
-            "name": spec.name,
-            "shape": shape,
-            "datatype": crate::server::protocol::datatype(spec.dtype),
-            "data": vec![zero; count],
-        }))
+        Some(format!(
+            "{{\"name\":{},\"shape\":{},\"datatype\":\"{}\",\"data\":[{}]}}",
+            serde_json::json!(spec.name),
+            serde_json::json!(shape),
+            datatype(spec.dtype),
+            vec![zero; count].join(",")
+        ))
     };
     let inputs = inputs.iter().map(input).collect::<Option<Vec<_>>>()?;
-    Some(serde_json::json!({ "inputs": inputs }).to_string())
+    let body = format!("{{\"inputs\":[{}]}}", inputs.join(","));
+    // It is shown between quotes of the shell.
+    (!body.contains('\'')).then_some(body)
 }
 
 /// What became of a reload, in a line or two; nothing of what is no news to people.
@@ -122,11 +124,17 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         |version: &Option<u32>| version.map_or("?".to_owned(), |number| number.to_string());
     let because = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     let (old, new) = (version(from), version(to));
-    let mut text = match (outcome, from) {
+    let text = match (outcome, from) {
         (ReloadOutcome::Accepted, None) if *to == Some(1) => return None,
         (ReloadOutcome::Accepted, None) => format!("{model}: version {new} is served"),
         (ReloadOutcome::Accepted, Some(_)) => {
-            format!("{model}: version {new} took over from {old} in {}", time(*seconds))
+            let mut held_to: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+            held_to.dedup();
+            let held_to = match &held_to[..] {
+                [] => String::new(),
+                names => format!(", held to {}", names.join(", ")),
+            };
+            format!("{model}: version {new} took over from {old} in {}{held_to}", time(*seconds))
         }
         (ReloadOutcome::Refused, None) => format!("{model}: nothing is served{because}"),
         (ReloadOutcome::Refused, Some(_)) => {
@@ -139,10 +147,9 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         (ReloadOutcome::Unloaded, _) => format!("{model}: version {old} was unloaded"),
         (ReloadOutcome::Removed, _) => format!("{model}: is served no more"),
     };
-    text.push('\n');
-    let failed = |gate: &&crate::execute::event::ReloadGate| !gate.passed;
-    for gate in gates.iter().filter(failed) {
-        text += &format!("  {}: {}\n", gate.name, gate.detail);
-    }
-    Some(text)
+    // The first gate that stopped it is the reason.
+    let failed = gates.iter().filter(|gate| !gate.passed).skip(1);
+    let more = failed.map(|gate| format!("  and {}: {}", gate.name, gate.detail));
+    let lines: Vec<String> = std::iter::once(text).chain(more).collect();
+    Some(lines.join("\n") + "\n")
 }

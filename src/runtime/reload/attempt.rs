@@ -1,16 +1,15 @@
 //! [`Attempt`]: the steps of one deployment from being offered to taking requests.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::deployment::OnLowMemory;
 use crate::runtime::slot::{Phase, Slot, State, Version};
-use crate::runtime::{Candidate, Model};
+use crate::runtime::{Candidate, Model, Window};
 
-use super::admission::{self, Known, Need, Reservation};
-use super::{BY_HAND, Gate, Shared, Watch, interface, shadow, wait_unused, watch};
+use super::admission::{self, Known, Reservation, Room};
+use super::load::{contained, load};
+use super::{Gate, Shared, Watch, interface, shadow, wait_unused, watch};
 
 /// Older versions of one model that may still answer their last requests when a new one comes.
 const MOST_DRAINING: usize = 4;
@@ -18,45 +17,56 @@ const MOST_DRAINING: usize = 4;
 /// Files too small to tell what loading takes per byte.
 const TELLING_BYTES: u64 = 1 << 20;
 
-/// What the attempt is to end in.
+/// What a change is to end in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) enum Goal {
+pub(in crate::runtime) enum Goal<'a> {
     /// A new version serves.
-    Accept,
+    Accept {
+        /// Even if it was taken back before.
+        again: bool,
+    },
     /// The version before serves again.
-    GoBack,
+    GoBack {
+        /// Why.
+        because: &'a str,
+    },
     /// The version that was unloaded serves again.
     Load,
 }
 
-/// One deployment on its way. Whoever makes one has the model's turn.
-pub(in crate::runtime) struct Attempt<'a> {
-    pub(in crate::runtime) shared: &'a Arc<Shared>,
-    pub(in crate::runtime) slot: &'a Arc<Slot>,
-    pub(in crate::runtime) goal: Goal,
-    pub(in crate::runtime) number: u32,
-    pub(in crate::runtime) candidate: &'a Arc<Candidate>,
+/// One deployment on its way to taking requests.
+pub(super) struct Attempt<'a> {
+    shared: &'a Arc<Shared>,
+    slot: &'a Arc<Slot>,
+    goal: Goal<'a>,
+    number: u32,
+    candidate: &'a Arc<Candidate>,
+    /// What the version did that had to make room.
+    before: Option<Window>,
     /// What it was held to so far.
-    pub(in crate::runtime) gates: Vec<Gate>,
+    pub(super) gates: Vec<Gate>,
 }
 
 /// Why it ended early.
 type Stopped = String;
 
-/// Memory for the new version.
-enum Room {
-    /// There is enough beside what is loaded.
-    Beside(Reservation),
-    /// There is once what serves is unloaded.
-    InPlaceOf(Arc<Model>, Reservation),
-}
+impl<'a> Attempt<'a> {
+    /// Whoever makes one has the model's turn.
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        slot: &'a Arc<Slot>,
+        goal: Goal<'a>,
+        number: u32,
+        candidate: &'a Arc<Candidate>,
+    ) -> Self {
+        Self { shared, slot, goal, number, candidate, before: None, gates: Vec::new() }
+    }
 
-impl Attempt<'_> {
     /// Goes through the steps. Where it stops, what served before still does, or does again.
-    pub(in crate::runtime) fn run(&mut self, despite_rejection: bool) -> Result<(), Stopped> {
+    pub(super) fn run(&mut self) -> Result<(), Stopped> {
         let current = self.slot.read(|state| state.serving_model().cloned());
-        if self.goal == Goal::Accept {
-            if !despite_rejection {
+        if let Goal::Accept { again } = self.goal {
+            if !again {
                 self.hold_to_the_past()?;
             }
             let before =
@@ -68,9 +78,9 @@ impl Attempt<'_> {
                 self.hold(interface::check(old, &model.engine, may_change))?;
             }
         }
-        match self.room(current)? {
-            Room::Beside(reservation) => self.beside(reservation),
-            Room::InPlaceOf(current, reservation) => self.in_place_of(current, reservation),
+        match (self.room()?, current) {
+            (Room::InPlaceOfServing(room), Some(current)) => self.in_place_of(current, room),
+            (Room::Beside(room) | Room::InPlaceOfServing(room), _) => self.beside(room),
         }
     }
 
@@ -101,7 +111,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn room(&mut self, current: Option<Arc<Model>>) -> Result<Room, Stopped> {
+    fn room(&mut self) -> Result<Room, Stopped> {
         let draining = self.slot.read(|state| state.draining);
         if draining >= MOST_DRAINING {
             let detail =
@@ -113,37 +123,17 @@ impl Attempt<'_> {
             serving: serving.as_ref().and_then(|v| Some((&*v.candidate, v.model.as_deref()?))),
             host_bytes_per_byte: self.slot.read(|state| state.host_bytes_per_byte),
         };
-        let need = admission::need(self.candidate, &known);
-        let words = words(&need);
-        let shortage = match self.shared.budget.reserve(need.clone(), &Need::new()) {
-            Ok(reservation) => {
-                self.hold(Gate::passed("memory", format!("needs about {words}")))?;
-                return Ok(Room::Beside(reservation));
-            }
-            Err(shortage) => shortage,
-        };
-        let mut short = format!(
-            "needs about {} of {}, {} are free",
-            mebibytes(shortage.need),
-            shortage.place,
-            mebibytes(shortage.available)
-        );
-        let wanted = self.candidate.deployment.model.reload.on_low_memory;
-        if let (OnLowMemory::DrainFirst, Some(current), Some((old, _))) =
-            (wanted, current, known.serving)
-        {
-            let freed = admission::need(old, &known);
-            if let Ok(reservation) = self.shared.budget.reserve(need, &freed) {
-                let detail = format!("{short}; the version that serves makes room");
-                self.hold(Gate::passed("memory", detail))?;
-                return Ok(Room::InPlaceOf(current, reservation));
-            }
-            short += ", and unloading the version that serves would not be enough";
-        } else if known.serving.is_some() {
-            short += " beside the version that serves; `reload.on_low_memory: drain_first` \
-                      unloads that one first";
+        // Whoever goes back leaves a version that may have said so, too.
+        let leaving = serving.as_ref().filter(|_| matches!(self.goal, Goal::GoBack { .. }));
+        let mut sayers =
+            leaving.map(|version| &version.candidate).into_iter().chain([self.candidate]);
+        let may_drain = sayers
+            .any(|said| said.deployment.model.reload.on_low_memory == OnLowMemory::DrainFirst);
+        let (room, gate) = admission::room(&self.shared.budget, self.candidate, &known, may_drain);
+        match room {
+            Some(room) => self.hold(gate).map(|()| room),
+            None => Err(self.stop(gate)),
         }
-        Err(self.stop(Gate::failed("memory", short)))
     }
 
     /// Loads the version beside the one that serves.
@@ -160,7 +150,7 @@ impl Attempt<'_> {
     fn check_and_take_over(&mut self, model: &Arc<Model>) -> Result<(), Stopped> {
         loop {
             let current = self.slot.read(|state| state.serving_model().cloned());
-            if let (Goal::Accept, Some(current)) = (self.goal, &current) {
+            if let (Goal::Accept { .. }, Some(current)) = (self.goal, &current) {
                 self.gates.retain(|gate| !gate.name.starts_with("shadow"));
                 if let Some(reference) = self.ask(current)? {
                     self.compare(model, &reference)?;
@@ -183,9 +173,10 @@ impl Attempt<'_> {
         reservation: Reservation,
     ) -> Result<(), Stopped> {
         let reference = match self.goal {
-            Goal::Accept => self.ask(&current)?,
-            Goal::GoBack | Goal::Load => None,
+            Goal::Accept { .. } => self.ask(&current)?,
+            Goal::GoBack { .. } | Goal::Load => None,
         };
+        self.before = self.slot.read(State::served);
         let samples = current.samples().recent();
         let (names, number) = (current.inputs().to_vec(), current.version());
         self.drain(current)?;
@@ -216,7 +207,13 @@ impl Attempt<'_> {
 
     /// Takes the version that serves out of service and unloads it.
     fn drain(&mut self, current: Arc<Model>) -> Result<(), Stopped> {
-        let gone = self.slot.update(|state| state.clear(Phase::Loading));
+        let gone = self
+            .slot
+            .update(|state| state.is_serving(Some(&current)).then(|| state.clear(Phase::Loading)));
+        let Some(gone) = gone else {
+            let detail = "the version that serves was taken back meanwhile; try again";
+            return Err(self.stop(Gate::failed("draining", detail)));
+        };
         for model in gone.into_iter().filter(|model| !Arc::ptr_eq(model, &current)) {
             self.shared.retire(self.slot, model);
         }
@@ -343,8 +340,7 @@ impl Attempt<'_> {
             model: Some(Arc::clone(model)),
             start: Arc::clone(&start),
         };
-        let shared = self.shared;
-        let goal = self.goal;
+        let (shared, goal, before) = (self.shared, self.goal, self.before.take());
         let left = self.slot.update(|state| {
             if shared.is_closed() {
                 return Err("the server is shutting down".to_owned());
@@ -352,7 +348,7 @@ impl Attempt<'_> {
             if !state.is_serving(current) {
                 return Ok(None);
             }
-            Ok(Some(take_over(state, goal, version)))
+            Ok(Some(take_over(state, goal, version, before)))
         })?;
         let Some(left) = left else { return Ok(false) };
         for model in left.into_iter().flatten() {
@@ -367,62 +363,30 @@ impl Attempt<'_> {
 }
 
 /// Changes who serves; gives the models that nobody needs any more.
-fn take_over(state: &mut State, goal: Goal, version: Version) -> [Option<Arc<Model>>; 2] {
+fn take_over(
+    state: &mut State,
+    goal: Goal<'_>,
+    version: Version,
+    before: Option<Window>,
+) -> [Option<Arc<Model>>; 2] {
     match goal {
         Goal::Load => {
             state.serving = Some(version);
             state.phase = Phase::Ready;
             [None, None]
         }
-        Goal::GoBack => {
-            let gone = state.go_back(version.model, BY_HAND);
+        Goal::GoBack { because } => {
+            let gone = state.go_back(version.model, because);
             [gone.and_then(|gone| gone.model), None]
         }
-        Goal::Accept => {
-            let watch =
-                version.model.as_ref().zip(state.serving.as_ref()).and_then(|(new, old)| {
-                    let before = &old.model.as_ref()?.statistics().snapshot() - &old.start;
-                    Watch::new(new, &version.start, before)
-                });
+        Goal::Accept { .. } => {
+            let before = before.or_else(|| state.served());
+            let watch = version.model.as_ref().zip(before);
+            let watch = watch.and_then(|(new, before)| Watch::new(new, &version.start, before));
             let is_watched = watch.is_some();
             let older = state.accept(version, watch);
             let standby = state.previous.as_mut().filter(|_| !is_watched);
             [older, standby.and_then(|version| version.model.take())]
         }
     }
-}
-
-/// Loads and warms an engine, and sees to it that it is the one that was deployed.
-fn load(number: u32, candidate: &Candidate) -> Result<Arc<Model>, Stopped> {
-    let config = candidate.deployment.model.clone();
-    let loading = || Model::load(config, number, &candidate.engine, &candidate.folder);
-    let model = contained(loading)?.map_err(|error| error.to_string())?;
-    let engine = &candidate.deployment.model.engine;
-    if model.inputs() != engine.inputs || model.outputs() != engine.outputs {
-        return Err("the engine's inputs and outputs are not those of its deployment".to_owned());
-    }
-    Ok(Arc::new(model))
-}
-
-/// A panic in an engine is its version's failure and nobody else's.
-fn contained<R>(work: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| format!("it panicked: {}", text(&*panic)))
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
-}
-
-fn words(need: &Need) -> String {
-    let one =
-        |(place, bytes): (&super::memory::Place, &u64)| format!("{} of {place}", mebibytes(*bytes));
-    need.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

@@ -161,6 +161,9 @@ mod tests {
         ends.iter().map(|ends| BTreeMap::from([("x".to_owned(), range(ends))])).collect()
     }
 
+    /// Of the old engine, the new one, or both.
+    type Change = fn(&mut EngineConfig, &mut EngineConfig);
+
     fn refusal(change: impl Fn(&mut EngineConfig, &mut EngineConfig)) -> Option<String> {
         let (mut old, mut new) = (engine(), engine());
         change(&mut old, &mut new);
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_takes_less_or_answers_differently_is_refused_by_name() {
-        let cases: [(fn(&mut EngineConfig, &mut EngineConfig), &str); 8] = [
+        let cases: [(Change, &str); 8] = [
             (
                 |_, new| new.inputs[0].name = "z".into(),
                 "input `x` is gone; input `z` is new, and clients lack it",

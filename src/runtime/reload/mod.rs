@@ -1,9 +1,9 @@
 //! Changing the version of a model under load: what a deployment has to pass before requests reach
 //! it, and what takes it back afterwards.
 //!
-//! [`Attempt`] goes through the steps: `interface`, `admission` (of `memory`), loading and warming,
-//! `shadow` (with what `samples` kept), taking over; then `watch`. Knows nothing of how requests
-//! are queued and joined.
+//! An `attempt` goes through the steps: `interface`, `admission` (of `memory`), `load`, `shadow`
+//! (with what `samples` kept), taking over; then `watch`. Knows nothing of how requests are queued
+//! and joined.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,10 @@ use super::slot::Slot;
 
 mod admission;
 mod attempt;
+mod change;
 mod error;
 mod interface;
+mod load;
 mod memory;
 mod record;
 mod samples;
@@ -30,14 +32,12 @@ pub use record::{Gate, Outcome, ReloadRecord};
 pub use samples::Samples;
 
 pub(super) use admission::Budget;
-pub(super) use attempt::{Attempt, Goal};
+pub(super) use attempt::Goal;
+pub(super) use change::{change, to_standby};
 pub(super) use memory::{Memory, System};
 pub(super) use record::History;
 pub(super) use tasks::Tasks;
 pub(super) use watch::Watch;
-
-/// Why somebody went back.
-pub(super) const BY_HAND: &str = "rolled back by hand";
 
 /// How often it is looked whether requests still use a model that takes no new ones.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);

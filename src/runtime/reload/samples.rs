@@ -92,9 +92,10 @@ impl Samples {
         ring.samples.iter().cloned().collect()
     }
 
-    /// Takes over what another version recorded.
+    /// Takes over what another version recorded, in place of all that is there.
     pub(in crate::runtime) fn inherit(&self, samples: Vec<Arc<Sample>>) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        *ring = Ring::default();
         for sample in samples.into_iter().filter(|sample| sample.bytes <= self.most_bytes) {
             ring.push(sample, self.most, self.most_bytes);
         }

@@ -7,7 +7,9 @@ use crate::deployment::ReloadConfig;
 use crate::runtime::slot::{Slot, State};
 use crate::runtime::{Model, Phase, Snapshot, Window};
 
-use super::{Gate, Outcome, ReloadRecord, Shared};
+use super::attempt::Goal;
+use super::change::{change, to_standby};
+use super::{Gate, Shared};
 
 /// How often a watched version is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -27,7 +29,6 @@ const FORGIVEN: u64 = 2;
 /// How the version that serves is watched.
 pub(in crate::runtime) struct Watch {
     number: u32,
-    since: Instant,
     until: Instant,
     /// What it had counted when it took over: the requests of the shadow check.
     start: Arc<Snapshot>,
@@ -40,11 +41,9 @@ impl Watch {
     pub(super) fn new(new: &Model, start: &Arc<Snapshot>, before: Window) -> Option<Self> {
         let length = Duration::try_from_secs_f64(new.config().reload.watch_seconds);
         let length = length.unwrap_or_default().min(LONGEST);
-        let since = Instant::now();
         (!length.is_zero()).then(|| Self {
             number: new.version(),
-            since,
-            until: since + length,
+            until: Instant::now() + length,
             start: Arc::clone(start),
             before,
         })
@@ -81,7 +80,7 @@ fn follow(shared: &Arc<Shared>, slot: &Arc<Slot>, number: u32) {
     while !slot.wait(TICK, |state| !is_watched(state, number)) {
         let Some((broken, is_over)) = slot.read(look) else { return };
         if !broken.is_empty() {
-            return go_back(shared, slot, number, broken);
+            return go_back(shared, slot, number, &broken);
         }
         if is_over {
             return settle(shared, slot, number);
@@ -97,26 +96,21 @@ fn look(state: &State) -> Option<(Vec<Gate>, bool)> {
     Some((broken, watch.left().is_zero()))
 }
 
-fn go_back(shared: &Arc<Shared>, slot: &Arc<Slot>, number: u32, broken: Vec<Gate>) {
-    let reason = broken.iter().map(Gate::to_string).collect::<Vec<_>>().join("; ");
-    let gone = slot.update(|state| {
-        let since = state.watch.as_ref().filter(|watch| watch.number == number)?.since;
-        state.previous.as_ref()?.model.as_ref()?;
-        let gone = state.go_back(None, &reason)?;
-        Some((gone, since.elapsed(), state.serving.as_ref()?.clone()))
+/// Goes back at once where the version before is still loaded, else as soon as it is.
+fn go_back(shared: &Arc<Shared>, slot: &Arc<Slot>, number: u32, broken: &[Gate]) {
+    let because = broken.iter().map(Gate::to_string).collect::<Vec<_>>().join("; ");
+    if to_standby(shared, slot, Some(number), &because, broken).is_some() {
+        return;
+    }
+    let Some(_turn) = slot.turn() else { return };
+    let previous = slot.update(|state| {
+        let _ended = state.watch.take_if(|watch| watch.number == number)?;
+        state.previous.as_ref().map(|version| (version.number, Arc::clone(&version.candidate)))
     });
-    let Some((gone, served, back)) = gone else { return };
-    shared.history.add(ReloadRecord {
-        from: Some(gone.number),
-        to: Some(back.number),
-        deployment: Some(back.candidate.digest),
-        reason: Some(reason),
-        gates: broken,
-        ..ReloadRecord::new(&slot.name, Outcome::RolledBack, served)
-    });
-    drop(back);
-    if let Some(model) = gone.model {
-        shared.retire(slot, model);
+    if let Some((previous, candidate)) = previous {
+        let goal = Goal::GoBack { because: &because };
+        // That it failed is written down, and the version serves on.
+        let _ = change(shared, slot, goal, previous, &candidate);
     }
 }
 

@@ -7,19 +7,18 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Response};
 
-use crate::runtime::{InferError, Phase};
+use crate::runtime::Phase;
 use crate::server::App;
 use crate::server::protocol::{self, ProtocolError, Signature, clipped};
 use crate::server::status;
 
-use super::body;
 use super::decode::decode;
 use super::encode::{HEADER_LENGTH, encode};
 use super::unpack::Encoding;
+use super::{aside, body};
 
-/// Bytes from which reading or writing JSON would keep other requests waiting, and is done on a
-/// thread for such work.
-const LARGE: usize = 256 << 10;
+/// Bytes of JSON that are read or written in less time than it takes to have it done elsewhere.
+const SMALL: usize = 256 << 10;
 
 pub(super) async fn infer(
     State(app): State<Arc<App>>,
@@ -46,22 +45,19 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let header = header_length(&parts.headers)?;
     let encoding = Encoding::of(&parts.headers)?;
-    let body = body::read(body, &parts.headers).await?;
+    let limit = app.config.limits.body_bytes;
+    let body = body::read(body, &parts.headers, limit).await?;
     let body = match encoding {
         None => body,
-        Some(encoding) => {
-            let limit = app.config.limits.body_bytes;
-            aside(LARGE, move || encoding.unpack(&body, limit)).await?
-        }
+        Some(encoding) => aside(move || encoding.unpack(&body, limit)).await?,
     };
     // Only now: who sends slowly keeps no old version alive.
     let model = protocol::find(&app.registry, name, version)?;
     let began = Instant::now();
     let (reader, regions) = (Arc::clone(&model), Arc::clone(app));
-    let read = aside(header.unwrap_or(body.len()), move || {
-        decode(Signature::of(&reader), &body, header, Some(&regions.shared_memory))
-    });
-    let (request, reply) = match read.await {
+    let small = header.unwrap_or(body.len()) <= SMALL;
+    let read = move || decode(Signature::of(&reader), &body, header, Some(&regions.shared_memory));
+    let (request, reply) = match if small { read() } else { aside(read).await } {
         Ok(read) => read,
         Err(error) => {
             model.statistics().failed(error.kind(), began.elapsed());
@@ -71,25 +67,12 @@ async fn answer(
     model.statistics().spent(Phase::Parse, began.elapsed());
     let response = model.submit(request)?.await?;
     let began = Instant::now();
-    let size = response.outputs.iter().map(|output| output.bytes.len()).sum();
+    let small = reply.work(&response) <= SMALL;
     let writer = Arc::clone(&model);
-    let answer =
-        aside(size, move || encode(Signature::of(&writer), writer.version(), &reply, response));
-    let answer = answer.await?;
+    let write = move || encode(Signature::of(&writer), writer.version(), &reply, response);
+    let answer = if small { write() } else { aside(write).await }?;
     model.statistics().spent(Phase::Encode, began.elapsed());
     Ok(answer)
-}
-
-/// Does work here if it is small, else where it keeps nobody waiting.
-async fn aside<T: Send + 'static>(
-    size: usize,
-    work: impl FnOnce() -> Result<T, ProtocolError> + Send + 'static,
-) -> Result<T, ProtocolError> {
-    if size < LARGE {
-        return work();
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(InferError::Cancelled.into()))
 }
 
 /// The length of the JSON, where the request says that bytes of tensors follow it.

@@ -4,6 +4,7 @@
 //! listeners, tokens and limits of connections.
 
 mod body;
+mod control;
 mod decode;
 mod elements;
 mod encode;
@@ -59,6 +60,9 @@ pub(crate) fn data_routes(app: Arc<App>) -> Router {
         .route("/v2/models/{model}/versions/{version}/config", get(model::version_config))
         .route("/v2/models/{model}/stats", get(model::statistics))
         .route("/v2/models/{model}/versions/{version}/stats", get(model::version_statistics))
+        .route("/v2/models/stats", get(model::all_statistics))
+        .route("/v2/models/{model}/versions", get(control::versions))
+        .route("/v2/repository/index", post(control::index))
         .route("/v2/models/{model}/infer", post(infer::infer))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer_version));
     router.with_state(app)
@@ -78,8 +82,12 @@ pub(crate) fn control_routes(app: Arc<App>) -> Router {
         .route("/region/{region}/status", get(regions::no_cuda_region))
         .route("/region/{region}/register", post(regions::no_cuda_region))
         .route("/region/{region}/unregister", post(regions::nothing_to_unregister));
-    let router =
-        Router::new().nest("/v2/systemsharedmemory", system).nest("/v2/cudasharedmemory", cuda);
+    let router = Router::new()
+        .route("/v2/repository/models/{model}/load", post(control::load))
+        .route("/v2/repository/models/{model}/unload", post(control::unload))
+        .route("/v2/models/{model}/rollback", post(control::rollback))
+        .nest("/v2/systemsharedmemory", system)
+        .nest("/v2/cudasharedmemory", cuda);
     router.with_state(app)
 }
 
@@ -95,6 +103,13 @@ async fn other_path(uri: Uri) -> Response<Body> {
 async fn other_method(method: Method, request: Request) -> Response<Body> {
     let path = clipped(request.uri().path());
     status::failure(&ProtocolError::Method { method: clipped(method.as_str()), path })
+}
+
+/// Does work that takes long where it keeps no other request waiting.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ProtocolError> + Send + 'static,
+) -> Result<T, ProtocolError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(ProtocolError::Failed))
 }
 
 /// An answer in JSON.

@@ -5,34 +5,32 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
-
 use serde::Serialize;
 
-use crate::runtime::Model;
-use crate::server::App;
+use crate::runtime::{InferError, Model};
 use crate::server::protocol::{
-    self, AllStatistics, ModelConfig, ModelMetadata, ModelStatistics, ServerMetadata,
+    self, AllStatistics, ModelConfig, ModelMetadata, ProtocolError, ServerMetadata,
 };
-use crate::server::status;
+use crate::server::{App, status};
 
-use super::show;
+use super::{json, show};
 
-type AnyVersion = Path<String>;
-type OneVersion = Path<(String, String)>;
+type Name = Path<String>;
+type NameAndVersion = Path<(String, String)>;
 
 pub(super) async fn server(State(app): State<Arc<App>>) -> Response<Body> {
     show(&ServerMetadata::new(app.config.shared_memory))
 }
 
 pub(super) async fn live() -> Response<Body> {
-    super::json(r#"{"live":true}"#)
+    json(r#"{"live":true}"#)
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
-    if !app.stopping().is_cancelled() {
-        return super::json(r#"{"ready":true}"#);
+    if protocol::ready(&app) {
+        return json(r#"{"ready":true}"#);
     }
-    let mut response = super::json(r#"{"ready":false}"#);
+    let mut response = json(r#"{"ready":false}"#);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
@@ -42,76 +40,72 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
 struct ModelReady<'a> {
     name: &'a str,
     ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-fn of_model(
-    app: &App,
-    name: &str,
-    version: &str,
-    answer: impl FnOnce(&Model) -> Response<Body>,
-) -> Response<Body> {
+fn say_ready(app: &App, name: &str, version: &str) -> Response<Body> {
     match protocol::find(&app.registry, name, version) {
-        Ok(model) => answer(&model),
+        Ok(_) => show(&ModelReady { name, ready: true, error: None }),
+        Err(error @ ProtocolError::Infer(InferError::NotReady { .. })) => {
+            let mut response =
+                show(&ModelReady { name, ready: false, error: Some(error.to_string()) });
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
         Err(error) => status::failure(&error),
     }
 }
 
-fn say_metadata(model: &Model) -> Response<Body> {
-    show(&ModelMetadata::of(model))
-}
-
-fn say_config(model: &Model) -> Response<Body> {
-    show(&ModelConfig::of(model))
-}
-
-fn say_ready(model: &Model) -> Response<Body> {
-    show(&ModelReady { name: &model.config().name, ready: true })
-}
-
-fn say_statistics(model: &Model) -> Response<Body> {
-    show(&AllStatistics { model_stats: vec![ModelStatistics::of(model)] })
-}
-
-pub(super) async fn metadata(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
-    of_model(&app, &name, "", say_metadata)
-}
-
-pub(super) async fn version_metadata(
-    app: State<Arc<App>>,
-    Path((name, version)): OneVersion,
+fn say(
+    app: &App,
+    name: &str,
+    version: &str,
+    what: impl FnOnce(&Model) -> Response<Body>,
 ) -> Response<Body> {
-    of_model(&app, &name, &version, say_metadata)
+    let model = protocol::find(&app.registry, name, version);
+    model.map_or_else(|error| status::failure(&error), |model| what(&model))
 }
 
-pub(super) async fn model_ready(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
-    of_model(&app, &name, "", say_ready)
+fn say_metadata(app: &App, name: &str, version: &str) -> Response<Body> {
+    say(app, name, version, |model| show(&ModelMetadata::of(model, &app.registry)))
 }
 
-pub(super) async fn version_ready(
-    app: State<Arc<App>>,
-    Path((name, version)): OneVersion,
-) -> Response<Body> {
-    of_model(&app, &name, &version, say_ready)
+fn say_config(app: &App, name: &str, version: &str) -> Response<Body> {
+    say(app, name, version, |model| show(&ModelConfig::of(model)))
 }
 
-pub(super) async fn config(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
-    of_model(&app, &name, "", say_config)
+fn say_statistics(app: &App, name: &str, version: &str) -> Response<Body> {
+    match AllStatistics::of(&app.registry, name, version) {
+        Ok(statistics) => show(&statistics),
+        Err(error) => status::failure(&error),
+    }
 }
 
-pub(super) async fn version_config(
-    app: State<Arc<App>>,
-    Path((name, version)): OneVersion,
-) -> Response<Body> {
-    of_model(&app, &name, &version, say_config)
+pub(super) async fn all_statistics(app: State<Arc<App>>) -> Response<Body> {
+    say_statistics(&app, "", "")
 }
 
-pub(super) async fn statistics(app: State<Arc<App>>, Path(name): AnyVersion) -> Response<Body> {
-    of_model(&app, &name, "", say_statistics)
+/// Two paths for what a model says: of the version that takes requests, and of a certain one.
+macro_rules! paths {
+    ($($say:ident: $of_model:ident, $of_version:ident;)*) => {$(
+        pub(super) async fn $of_model(app: State<Arc<App>>, Path(name): Name) -> Response<Body> {
+            $say(&app, &name, "")
+        }
+
+        pub(super) async fn $of_version(
+            app: State<Arc<App>>,
+            Path((name, version)): NameAndVersion,
+        ) -> Response<Body> {
+            $say(&app, &name, &version)
+        }
+    )*};
 }
 
-pub(super) async fn version_statistics(
-    app: State<Arc<App>>,
-    Path((name, version)): OneVersion,
-) -> Response<Body> {
-    of_model(&app, &name, &version, say_statistics)
+paths! {
+    say_metadata: metadata, version_metadata;
+    say_ready: model_ready, version_ready;
+    say_config: config, version_config;
+    say_statistics: statistics, version_statistics;
 }

@@ -78,7 +78,7 @@ pub(super) async fn register(
 
 async fn try_register(app: &App, name: &str, request: Request) -> Result<(), ProtocolError> {
     let (parts, body) = request.into_parts();
-    let body = body::read(body, &parts.headers).await?;
+    let body = body::read(body, &parts.headers, app.config.limits.body_bytes).await?;
     let Fields(wanted): Fields<Wanted<'_>> =
         serde_json::from_slice(&body).map_err(ProtocolError::syntax)?;
     let lacks = |field: &str| ProtocolError::syntax(format!("the region has no `{field}`"));

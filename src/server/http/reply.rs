@@ -1,5 +1,6 @@
 //! [`Reply`]: what the answer to an inference request is to look like.
 
+use crate::runtime::InferResponse;
 use crate::server::SharedMemory;
 use crate::server::protocol::{Builder, ProtocolError};
 use crate::server::shared_memory::RegionPart;
@@ -25,6 +26,15 @@ pub(super) enum Place {
     Binary,
     /// Into a part of a shared memory region.
     Region(RegionPart),
+}
+
+impl Reply {
+    /// Bytes of outputs that writing the answer converts or copies.
+    pub(super) fn work(&self, response: &InferResponse) -> usize {
+        let outputs = response.outputs.iter().zip(&self.places);
+        let work = outputs.filter(|(_, place)| !matches!(place, Place::Binary));
+        work.map(|(output, _)| output.bytes.len()).sum()
+    }
 }
 
 /// Tells the builder which outputs are asked for. Returns where each is to go.

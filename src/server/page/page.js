@@ -11,23 +11,16 @@ const KEPT = 180;
 const PHASES = ["parse", "queue", "upload", "compute", "download", "encode"];
 
 const histories = new Map();
-let token = sessionStorage.getItem("token") ?? "";
 let previous = null;
 
 async function ask(path, options = {}) {
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
-  if (answer.status === 401) {
-    byId("token-form").hidden = false;
-    throw new Error("the server asks for its token");
-  }
+  const answer = await fetch(path, { ...options, cache: "no-store" });
   const text = await answer.text();
   if (!answer.ok) {
     let reason = text;
     try { reason = JSON.parse(text).error ?? text; } catch { /* not JSON: shown as it is */ }
     throw new Error(reason || `${path}: status ${answer.status}`);
   }
-  byId("token-form").hidden = true;
   return text ? JSON.parse(text) : null;
 }
 
@@ -79,31 +72,30 @@ function header(state) {
     `version ${state.server.version}`,
     `up ${since(state.now_ms - state.server.started_ms)}`,
     state.server.memory_bytes === null ? null : `${bytes(state.server.memory_bytes)} of memory`,
-    `${count(state.server.connections)} connections`,
   ];
   byId("facts").textContent = facts.filter(Boolean).join("  ·  ");
 }
 
 function phases(live) {
-  const totals = PHASES.map((phase) => [phase, live.phases[phase]?.mean_ns ?? 0]);
-  const sum = totals.reduce((total, [, mean]) => total + mean, 0);
+  const mean = ({ count, total_ns }) => (count > 0 ? total_ns / count : 0);
+  const totals = PHASES.map((phase) => [phase, mean(live.phases[phase])]);
+  const sum = totals.reduce((total, [, took]) => total + took, 0);
   if (sum === 0) return element("p", { class: "quiet" }, "no requests yet");
   const bar = element("div", { class: "bar", role: "img", "aria-label": "mean time by phase" });
   const legend = element("div", { class: "legend" });
-  for (const [phase, mean] of totals) {
+  for (const [phase, took] of totals) {
     const colour = `background: var(--${phase})`;
-    bar.append(element("span", { style: `${colour}; flex: ${mean / sum}`, title: phase }));
-    legend.append(element("span", {}, element("i", { style: colour }), `${phase} ${duration(mean)}`));
+    bar.append(element("span", { style: `${colour}; flex: ${took / sum}`, title: phase }));
+    legend.append(element("span", {}, element("i", { style: colour }), `${phase} ${duration(took)}`));
   }
   return element("div", {}, bar, legend);
 }
 
 function batches(live) {
-  const sizes = Object.entries(live.batch_sizes).map(([size, runs]) => [Number(size), runs]);
+  const sizes = live.batch_sizes;
   if (sizes.length === 0) return null;
-  sizes.sort((a, b) => a[0] - b[0]);
-  const most = Math.max(...sizes.map(([, runs]) => runs));
-  const rows = sizes.map(([size, runs]) =>
+  const most = Math.max(...sizes.map(({ runs }) => runs));
+  const rows = sizes.map(({ size, runs }) =>
     element("tr", {},
       element("td", { class: "number", style: "width: 5em" }, String(size)),
       element("td", {}, element("div", { class: "bar", style: `width: ${Math.max(1, (100 * runs) / most)}%; background: var(--one)` })),
@@ -117,8 +109,8 @@ function versions(model) {
     element("tr", {},
       element("td", {}, String(version.version)),
       element("td", {}, state(version.state)),
-      element("td", {}, element("code", { title: version.digest }, version.digest.slice(0, 12))),
-      element("td", {}, valueOr(version.reason, ""))));
+      element("td", {}, element("code", { title: version.deployment }, version.deployment.slice(0, 12))),
+      element("td", {}, version.watched_for === null ? "" : `watched for ${Math.ceil(version.watched_for)} s more`)));
   const head = element("tr", {},
     ...["version", "state", "deployment", ""].map((text) => element("th", {}, text)));
   const parts = [element("h4", {}, "Versions"), element("table", {}, head, ...rows)];
@@ -141,19 +133,24 @@ async function rollBack(name) {
 }
 
 function state(word) {
-  const mood = { READY: "good", LOADING: "warn", UNLOADING: "warn" }[word] ?? "bad";
+  const moods = { READY: "good", LOADING: "warn", UNLOADING: "warn", serving: "good", standby: "warn", kept: "quiet" };
+  const mood = moods[word] ?? "bad";
   return element("span", { class: `badge ${mood}` }, word.toLowerCase());
+}
+
+function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function modelCard(model) {
   const title = element("div", { class: "title" },
     element("h3", {}, model.name),
     state(model.state),
-    element("span", { class: "quiet" }, [
+    model.live && element("span", { class: "quiet" }, [
       model.backend,
-      `${model.instances} ${model.instances === 1 ? "instance" : "instances"}`,
+      counted(model.instances, "instance"),
       model.max_batch === null ? "no batching" : `batches up to ${model.max_batch}`,
-      model.requires === 0 ? "no gates" : `${model.requires} ${model.requires === 1 ? "gate" : "gates"} passed`,
+      model.requires === 0 ? "no gates" : `${counted(model.requires, "gate")} passed`,
     ].join("  ·  ")));
   const card = element("article", { class: "card" }, title);
   if (model.reason) card.append(element("p", { class: "problem" }, model.reason));
@@ -190,13 +187,13 @@ function gates(record) {
   return record.gates.map((gate) =>
     element("div", {},
       element("span", { class: gate.passed ? "good" : "bad" }, gate.passed ? "passed " : "failed "),
-      `${gate.name}${gate.detail ? `: ${gate.detail}` : ""}`));
+      `${gate.name}${gate.output === null ? "" : ` of ${gate.output}`}${gate.detail ? `: ${gate.detail}` : ""}`));
 }
 
 function reloads(state) {
   if (state.reloads.length === 0) return element("p", { class: "quiet" }, "none yet");
   const rows = [...state.reloads].reverse().map((record) => {
-    const mood = { accepted: "good", refused: "bad" }[record.outcome] ?? "warn";
+    const mood = { accepted: "good", loaded: "good", refused: "bad" }[record.outcome] ?? "warn";
     const change = `${valueOr(record.from, "none")} → ${valueOr(record.to, "none")}`;
     return element("tr", {},
       element("td", {}, clock(record.time_ms)),
@@ -243,13 +240,6 @@ async function refresh() {
     complain(`The server does not answer: ${error.message}`);
   }
 }
-
-byId("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  token = byId("token").value;
-  sessionStorage.setItem("token", token);
-  refresh();
-});
 
 async function run() {
   await refresh();

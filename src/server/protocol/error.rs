@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::runtime::{ErrorKind, InferError};
+use crate::runtime::{ErrorKind, InferError, ReloadError};
 use crate::server::shared_memory::SharedMemoryError;
 
 /// Why a request gets no answer. `status.rs` gives each its status codes.
@@ -87,6 +87,12 @@ pub enum ProtocolError {
     /// A shared memory region is not registered, or not used.
     #[error(transparent)]
     SharedMemory(#[from] SharedMemoryError),
+    /// A model was not changed.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// The server itself failed.
+    #[error("the server failed to answer; its log says why")]
+    Failed,
     /// The model gave no answer.
     #[error(transparent)]
     Infer(#[from] InferError),
@@ -98,6 +104,8 @@ impl ProtocolError {
         match self {
             Self::Infer(error) => error.kind(),
             Self::SharedMemory(error) => error.kind(),
+            Self::Reload(error) => error.kind(),
+            Self::Failed => ErrorKind::Internal,
             Self::NoSuchPath { .. } => ErrorKind::NotFound,
             Self::TooSlow { .. } => ErrorKind::DeadlineExceeded,
             _ => ErrorKind::Invalid,

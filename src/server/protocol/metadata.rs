@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::runtime::Model;
+use crate::runtime::{Model, ModelRegistry, VersionState};
 use crate::tensor::{Dim, TensorSpec};
 
 use super::datatype;
@@ -51,7 +51,8 @@ pub(crate) struct TensorMetadata<'a> {
 }
 
 impl<'a> ModelMetadata<'a> {
-    pub(crate) fn of(model: &'a Model) -> Self {
+    /// Of a model, with all its versions that are loaded.
+    pub(crate) fn of(model: &'a Model, registry: &ModelRegistry) -> Self {
         let config = model.config();
         let batched = config.batching.is_some();
         let tensors = |specs: &'a [TensorSpec]| {
@@ -64,12 +65,20 @@ impl<'a> ModelMetadata<'a> {
         };
         Self {
             name: &config.name,
-            versions: vec![model.version().to_string()],
+            versions: loaded_versions(&config.name, registry),
             platform: &config.engine.backend,
             inputs: tensors(model.inputs()),
             outputs: tensors(model.outputs()),
         }
     }
+}
+
+/// The versions that requests may name, the oldest first.
+fn loaded_versions(name: &str, registry: &ModelRegistry) -> Vec<String> {
+    // Somebody may have removed the model just now: then it has none.
+    let versions = registry.versions(name).unwrap_or_default().into_iter().rev();
+    let loaded = versions.filter(|version| version.state != VersionState::Kept);
+    loaded.map(|version| version.version.to_string()).collect()
 }
 
 /// The extents, -1 where any will do. Requests of a batched model choose the first. The protocol

@@ -4,23 +4,24 @@
 //! of either, nor of queues and engines.
 
 mod config;
-mod datatype;
 mod error;
 mod metadata;
+mod repository;
 mod request;
 mod statistics;
 
 use crate::runtime::{InferError, Model, ModelRegistry};
 use std::sync::Arc;
 
+pub(crate) use crate::kserve::{config_datatype, datatype, from_datatype};
 pub(crate) use config::ModelConfig;
-pub(crate) use datatype::{config_datatype, datatype, from_datatype};
 pub use error::ProtocolError;
 pub(crate) use error::clipped;
 pub(crate) use metadata::{ModelMetadata, ServerMetadata};
+pub(crate) use repository::{ModelVersions, index, ready};
 pub use request::Signature;
 pub(crate) use request::{Builder, Parameters, extents};
-pub(crate) use statistics::{AllStatistics, ModelStatistics};
+pub(crate) use statistics::AllStatistics;
 
 /// Longest name that is looked up; no model and no tensor has a longer one that anybody types.
 pub(crate) const LONGEST_NAME: usize = 4096;

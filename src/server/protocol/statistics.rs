@@ -5,7 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use crate::runtime::{BatchTotals, Model, Phase, Snapshot, Total};
+use crate::runtime::{BatchTotals, Model, ModelRegistry, Phase, Snapshot, Total};
+
+use super::{ProtocolError, find};
 
 /// What was counted of several models.
 #[derive(Debug, Serialize)]
@@ -60,8 +62,26 @@ pub(crate) struct BatchStatistics {
     pub(crate) compute_output: Times,
 }
 
+impl AllStatistics {
+    /// Of one version of a model; of the one that takes requests where there is no version; of all
+    /// models that take requests where there is no name.
+    pub(crate) fn of(
+        registry: &ModelRegistry,
+        name: &str,
+        version: &str,
+    ) -> Result<Self, ProtocolError> {
+        if !name.is_empty() {
+            let model = find(registry, name, version)?;
+            return Ok(Self { model_stats: vec![ModelStatistics::of(&model)] });
+        }
+        let models = registry.index().into_iter();
+        let serving = models.filter_map(|model| registry.find(&model.name, None).ok());
+        Ok(Self { model_stats: serving.map(|model| ModelStatistics::of(&model)).collect() })
+    }
+}
+
 impl ModelStatistics {
-    pub(crate) fn of(model: &Model) -> Self {
+    fn of(model: &Model) -> Self {
         let counted = model.statistics().snapshot();
         let last = counted.last_request.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self {

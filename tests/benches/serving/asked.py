@@ -6,6 +6,8 @@ The network is the tiny one (16 -> 16 -> 4), so that the server is what is measu
 import http.client
 import json
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,15 @@ def answered(protocol, server, model, x=X):
     if length:
         return np.frombuffer(content[int(length) :], np.float32)
     return np.array(json.loads(content)["outputs"][0]["data"], np.float32).ravel()
+
+
+def successes(server, model):
+    """How many requests the server says it answered; None where it keeps no such statistics."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/v2/models/{model}/stats", timeout=30) as answer:
+            return json.load(answer)["model_stats"][0]["inference_stats"]["success"]["count"]
+    except urllib.error.HTTPError:
+        return None
 
 
 def speaks(protocol, server, model):

@@ -1,5 +1,7 @@
 //! Versions that come and go.
 
+use std::path::Path;
+
 use super::*;
 
 #[test]
@@ -94,11 +96,11 @@ fn what_cannot_be_loaded_changes_nothing_and_is_counted() {
 fn folders_without_an_engine_are_refused() {
     let rig = Rig::new();
     rig.apply("a", &times(2.0)).unwrap();
-    let broken: [(&str, &dyn Fn(&std::path::Path)); 4] = [
-        ("missing", &|folder| std::fs::remove_dir_all(folder).unwrap()),
-        ("empty", &|folder| std::fs::remove_file(folder.join("engine.json")).unwrap()),
-        ("garbage", &|folder| std::fs::write(folder.join("engine.json"), "{").unwrap()),
-        ("other", &|folder| {
+    let broken: [(&str, fn(&Path)); 4] = [
+        ("missing", |folder| std::fs::remove_dir_all(folder).unwrap()),
+        ("empty", |folder| std::fs::remove_file(folder.join("engine.json")).unwrap()),
+        ("garbage", |folder| std::fs::write(folder.join("engine.json"), "{").unwrap()),
+        ("other", |folder| {
             let path = folder.join("engine.json");
             let text = std::fs::read_to_string(&path).unwrap().replace("fake", "quantum");
             std::fs::write(path, text).unwrap();

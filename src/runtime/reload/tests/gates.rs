@@ -75,7 +75,7 @@ fn without_a_tolerance_any_number_will_do_but_not_nan() {
 fn nan_that_was_there_before_stops_nobody() {
     let rig = asked(&times(f32::NAN));
     changed(rig.registry.apply(rig.candidate("b", &times(f32::NAN), within(0.0))));
-    changed(rig.registry.apply(rig.candidate("c", &times(1.0), |model| unwatched(model))));
+    changed(rig.registry.apply(rig.candidate("c", &times(1.0), unwatched)));
 }
 
 #[test]
@@ -195,4 +195,33 @@ fn an_engine_that_hangs_keeps_itself_out() {
     hanging.open();
     rig.settled();
     until("it is freed", || hanging.live_contexts.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn a_panic_in_an_engine_keeps_itself_out() {
+    let rig = asked(&times(2.0));
+    let panicking = times(2.0);
+    panicking.panic_in_run(0);
+    let record = refused(rig.apply("b", &panicking));
+    assert_eq!(stopped_by(&record).name, "shadow");
+    assert_eq!(rig.ask(1.0).unwrap().to_bits(), 2_f32.to_bits());
+    rig.settled();
+    until("it is freed", || panicking.live_contexts.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn versions_that_never_end_keep_newer_ones_out_at_last() {
+    let rig = Rig::new();
+    let mut held = Vec::new();
+    let record = (1..100)
+        .find_map(|number| {
+            let applied = rig.apply(&format!("v{number}"), &times(2.0));
+            held.push(rig.serving());
+            applied.is_err().then(|| refused(applied))
+        })
+        .unwrap();
+    assert_eq!((stopped_by(&record).name, record.to), ("draining", Some(6)));
+    held.clear();
+    rig.settled();
+    changed(rig.apply("more", &times(2.0)));
 }

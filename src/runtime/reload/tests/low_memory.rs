@@ -134,3 +134,50 @@ fn what_would_not_fit_alone_is_refused_without_an_interruption() {
     assert!(detail.ends_with("unloading the version that serves would not be enough"), "{detail}");
     assert_eq!(old.contexts.load(Ordering::SeqCst), 1);
 }
+
+#[test]
+fn a_change_that_comes_while_another_one_drains_waits_for_it() {
+    let rig = Rig::new();
+    let old = times(2.0);
+    rig.apply("a", &old).unwrap();
+    rig.free.store(33 * MIB, Ordering::SeqCst);
+    let model = rig.serving();
+    let pending = stuck(&model, &old);
+    let (third, fourth) = (times(3.0), times(4.0));
+    let apply = |label, fake| rig.registry.apply(rig.candidate(label, fake, drain_unchecked));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| apply("b", &third));
+        until("the old one drains", || rig.state().0 == ModelState::Loading);
+        let second = scope.spawn(|| apply("c", &fourth));
+        let unknown = rig.registry.find(NAME, Some(1)).err().unwrap();
+        assert_eq!(unknown.to_string(), "model `m` is not ready: it is being loaded");
+        old.open();
+        assert!(pending.wait().is_ok());
+        drop(model);
+        assert_eq!(changed(first.join().unwrap()).to, Some(2));
+        assert_eq!(changed(second.join().unwrap()).to, Some(3));
+    });
+    assert_eq!(rig.ask(1.0).unwrap().to_bits(), 4_f32.to_bits());
+}
+
+#[test]
+fn a_version_that_took_the_place_of_the_former_is_watched_too() {
+    let rig = Rig::new();
+    let (old, bad) = (times(2.0), times(3.0));
+    rig.apply("a", &old).unwrap();
+    rig.free.store(33 * MIB, Ordering::SeqCst);
+    let watched = rig.candidate("b", &bad, |model| {
+        model.reload.on_low_memory = OnLowMemory::DrainFirst;
+    });
+    rig.registry.apply(watched).unwrap();
+    assert_eq!(rig.versions(), [(2, VersionState::Serving), (1, VersionState::Kept)]);
+    (0..1000).for_each(|run| bad.fail_run(run));
+    assert!((0..5).all(|_| rig.ask(1.0).is_err()));
+    until("it is rolled back", || rig.registry.index()[0].reloads.rolled_back == 1);
+    let record = rig.registry.history().last().cloned().unwrap();
+    assert_eq!((record.from, record.to, record.outcome), (Some(2), Some(1), Outcome::RolledBack));
+    let reason = record.reason.as_deref().unwrap();
+    assert_eq!(reason, "error_rate: 5 of 5 requests failed, allowed is a fraction of 0.05");
+    assert_eq!(rig.ask(1.0).unwrap().to_bits(), 2_f32.to_bits());
+    assert_eq!(bad.live_contexts.load(Ordering::SeqCst), 0);
+}

@@ -21,6 +21,7 @@ use crate::server::{App, Limits, ServerConfig};
 use crate::tensor::{DType, TensorSpec};
 
 mod bad;
+mod control;
 mod good;
 mod regions;
 
@@ -104,7 +105,7 @@ impl Server {
         let mut config = fake.config(name);
         change(&mut config);
         let candidate = Candidate {
-            digest: Digest::of(name.as_bytes()),
+            digest: Digest::of(folder.path().as_os_str().as_encoded_bytes()),
             deployment: Deployment::new(config),
             folder: folder.path().to_owned(),
             engine: folder.path().to_owned(),
