@@ -11,6 +11,7 @@ mod descriptors;
 mod door;
 mod error;
 mod exposure;
+pub mod grpc;
 pub mod http;
 mod listener;
 mod load;
@@ -31,6 +32,7 @@ mod traffic;
 mod transport;
 mod watch;
 
+pub use auth::Token;
 pub use body::BodyError;
 pub use error::{Role, ServerError};
 pub use serving::{Addresses, DrainReport, Server};
@@ -61,7 +63,7 @@ pub struct ServerConfig {
     /// Whether the inference listeners answer control requests as well.
     pub control: bool,
     /// The bearer token that requests must carry.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The certificate to show.
     pub tls: Option<TlsFiles>,
     /// Whether anybody on the network may ask without a token or in the clear.
