@@ -225,17 +225,17 @@ fn an_interrupt_ends_it_with_what_was_measured_until_then() {
 fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
     let project = Project::with_spec(SPEC);
     project.write("model.onnx", adder(1.0)).write("other.onnx", adder(2.0));
-    let params = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    let certificate = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
-    project.write("cert.pem", params.self_signed(&key).unwrap().pem());
+    project.write("cert.pem", certificate.self_signed(&key).unwrap().pem());
     project.write("key.pem", key.serialize_pem()).write("token", "open sesame\n");
     project.write("wrong", "open barley\n");
-    let protect = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--token-file", "token"];
-    let served = Served::start(&project, &[&["p.yaml"], &protect[..]].concat());
+    let guarded = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--token-file", "token"];
+    let served = Served::start(&project, &[&["p.yaml"], &guarded[..]].concat());
     let url = format!("https://{}/sum", served.http);
     let load = ["--requests", "20", "--check", "--engine", "build/sum/engine"];
-    let trust = ["--ca", "cert.pem", "--token-file", "token"];
-    let (_, levels) = measured(&project, &url, &[&load[..], &trust].concat());
+    let with_both = ["--ca", "cert.pem", "--token-file", "token"];
+    let (_, levels) = measured(&project, &url, &[&load[..], &with_both].concat());
     assert_eq!((&levels[0]["answered"], &levels[0]["check"]["wrong"]), (&json!(20), &json!(0)));
     let refused = |args: &[&str], status: i32, words: &str| {
         let ran = bench(&project, &url, &[&load[..], args].concat());
@@ -251,8 +251,8 @@ fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
     refused(&["--ca", "other.pem"], 2, "invalid peer certificate");
     let plain = url.replace("https:", "http:");
     let ran = bench(&project, &plain, &load);
-    assert_eq!(ran.status, 1, "{ran:#?}");
-    assert!(ran.stderr.contains("different ports"), "{ran:#?}");
+    assert_eq!(ran.status, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("does not speak the KServe v2 protocol"), "{ran:#?}");
     served.program.stop();
 }
 
