@@ -22,6 +22,9 @@ mod status;
 mod turnstile;
 mod warm_up;
 
+/// Engines for the tests of whoever uses models.
+#[cfg(test)]
+pub(crate) use crate::backend::fake;
 pub use batcher::Pending;
 pub use error::{ErrorKind, InferError};
 pub use model::Model;

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::artifact::Digest;
-use crate::backend::fake::{Fake, spec};
 use crate::deployment::{BatchingConfig, Deployment, ModelConfig};
+use crate::runtime::fake::{Fake, spec};
 use crate::runtime::{Candidate, ModelRegistry};
 use crate::server::{App, Limits, ServerConfig};
 use crate::tensor::{DType, TensorSpec};
