@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::backend::fake::{Fake, until};
+use crate::runtime::fake::{Fake, until};
 use crate::kserve::ModelStreamInferResponse;
 
 use super::*;
