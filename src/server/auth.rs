@@ -4,12 +4,13 @@
 //! more than that the server is there. On the listener for control requests a browser may send it
 //! as the password of any user, so that a person is asked for it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::Request;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::ServerConfig;
@@ -18,12 +19,41 @@ use super::origin;
 use super::refusal::Refusal;
 use super::tls::Certificate;
 
+/// The bearer token that requests must carry. It is never shown.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Whether it can be sent in a header as it is.
+    pub(super) fn is_sendable(&self) -> bool {
+        let Self(token) = self;
+        !token.is_empty() && token.trim() == token && HeaderValue::from_str(token).is_ok()
+    }
+
+    /// Compares in a time that does not tell how much of it is right.
+    fn is(&self, given: &[u8]) -> bool {
+        given.ct_eq(self.0.as_bytes()).into()
+    }
+}
+
+impl From<String> for Token {
+    fn from(token: String) -> Self {
+        Self(token)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
 /// Paths that are answered without a token.
 const OPEN: [&str; 3] = ["/v2/health/live", "/v2/health/ready", "/grpc.health.v1.Health/Check"];
 
 /// Who may ask one listener.
 pub(super) struct Access {
-    token: Option<String>,
+    token: Option<Token>,
     passwords: bool,
     browsers: bool,
     certificate: Option<Arc<Certificate>>,
@@ -74,16 +104,16 @@ impl Access {
         Ok(())
     }
 
-    fn check_token(&self, token: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_token(&self, token: &Token, headers: &HeaderMap) -> Result<(), Refusal> {
         let refusal = Refusal::Unauthorized { password: self.passwords };
-        let value = headers.get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
+        let value = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let (scheme, given) = value.and_then(split).ok_or(refusal)?;
         let right = if scheme.eq_ignore_ascii_case(b"bearer") {
-            given.ct_eq(token.as_bytes()).into()
+            token.is(given)
         } else if self.passwords && scheme.eq_ignore_ascii_case(b"basic") {
             let decoded = BASE64_STANDARD.decode(given).map_err(|_| refusal)?;
             let colon = decoded.iter().position(|&byte| byte == b':').ok_or(refusal)?;
-            decoded[colon + 1..].ct_eq(token.as_bytes()).into()
+            token.is(&decoded[colon + 1..])
         } else {
             false
         };

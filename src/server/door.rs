@@ -96,13 +96,13 @@ impl Door {
         request: Request<Incoming>,
         visit: &mut Visit,
     ) -> Result<Response<Body>, Refusal> {
+        let limits = self.body_limits();
+        let request = request.map(|body| RequestBody::new(body, limits, Arc::clone(state)));
         self.access.check(&request)?;
         visit.let_in(self.traffic.enter().ok_or(Refusal::Busy { limit: self.traffic.limit() })?);
-        let limits = self.body_limits();
         if request.body().size_hint().lower() > limits.bytes as u64 {
             return Err(Refusal::TooLong { limit: limits.bytes });
         }
-        let request = request.map(|body| RequestBody::new(body, limits, Arc::clone(state)));
         let answer = self.routes.call(request);
         match tokio::time::timeout(self.limits.request_timeout, answer).await {
             Ok(Ok(response)) => Ok(response),

@@ -2,18 +2,13 @@
 
 use std::net::SocketAddr;
 
-use hyper::header::HeaderValue;
-
 use super::ServerConfig;
 use super::error::{Role, ServerError};
 
 /// Refuses what would open the server to more than the configuration says.
 pub(super) fn check(config: &ServerConfig) -> Result<(), ServerError> {
-    if let Some(token) = &config.token {
-        let sendable = !token.trim().is_empty() && HeaderValue::from_str(token).is_ok();
-        if !sendable || token.trim() != token {
-            return Err(ServerError::Token);
-        }
+    if config.token.as_ref().is_some_and(|token| !token.is_sendable()) {
+        return Err(ServerError::Token);
     }
     for (role, address) in listening(config) {
         if address.ip().to_canonical().is_loopback() {

@@ -32,6 +32,7 @@ mod traffic;
 mod transport;
 mod watch;
 
+pub use auth::Token;
 pub use body::BodyError;
 pub use error::{Role, ServerError};
 pub use serving::{Addresses, DrainReport, Server};
@@ -62,7 +63,7 @@ pub struct ServerConfig {
     /// Whether the inference listeners answer control requests as well.
     pub control: bool,
     /// The bearer token that requests must carry.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The certificate to show.
     pub tls: Option<TlsFiles>,
     /// Whether anybody on the network may ask without a token or in the clear.

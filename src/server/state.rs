@@ -67,6 +67,7 @@ impl State {
     /// The head of a request is complete.
     pub(super) fn request_began(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.unread.store(false, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
     }
 
@@ -83,12 +84,12 @@ impl State {
         }
     }
 
-    /// The body of a request was not wanted to its end.
+    /// The body of the request was not wanted to its end.
     pub(super) fn set_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the body of a request was not wanted to its end.
+    /// Whether the body of the last request was not wanted to its end.
     pub(super) fn is_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
     }

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::backend::tensorrt::ByteSize;
 use crate::cli::project::Refusal;
 use crate::cli::quantity::duration;
-use crate::server::{Limits, ServerConfig, TlsFiles};
+use crate::server::{Limits, ServerConfig, TlsFiles, Token};
 
 /// The variable that holds the bearer token. There is no option for it: others could see it.
 const TOKEN: &str = "TRT_PIPELINE_TOKEN";
@@ -108,7 +108,7 @@ impl ServerArgs {
             grpc: self.grpc.0,
             admin: self.admin.0,
             control: self.control == Switch::On,
-            token: self.token()?,
+            token: self.token()?.map(Token::from),
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             insecure: self.insecure,
             shared_memory: self.shared_memory,

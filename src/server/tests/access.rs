@@ -3,7 +3,7 @@
 use super::*;
 
 fn with_token() -> ServerConfig {
-    ServerConfig { token: Some("sesame".into()), ..config() }
+    ServerConfig { token: Some(String::from("sesame").into()), ..config() }
 }
 
 async fn status(server: &Running, path: &str, headers: &str) -> String {

@@ -32,7 +32,7 @@ async fn the_network_is_not_let_in_by_accident() {
         assert_eq!(refusal(at(address)).await, all(both, address));
     }
     let mut config = at("0.0.0.0:0");
-    config.token = Some("sesame".into());
+    config.token = Some(String::from("sesame").into());
     let lacks = "a certificate (`--tls-cert FILE --tls-key FILE`)";
     assert_eq!(refusal(config.clone()).await, all(lacks, "0.0.0.0:0"));
     config.insecure = true;
@@ -54,7 +54,7 @@ async fn this_machine_alone_needs_no_token() {
 #[tokio::test]
 async fn a_token_that_cannot_be_sent_is_refused() {
     for token in ["", " ", " sesame", "ses\name", "sésame\n"] {
-        let config = ServerConfig { token: Some(token.into()), ..at("127.0.0.1:0") };
+        let config = ServerConfig { token: Some(token.to_owned().into()), ..at("127.0.0.1:0") };
         let refused = refusal(config).await;
         assert!(refused.starts_with("the token must be visible text"), "{token:?}: {refused}");
     }
