@@ -46,6 +46,9 @@ pub struct ModelConfig {
     pub instances: usize,
     /// The devices to use; `null` for all, or where the backend has none.
     pub devices: Option<Vec<u32>>,
+    /// Which device runs a batch where several have a free context.
+    #[serde(default)]
+    pub placement: Placement,
     /// What had to pass: a digest of each required validation's request.
     pub requires: Vec<Digest>,
 }
@@ -168,6 +171,23 @@ impl Default for ReloadConfig {
             max_p99_ms: None,
         }
     }
+}
+
+/// Which device runs a batch where several have a free context.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// The one that runs the fewest batches.
+    #[default]
+    LeastOutstanding,
+    /// Each in turn.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The one with the least memory in use.
+    MemoryAware,
+    /// The one that was busy for the least of the last second.
+    Utilization,
 }
 
 /// How far the outputs of two versions may differ, over all samples of an output.

@@ -12,7 +12,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::artifact::Digest;
-use crate::deployment::{EngineConfig, ModelConfig, QueueConfig, ReloadConfig, WarmupConfig};
+use crate::deployment::{
+    EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
+};
 use crate::tensor::{AlignedBytes, DType, Dim, Shape, TensorSpec};
 
 use super::{
@@ -67,10 +69,16 @@ pub(crate) struct Fake {
     pub(crate) live_contexts: AtomicUsize,
     /// Runs ever started.
     pub(crate) runs: AtomicUsize,
+    /// Runs that ended well.
+    pub(crate) finished: AtomicUsize,
     /// Extents of axis 0 of input 0 of every run, in the order of starting.
     batches: Mutex<Vec<usize>>,
+    /// Input 0 of the run that started last.
+    last_input: Mutex<Vec<u8>>,
+    held: Mutex<BTreeSet<usize>>,
     fails: Mutex<BTreeSet<usize>>,
     panics: Mutex<BTreeSet<usize>>,
+    batch_panics: Mutex<BTreeSet<usize>>,
     closed: Mutex<bool>,
     opened: Condvar,
 }
@@ -97,9 +105,13 @@ impl Fake {
             contexts: AtomicUsize::new(0),
             live_contexts: AtomicUsize::new(0),
             runs: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
             batches: Mutex::default(),
+            last_input: Mutex::default(),
+            held: Mutex::default(),
             fails: Mutex::default(),
             panics: Mutex::default(),
+            batch_panics: Mutex::default(),
             closed: Mutex::default(),
             opened: Condvar::new(),
         }
@@ -127,6 +139,7 @@ impl Fake {
             reload: ReloadConfig::default(),
             instances: 1,
             devices: None,
+            placement: Placement::default(),
             requires: Vec::new(),
         }
     }
@@ -156,6 +169,39 @@ impl Fake {
     pub(crate) fn open(&self) {
         *self.closed.lock().unwrap() = false;
         self.opened.notify_all();
+    }
+
+    /// The run of this number waits until [`Fake::release_runs`].
+    pub(crate) fn hold_run(&self, number: usize) {
+        self.held.lock().unwrap().insert(number);
+    }
+
+    /// Lets runs go on that were held by number.
+    pub(crate) fn release_runs(&self) {
+        let closed = self.closed.lock().unwrap();
+        self.held.lock().unwrap().clear();
+        drop(closed);
+        self.opened.notify_all();
+    }
+
+    /// The first run fails.
+    pub(crate) fn fail_first(&self) {
+        self.fail_run(0);
+    }
+
+    /// Outputs come with a row too few.
+    pub(crate) fn shorten_outputs(&self) {
+        self.short_outputs.store(true, Ordering::SeqCst);
+    }
+
+    /// The run of this number panics if its batch is larger than 3.
+    pub(crate) fn panic_in_batch(&self, number: usize) {
+        self.batch_panics.lock().unwrap().insert(number);
+    }
+
+    /// The bytes of input 0 of the run that started last.
+    pub(crate) fn last_input(&self) -> Vec<u8> {
+        self.last_input.lock().unwrap().clone()
     }
 
     /// The run of this number, counted from 0 over all contexts, gives an error.
@@ -242,7 +288,8 @@ impl Engine for FakeEngine {
     }
 
     fn batch_for(&self, samples: usize, most: usize) -> usize {
-        samples.next_multiple_of(self.0.granularity).min(most).max(samples)
+        let rounded = samples.next_multiple_of(self.0.granularity);
+        shapes::batch_in_profiles(self.profiles(), rounded.min(most).max(samples))
     }
 
     fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError> {
@@ -299,10 +346,13 @@ impl ExecutionContext for FakeContext {
     fn run(&mut self) -> Result<RunTimes, BackendError> {
         self.outputs.clear();
         let number = self.fake.runs.fetch_add(1, Ordering::SeqCst);
-        let first = self.inputs[0].as_ref().and_then(|(shape, _)| shape.0.first().copied());
-        self.fake.batches.lock().unwrap().push(first.unwrap_or(0));
+        let (shape, bytes) =
+            self.inputs[0].as_ref().ok_or_else(|| shapes::not_set(&self.fake.inputs[0]))?;
+        let first = shape.0.first().copied().unwrap_or(0);
+        self.fake.batches.lock().unwrap().push(first);
+        *self.fake.last_input.lock().unwrap() = bytes.as_slice().to_vec();
         let mut closed = self.fake.closed.lock().unwrap();
-        while *closed {
+        while *closed || self.fake.held.lock().unwrap().contains(&number) {
             closed = self.fake.opened.wait(closed).unwrap();
         }
         drop(closed);
@@ -311,10 +361,13 @@ impl ExecutionContext for FakeContext {
         }
         let ordered = |runs: &Mutex<BTreeSet<usize>>| runs.lock().unwrap().contains(&number);
         assert!(!ordered(&self.fake.panics), "a panic in run {number}, as ordered");
+        let is_large = first > 3;
+        assert!(!(is_large && ordered(&self.fake.batch_panics)), "a panic in a large batch");
         if ordered(&self.fake.fails) {
             return Err(BackendError::Run { reason: format!("run {number} fails, as ordered") });
         }
         self.outputs = (0..self.fake.outputs.len()).map(|index| self.output_of(index)).collect();
+        self.fake.finished.fetch_add(1, Ordering::SeqCst);
         Ok(RunTimes { compute: self.fake.slow, ..RunTimes::default() })
     }
 

@@ -294,6 +294,12 @@ pub trait Backend: Send + Sync {
         2.0
     }
 
+    /// The devices that its engines can be loaded on; a single `None` where it has no numbered
+    /// ones.
+    fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
+        Ok(vec![None])
+    }
+
     /// What this process holds on a device, where the backend counts it.
     fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
         None

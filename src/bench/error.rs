@@ -108,6 +108,12 @@ pub enum BenchError {
         /// The system's answer.
         source: io::Error,
     },
+    /// An engine to compare with takes other inputs.
+    #[error("the engine to compare with has an input `{input}`, which the served model has not")]
+    OtherEngine {
+        /// Its input.
+        input: String,
+    },
     /// Nothing tells when the next request is due.
     #[error("failed to wait for the next request")]
     Clock {
@@ -172,6 +178,7 @@ impl BenchError {
                 | Self::OutsideProfiles { .. }
                 | Self::NoShape { .. }
                 | Self::OtherData { .. }
+                | Self::OtherEngine { .. }
         )
     }
 
@@ -199,6 +206,9 @@ impl BenchError {
                 "give an extent for each axis; those with a number are fixed".into()
             }
             Self::OutsideProfiles { ranges, .. } => ranges.join("\n"),
+            Self::OtherEngine { .. } => {
+                "`--engine` names the engine of the model that is measured".into()
+            }
             Self::NoShape { input } => format!("add `--shapes {input}=1x3x224x224`"),
             Self::OtherData { .. } => {
                 "axis 0 may be smaller than the data's, the others must be equal; leave out \

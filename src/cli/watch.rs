@@ -80,14 +80,14 @@ fn try_watch(args: &WatchArgs, console: &Console) -> Result<(), ExitStatus> {
             return Err(ExitStatus::USAGE);
         }
     }
-    let mut watched = BTreeSet::new();
+    let mut last = BTreeSet::new();
     while !stop.is_cancelled() {
         let reads: BTreeSet<PathBuf> = pipelines.iter().flat_map(Pipeline::reads).collect();
-        if reads != watched {
+        if reads != last {
             console.line(&watching(&reads));
             console.flush();
             watcher.watch(reads.clone());
-            watched = reads;
+            last = reads;
         }
         let trigger = match messages.recv() {
             Ok(Message::Changed(paths)) => (Trigger::Changed, paths),

@@ -4,17 +4,27 @@
 //!
 //! Knows nothing of HTTP, YAML, CUDA graphs or streams (they live inside a context).
 
+mod batch;
+mod batch_former;
+mod batcher;
+mod check;
+mod context_pool;
+mod copies;
 mod error;
 mod model;
+mod placement;
 mod registry;
 mod reload;
 mod request;
 mod slot;
 mod statistics;
 mod status;
+mod turnstile;
+mod warm_up;
 
+pub use batcher::Pending;
 pub use error::{ErrorKind, InferError};
-pub use model::{Model, Pending};
+pub use model::Model;
 pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};

@@ -1,113 +1,117 @@
-//! [`Model`]: one loaded version of a model: its engine, its queue and the threads that run it.
+//! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
-use crate::backend::{self, BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext};
+use crate::backend::{self, BackendError, EngineManifest, EngineMemory};
 use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
-use super::{
-    ErrorKind, InferError, InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes,
-    Samples, Statistics,
-};
+use super::batch_former::Rules;
+use super::batcher::{Batcher, Pending, Submission};
+use super::check::Interface;
+use super::context_pool::{ContextPool, Loaded, MemoryGauge};
+use super::warm_up::WarmUp;
+use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
 
-type Answer = Result<InferResponse, InferError>;
-
-struct Waiting {
-    request: InferRequest,
-    since: Instant,
-    reply: oneshot::Sender<Answer>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<(VecDeque<Waiting>, bool)>,
-    changed: Condvar,
-}
+#[cfg(test)]
+mod tests;
 
 /// One loaded version of a model.
+///
+/// Dropping it lets its threads end once every request that was taken is answered; it waits for
+/// nothing, so the last owner may be a task of an async runtime.
 pub struct Model {
     config: ModelConfig,
     version: u32,
-    engine: Arc<dyn Engine>,
-    queue: Arc<Queue>,
-    statistics: Arc<Statistics>,
+    /// Longest a request waits that names no deadline.
+    timeout: Option<Duration>,
+    batcher: Arc<Batcher>,
     samples: Samples,
 }
 
-/// A request that was taken. Dropping it before the answer cancels it.
-#[derive(Debug)]
-pub struct Pending(oneshot::Receiver<Answer>);
-
-impl Future for Pending {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(InferError::Cancelled)))
-    }
-}
-
-impl Pending {
-    /// Waits for the answer on this thread, which must not be one of an async runtime.
-    pub fn wait(self) -> Answer {
-        self.0.blocking_recv().unwrap_or(Err(InferError::Cancelled))
-    }
-}
-
 impl Model {
-    /// Loads an engine from its folder and starts its instances. `_deployment` is the folder of
-    /// the deployment, with its warm-up data.
+    /// Loads an engine from its folder onto the devices of the configuration, warms every instance
+    /// up and starts them. `deployment` is the folder of the deployment, with its warm-up data.
     pub fn load(
         config: ModelConfig,
         version: u32,
-        folder: &Path,
-        _deployment: &Path,
+        engine: &Path,
+        deployment: &Path,
     ) -> Result<Self, InferError> {
-        let read = |error: String| BackendError::Load {
-            path: folder.display().to_string(),
-            reason: error,
+        let manifest = EngineManifest::read(engine)?;
+        let backend = backend::by_name(&manifest.backend)?;
+        let devices = match &config.devices {
+            Some(devices) => devices.iter().map(|device| Some(*device as usize)).collect(),
+            None => backend.devices()?,
         };
-        let manifest =
-            std::fs::read(folder.join("engine.json")).map_err(|e| read(e.to_string()))?;
-        let manifest: EngineManifest =
-            serde_json::from_slice(&manifest).map_err(|e| read(e.to_string()))?;
-        let engine = backend::by_name(&manifest.backend)?.load(folder, &manifest, None)?;
-        Self::start(config, version, engine, folder)
+        let load = |device| {
+            backend.load(engine, &manifest, device).map(|engine| Loaded { device, engine })
+        };
+        let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let gauge = |device| backend.usage(device).map(|usage| usage.used);
+        Self::of(config, version, loaded, Box::new(gauge), deployment)
     }
 
     /// A model with an engine that is loaded already.
+    #[cfg(test)]
     pub(crate) fn start(
         config: ModelConfig,
         version: u32,
-        engine: Arc<dyn Engine>,
-        folder: &Path,
+        engine: Arc<dyn backend::Engine>,
+        deployment: &Path,
     ) -> Result<Self, InferError> {
-        let read = |error: String| BackendError::Load {
-            path: folder.display().to_string(),
-            reason: error,
+        let loaded = vec![Loaded { device: None, engine }];
+        Self::of(config, version, loaded, Box::new(|_| None), deployment)
+    }
+
+    fn of(
+        config: ModelConfig,
+        version: u32,
+        loaded: Vec<Loaded>,
+        gauge: MemoryGauge,
+        deployment: &Path,
+    ) -> Result<Self, InferError> {
+        let rules = rules(&config);
+        let Some(Loaded { engine, .. }) = loaded.first() else {
+            let reason = "the deployment names no device for it".to_owned();
+            return Err(InferError::NotReady { model: config.name, reason });
         };
-        let queue = Arc::new(Queue::default());
-        let statistics = Arc::new(Statistics::default());
-        for _ in 0..config.instances {
-            let context = Arc::clone(&engine).new_context()?;
-            let (queue, statistics) = (Arc::clone(&queue), Arc::clone(&statistics));
-            let outputs = engine.outputs().len();
-            std::thread::Builder::new()
-                .name(format!("{}-{version}", config.name))
-                .spawn(move || serve(context, &queue, &statistics, outputs))
-                .map_err(|error| read(error.to_string()))?;
-        }
+        let pad = config.batching.as_ref().is_some_and(|batching| batching.pad);
+        let interface =
+            Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
+        let workers = config.instances.max(1) * loaded.len();
+        let placement = placement::of(config.placement);
+        let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge)?;
+        let warm_up = WarmUp {
+            interface: &interface,
+            rules: &rules,
+            config: &config.warmup,
+            folder: deployment,
+        };
+        warm_up.run(&pool)?;
+        let statistics = Statistics::new(rules.max_batch.unwrap_or(1));
+        let batcher = Batcher::new(config.name.clone(), interface, statistics, pool, rules);
+        let timeout = config.queue.timeout_ms.map(milliseconds);
+        // From here on, dropping the model lets threads end that have started.
         let samples = Samples::new(&config.reload);
-        Ok(Self { config, version, engine, queue, statistics, samples })
+        let model = Self { config, version, timeout, batcher: Arc::new(batcher), samples };
+        for number in 0..workers {
+            model.start_worker(number)?;
+        }
+        Ok(model)
+    }
+
+    fn start_worker(&self, number: usize) -> Result<(), InferError> {
+        let worker = self.batcher.worker();
+        let name = format!("{}-{}.{number}", self.config.name, self.version);
+        let started = std::thread::Builder::new().name(name).spawn(move || worker.work());
+        started.map(drop).map_err(|error| {
+            let reason =
+                format!("starting thread {number} of model `{}`: {error}", self.config.name);
+            InferError::Backend(BackendError::Run { reason })
+        })
     }
 
     /// What the deployment says of it.
@@ -122,17 +126,22 @@ impl Model {
 
     /// Inputs in the model's order.
     pub fn inputs(&self) -> &[TensorSpec] {
-        self.engine.inputs()
+        &self.batcher.interface.inputs
     }
 
     /// Outputs in the model's order.
     pub fn outputs(&self) -> &[TensorSpec] {
-        self.engine.outputs()
+        &self.batcher.interface.outputs
     }
 
     /// What happened to its requests.
     pub fn statistics(&self) -> &Statistics {
-        &self.statistics
+        &self.batcher.statistics
+    }
+
+    /// Requests that wait.
+    pub fn queue_depth(&self) -> usize {
+        self.batcher.depth()
     }
 
     /// Recent requests, to run them on the next version.
@@ -140,115 +149,77 @@ impl Model {
         &self.samples
     }
 
-    /// What its engines hold on their devices, where the backend counts it.
+    /// What its engines and contexts hold on all devices, where the backend counts it.
     pub fn memory(&self) -> Option<EngineMemory> {
-        self.engine.memory()
-    }
-
-    /// Requests that wait.
-    pub fn queue_depth(&self) -> usize {
-        self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.len()
+        self.batcher.pool.memory()
     }
 
     /// Takes a request into the queue, or refuses it at once.
     pub fn submit(&self, request: InferRequest) -> Result<Pending, InferError> {
-        for (spec, input) in self.inputs().iter().zip(&request.inputs) {
-            check(spec, input)?;
-        }
-        let now = Instant::now();
-        self.samples.offer(&request, now);
-        let (reply, pending) = oneshot::channel();
-        let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.0.push_back(Waiting { request, since: now, reply });
-        drop(waiting);
-        self.statistics.taken();
-        self.queue.changed.notify_one();
-        Ok(Pending(pending))
+        let arrived = Instant::now();
+        let queue = &self.config.queue;
+        let levels = 1..=queue.priority_levels.max(1);
+        let asked = request.priority.filter(|priority| levels.contains(priority));
+        let level = asked.unwrap_or(queue.default_priority).saturating_sub(1) as usize;
+        let timeout = || self.timeout.map(|timeout| arrived + timeout);
+        let deadline = request.deadline.or_else(timeout);
+        let submitted = self.batcher.interface.check(&request).and_then(|fit| {
+            self.samples.offer(&request, arrived);
+            self.batcher.submit(Submission { request, fit, level, arrived, deadline })
+        });
+        submitted.inspect_err(|error| {
+            self.batcher.statistics.failed(error.kind(), arrived.elapsed());
+        })
+    }
+
+    /// Takes a request and waits for its answer. Dropping the future cancels the request.
+    pub async fn infer(&self, request: InferRequest) -> Result<InferResponse, InferError> {
+        self.submit(request)?.await
+    }
+
+    /// Takes no more requests. Those that were taken are answered.
+    pub fn close(&self) {
+        self.batcher.close();
+    }
+
+    /// Takes no more requests and waits, on this thread, until those that were taken are answered
+    /// and the engines are unloaded; `false` where that takes longer than `patience`.
+    pub fn drain(&self, patience: Duration) -> bool {
+        self.close();
+        self.batcher.wait_until_left(Instant::now() + patience.min(LONGEST))
     }
 }
 
 impl Drop for Model {
     fn drop(&mut self) {
-        self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
-        self.queue.changed.notify_all();
+        self.close();
     }
 }
 
-fn check(spec: &TensorSpec, input: &InputTensor) -> Result<(), InferError> {
-    let wrong = |reason| InferError::Input { input: spec.name.clone(), reason };
-    if !spec.accepts(&input.shape) {
-        return Err(wrong(format!(
-            "its shape is {}, the model takes {}",
-            input.shape,
-            spec.dims_text()
-        )));
-    }
-    let bytes = input.shape.checked_bytes(spec.dtype);
-    if bytes != Some(input.bytes.len()) {
-        return Err(wrong(format!(
-            "{} bytes do not make a {} {}",
-            input.bytes.len(),
-            spec.dtype,
-            input.shape
-        )));
-    }
-    Ok(())
-}
+/// The longest time that is told from for ever.
+const LONGEST: Duration = Duration::from_hours(24);
 
-fn serve(
-    mut context: Box<dyn ExecutionContext>,
-    queue: &Queue,
-    statistics: &Statistics,
-    outputs: usize,
-) {
-    loop {
-        let mut waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = loop {
-            if let Some(next) = waiting.0.pop_front() {
-                break next;
-            }
-            if waiting.1 {
-                return;
-            }
-            waiting = queue.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(waiting);
-        if next.reply.is_closed() {
-            statistics.ended(1);
-            statistics.failed(ErrorKind::Cancelled, next.since.elapsed());
-            continue;
-        }
-        let queued = next.since.elapsed();
-        let answer = run(&mut *context, &next.request, outputs).map(|mut response| {
-            response.times.queue = queued;
-            statistics.executed(1, 1, &response.times);
-            statistics.answered(queued, next.since.elapsed());
-            response
-        });
-        statistics.ended(1);
-        if let Err(error) = &answer {
-            statistics.failed(error.kind(), next.since.elapsed());
-        }
-        // The caller may have gone away by now.
-        let _ = next.reply.send(answer);
+/// A duration of a configuration; what is none counts as the nearest that is.
+fn milliseconds(ms: f64) -> Duration {
+    if ms > 0.0 {
+        Duration::try_from_secs_f64(ms / 1e3).unwrap_or(LONGEST).min(LONGEST)
+    } else {
+        Duration::ZERO
     }
 }
 
-fn run(context: &mut dyn ExecutionContext, request: &InferRequest, outputs: usize) -> Answer {
-    for (index, input) in request.inputs.iter().enumerate() {
-        context.input_mut(index, &input.shape)?.copy_from_slice(&input.bytes);
+fn rules(config: &ModelConfig) -> Rules {
+    let batching = config.batching.as_ref();
+    let mut preferred = batching.map_or_else(Vec::new, |batching| batching.preferred_sizes.clone());
+    preferred
+        .retain(|size| batching.is_some_and(|batching| (1..=batching.max_batch).contains(size)));
+    preferred.sort_unstable();
+    Rules {
+        max_batch: batching.map(|batching| batching.max_batch.max(1)),
+        max_delay: batching.map_or(Duration::ZERO, |batching| milliseconds(batching.max_delay_ms)),
+        preferred,
+        levels: config.queue.priority_levels.max(1) as usize,
+        limit: config.queue.limit.max(1),
+        preserve_ordering: batching.is_some_and(|batching| batching.preserve_ordering),
     }
-    let times = context.run()?;
-    let output = |&index: &usize| -> Result<OutputTensor, InferError> {
-        let (shape, bytes) = context.output(index.min(outputs))?;
-        Ok(OutputTensor { index, shape: shape.clone(), bytes: Bytes::copy_from_slice(bytes) })
-    };
-    let outputs = request.outputs.iter().map(output).collect::<Result<_, _>>()?;
-    let times = PhaseTimes {
-        queue: std::time::Duration::ZERO,
-        upload: times.upload,
-        compute: times.compute,
-        download: times.download,
-    };
-    Ok(InferResponse { outputs, times, batch: 1 })
 }

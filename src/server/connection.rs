@@ -82,7 +82,7 @@ async fn speak<S>(
 /// Reads what a client still sends and forgets it, until it has read its answer and closed. A
 /// connection closed with unread bytes is reset, and the answer lost with it.
 async fn discard(mut stream: impl AsyncRead + Unpin) {
-    let mut bytes = [0; 8 << 10];
+    let mut bytes = vec![0; 8 << 10];
     while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 

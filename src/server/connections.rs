@@ -102,6 +102,30 @@ impl Connections {
             state.give(order);
         }
     }
+
+    /// How they came and went.
+    pub(super) fn counts(&self) -> ConnectionCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ConnectionCounts {
+            open: self.open().states.len(),
+            accepted: read(&self.accepted),
+            refused: read(&self.refused),
+            evicted: read(&self.evicted),
+        }
+    }
+}
+
+/// How connections came and went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ConnectionCounts {
+    /// Those there are.
+    pub(super) open: usize,
+    /// Those that were taken in.
+    pub(super) accepted: u64,
+    /// Those there was no room for.
+    pub(super) refused: u64,
+    /// Those that were unused and had to make room.
+    pub(super) evicted: u64,
 }
 
 /// The place of one connection; given back when dropped.

@@ -13,6 +13,8 @@ mod error;
 mod exposure;
 pub mod http;
 mod listener;
+mod load;
+mod metrics;
 mod origin;
 mod page;
 pub mod protocol;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use super::metrics::{self, Scrape};
 use super::{App, http as rest, page};
 
 /// The routes of the listener for inference over HTTP.
@@ -22,8 +23,9 @@ pub(super) fn grpc(_app: &Arc<App>) -> Router {
 }
 
 /// The routes of the listener for control requests.
-pub(super) fn admin(app: &Arc<App>) -> Router {
+pub(super) fn admin(app: &Arc<App>, scrape: Scrape) -> Router {
     let data = rest::data_routes(Arc::clone(app));
     let control = rest::control_routes(Arc::clone(app));
-    rest::with_failures(data.merge(control).merge(page::routes(Arc::clone(app))))
+    let people = metrics::routes(scrape).merge(page::routes(Arc::clone(app)));
+    rest::with_failures(data.merge(control).merge(people))
 }

@@ -9,14 +9,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::runtime::ModelRegistry;
 
-use super::connections::Connections;
 use super::door::Door;
 use super::error::{Role, ServerError};
 use super::listener::Listener;
+use super::load::Load;
+use super::metrics::Scrape;
 use super::state::Order;
 use super::tls::Tls;
-use super::traffic::Traffic;
-use super::{App, PipelineViews, ServerConfig, descriptors, exposure, routes};
+use super::{App, PipelineViews, ServerConfig, exposure, routes};
 
 /// How long what was told to end at once may take to do it.
 const ABORT: Duration = Duration::from_secs(5);
@@ -78,40 +78,38 @@ impl Server {
     /// answered within the time that [`Limits::drain`](super::Limits::drain) gives them.
     pub async fn run(self, stop: impl Future<Output = ()>) -> DrainReport {
         let app = self.app;
+        let roles: Vec<Role> = self.listeners.iter().map(Listener::role).collect();
+        let load = Load::new(&app.config.limits, &roles);
+        let certificate = self.tls.as_ref().map(|tls| Arc::clone(tls.certificate()));
         let routed = |listener: Listener| {
             let routes = match listener.role() {
                 Role::Http => routes::http(&app),
                 Role::Grpc => routes::grpc(&app),
-                Role::Admin => routes::admin(&app),
+                Role::Admin => routes::admin(&app, Scrape::new(&app, &load, certificate.clone())),
             };
             (listener, routes)
         };
         let listeners = self.listeners.into_iter().map(routed).collect();
-        serve(&app, self.tls, listeners, stop).await
+        serve(&app, &load, self.tls, listeners, stop).await
     }
 }
 
 /// Serves each listener's routes until `stop` and through the time to drain.
 pub(super) async fn serve(
     app: &Arc<App>,
+    load: &Load,
     tls: Option<Tls>,
     listeners: Vec<(Listener, Router)>,
     stop: impl Future<Output = ()>,
 ) -> DrainReport {
-    let limits = &app.config.limits;
-    let traffic = Arc::new(Traffic::new(limits.requests));
+    let (drain, traffic) = (app.config.limits.drain, &load.traffic);
     let (accepting, serving) = (TaskTracker::new(), TaskTracker::new());
-    let files = descriptors::allow_all();
-    let inference = listeners.iter().filter(|(it, _)| it.role() != Role::Admin).count();
-    let mut all = Vec::new();
     for (listener, routes) in listeners {
-        let role = listener.role();
-        let most = descriptors::share(role, limits.connections, inference, files);
-        let connections = Arc::new(Connections::new(most));
-        all.push(Arc::clone(&connections));
-        let traffic = Arc::clone(&traffic);
-        let door = Door::new(role, app, routes, traffic, tls.as_ref(), serving.clone());
-        accepting.spawn(listener.accept(Arc::new(door), connections, app.stopping().clone()));
+        let Some(connections) = load.of(listener.role()) else { continue };
+        let traffic = Arc::clone(traffic);
+        let door = Door::new(listener.role(), app, routes, traffic, tls.as_ref(), serving.clone());
+        let (connections, stopping) = (Arc::clone(connections), app.stopping().clone());
+        accepting.spawn(listener.accept(Arc::new(door), connections, stopping));
     }
     if let Some(tls) = tls {
         accepting.spawn(app.stopping().clone().run_until_cancelled_owned(tls.keep_fresh()));
@@ -121,11 +119,11 @@ pub(super) async fn serve(
     app.stopping().cancel();
     accepting.close();
     accepting.wait().await;
-    all.iter().for_each(|connections| connections.give(Order::Drain));
+    load.connections.iter().for_each(|(_, connections)| connections.give(Order::Drain));
     serving.close();
-    let drained = tokio::time::timeout(limits.drain, serving.wait()).await;
+    let drained = tokio::time::timeout(drain, serving.wait()).await;
     let aborted = if drained.is_ok() { 0 } else { traffic.open() };
-    all.iter().for_each(|connections| connections.give(Order::Abort));
+    load.connections.iter().for_each(|(_, connections)| connections.give(Order::Abort));
     if tokio::time::timeout(ABORT, serving.wait()).await.is_err() {
         tracing::warn!("{} connections or requests cannot be ended", serving.len());
     }

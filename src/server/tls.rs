@@ -22,6 +22,9 @@ use super::error::Role;
 /// How long before its end a certificate is warned about.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
+/// The last second that a certificate can name, the end of the year 9999, in seconds since 1970.
+const END: u64 = 253_402_300_799;
+
 /// How often its files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -88,8 +91,14 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 pub(super) struct Certificate {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
-    shown: ArcSwap<CertifiedKey>,
+    shown: ArcSwap<Shown>,
     read: Mutex<Stamp>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    valid_to: SystemTime,
 }
 
 impl Certificate {
@@ -119,10 +128,15 @@ impl Certificate {
         Ok(true)
     }
 
+    /// When the certificate is no longer valid.
+    pub(super) fn valid_to(&self) -> SystemTime {
+        self.shown.load().valid_to
+    }
+
     /// Whether the certificate names this host.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let shown = self.shown.load();
-        let certificate = shown.end_entity_cert().and_then(ParsedCertificate::try_from);
+        let certificate = shown.certified.end_entity_cert().and_then(ParsedCertificate::try_from);
         match (certificate, ServerName::try_from(host)) {
             (Ok(certificate), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
             _ => false,
@@ -185,7 +199,7 @@ impl Tls {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.shown.load_full())
+        Some(Arc::clone(&self.shown.load().certified))
     }
 }
 
@@ -196,7 +210,7 @@ fn stamp(files: &TlsFiles) -> Stamp {
     })
 }
 
-fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<Shown, TlsError> {
     let read = |path: &Path, what| {
         let path = path.to_owned();
         move |source| match source {
@@ -231,7 +245,7 @@ fn read_files(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKe
             date(to)
         );
     }
-    Ok(certified)
+    Ok(Shown { certified: Arc::new(certified), valid_to: to })
 }
 
 /// From when to when a certificate is valid. The library tells whoever asks at another time.
@@ -252,8 +266,6 @@ fn validity(
         })) => time(not_before),
         _ => UNIX_EPOCH,
     };
-    // The last second that a certificate can name.
-    const END: u64 = 253_402_300_799;
     let to = match asked_at(END) {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             time(not_after)

@@ -42,6 +42,11 @@ impl Traffic {
         self.finished.load(Ordering::Relaxed)
     }
 
+    /// Requests that were not let in.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// How many requests may be answered at the same time.
     pub(super) fn limit(&self) -> usize {
         self.limit
@@ -69,7 +74,7 @@ mod tests {
         let first = traffic.enter();
         assert!(first.is_some());
         assert!(traffic.enter().is_none());
-        assert_eq!((traffic.open(), traffic.finished()), (1, 0));
+        assert_eq!((traffic.open(), traffic.finished(), traffic.refused()), (1, 0, 1));
         drop(first);
         assert_eq!((traffic.open(), traffic.finished()), (0, 1));
         assert!(traffic.enter().is_some());

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use trt_pipeline::artifact::{Digest, Store};
 use trt_pipeline::backend::EngineManifest;
 use trt_pipeline::deployment::{
-    BatchingConfig, Deployment, EngineConfig, ModelConfig, QueueConfig, ReloadConfig, Tolerance,
-    WarmupConfig,
+    BatchingConfig, Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig,
+    Tolerance, WarmupConfig,
 };
 use trt_pipeline::runtime::{
     Applied, Candidate, InferRequest, InputTensor, ModelRegistry, Outcome, ReloadError,
@@ -73,6 +73,7 @@ fn candidate(project: &Project, number: f32, lease: Option<&Store>) -> Candidate
         reload: ReloadConfig { samples: 4, ..ReloadConfig::default() },
         instances: 2,
         devices: None,
+        placement: Placement::default(),
         requires: Vec::new(),
     };
     Candidate {

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::served::{Running, Served, adder, post, replace};
-use crate::support::{Project, fixture};
+use crate::support::{Project, Ran, fixture};
 
 const SPEC: &str = "version: 1
 name: sum
@@ -30,6 +30,14 @@ stages:
       compare: { max_abs: 5 }
   api: { serve: { from: engine, requires: [checked] } }
 ";
+
+/// Addresses of which nobody else has one.
+const PORTS: [&str; 6] = ["--http", "127.0.0.1:0", "--grpc", "off", "--admin", "off"];
+
+/// `serve ARGS`, which ends by itself.
+fn serve(project: &Project, args: &[&str]) -> Ran {
+    project.trt(&[&["serve"], args, &PORTS].concat())
+}
 
 fn project(spec: &str) -> Project {
     let project = Project::with_spec(spec);
@@ -128,12 +136,11 @@ fn a_model_that_fails_its_gate_is_not_served() {
 fn a_pipeline_that_fails_at_the_start_ends_with_its_status() {
     let gate = project(GATED);
     gate.write("reference.onnx", adder(100.0));
-    let ports = ["--http", "127.0.0.1:0", "--grpc", "off", "--admin", "off"];
-    let ran = gate.trt(&[&["serve", "p.yaml"][..], &ports].concat());
+    let ran = serve(&gate, &["p.yaml"]);
     assert_eq!(ran.status, 4, "{ran:#?}");
     let stage = project(SPEC);
     stage.write("model.onnx", "no model");
-    assert_eq!(stage.trt(&[&["serve", "p.yaml"][..], &ports].concat()).status, 1);
+    assert_eq!(serve(&stage, &["p.yaml"]).status, 1);
 }
 
 #[test]
@@ -161,7 +168,7 @@ fn several_models_of_several_pipelines_are_served_together() {
 fn two_models_of_one_name_are_refused_before_anything_runs() {
     let project = project(SPEC);
     project.write("q.yaml", SPEC);
-    let ran = project.trt(&["serve", "p.yaml", "q.yaml", "--http", "0", "--format", "json"]);
+    let ran = serve(&project, &["p.yaml", "q.yaml", "--format", "json"]);
     assert_eq!(ran.status, 2, "{ran:#?}");
     let error = &ran.events()[0];
     assert_eq!((&error["code"], &error["file"]), (&json!("serve::same_model"), &json!("q.yaml")));
@@ -169,9 +176,9 @@ fn two_models_of_one_name_are_refused_before_anything_runs() {
     assert!(text.contains("`p.yaml`") && text.contains("`sum`"), "{error}");
     let twice = SPEC.to_owned() + "  again: { serve: { from: engine } }\n";
     project.write("q.yaml", twice);
-    assert_eq!(project.trt(&["serve", "q.yaml", "--http", "0"]).status, 2);
+    assert_eq!(serve(&project, &["q.yaml"]).status, 2);
     project.write("q.yaml", SPEC.split("  api").next().unwrap());
-    let ran = project.trt(&["serve", "q.yaml", "--http", "0"]);
+    let ran = serve(&project, &["q.yaml"]);
     assert!(ran.status == 2 && ran.stderr.contains("describes a model to serve"), "{ran:#?}");
     assert_eq!(project.stored(), [""; 0]);
 }
@@ -189,12 +196,35 @@ fn a_name_that_another_pipeline_serves_is_refused_while_watching() {
 }
 
 #[test]
+fn a_model_that_the_spec_serves_no_more_goes_once_the_new_one_is_made() {
+    let project = project(SPEC);
+    let mut served = Served::start(&project, &["p.yaml", "--watch"]);
+    let renamed = SPEC.replace("serve: { from: engine", "serve: { name: plus, from: engine");
+    project.write("p.yaml", renamed);
+    while served.program.next("reload_finished")["outcome"] != "removed" {}
+    assert_eq!(served.program.seen.last().unwrap()["model"], "sum");
+    assert_eq!(served.added("plus"), number(1.0, "1"));
+    let (status, _) = post(served.http, "/v2/models/sum/infer", &json!({ "inputs": [] }));
+    assert_eq!(status, 404);
+    served.program.stop();
+}
+
+#[test]
+fn a_server_is_held_to_the_lock_file_where_asked_to() {
+    let project = project(SPEC);
+    assert_eq!(serve(&project, &["p.yaml", "--locked"]).status, 2);
+    project.run_ok();
+    let served = Served::start(&project, &["p.yaml", "--locked"]);
+    assert_eq!(served.added("sum"), number(1.0, "1"));
+    served.program.stop();
+}
+
+#[test]
 fn a_port_in_use_shows_before_anything_is_built() {
     let project = project(SPEC);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ports = ["--http", "0", "--grpc", &address, "--admin", "0"];
-    let ran = project.trt(&[&["serve", "p.yaml"][..], &ports].concat());
+    let ran = project.trt(&["serve", "p.yaml", "--http", "0", "--grpc", &address, "--admin", "0"]);
     assert_eq!(ran.status, 1, "{ran:#?}");
     assert!(ran.stderr.contains(&address) && ran.stderr.contains("--grpc"), "{ran:#?}");
     assert_eq!(project.stored(), [""; 0]);
@@ -216,7 +246,7 @@ fn a_signal_while_the_pipeline_still_runs_cancels_it() {
     let project =
         Project::with_spec(&format!("{}  slow: {{ command: {{ run: [sleep, '600'] }} }}\n", SPEC));
     project.write("model.onnx", adder(1.0));
-    let mut program = Running::start(&project, &["serve", "p.yaml", "--http", "0"]);
+    let mut program = Running::start(&project, &[&["serve", "p.yaml"], &PORTS[..]].concat());
     while program.next("stage_started")["stage"] != "slow" {}
     program.signal(Signal::TERM);
     let (_, ran) = program.end();
@@ -292,11 +322,11 @@ fn chosen_stages_are_served_alone() {
 fn the_token_comes_from_a_file_or_the_environment_and_must_be_one() {
     let project = project(SPEC);
     project.write("token", "\n");
-    let ran = project.trt(&["serve", "p.yaml", "--token-file", "token"]);
+    let ran = serve(&project, &["p.yaml", "--token-file", "token"]);
     assert!(ran.status == 2 && ran.stderr.contains("must be visible text"), "{ran:#?}");
-    let ran = project.trt(&["serve", "p.yaml", "--token-file", "missing"]);
+    let ran = serve(&project, &["p.yaml", "--token-file", "missing"]);
     assert!(ran.status == 2 && ran.stderr.contains("`missing`"), "{ran:#?}");
-    let mut command = project.command(&["serve", "p.yaml"]);
+    let mut command = project.command(&[&["serve", "p.yaml"], &PORTS[..]].concat());
     let output = command.env("TRT_PIPELINE_TOKEN", " a ").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(project.stored(), [""; 0]);

@@ -14,7 +14,7 @@ use trt_pipeline::artifact::Digest;
 use trt_pipeline::backend::{self, CompileRequest, EngineManifest, tensorrt};
 use trt_pipeline::data::Dataset;
 use trt_pipeline::deployment::{
-    Deployment, EngineConfig, ModelConfig, QueueConfig, ReloadConfig, WarmupConfig,
+    Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
 };
 use trt_pipeline::process::CancelToken;
 use trt_pipeline::progress::NoProgress;
@@ -72,6 +72,7 @@ fn candidate(folder: &Path, manifest: &EngineManifest) -> Candidate {
         reload: ReloadConfig::default(),
         instances: 1,
         devices: None,
+        placement: Placement::default(),
         requires: Vec::new(),
     };
     Candidate {

@@ -14,12 +14,37 @@ use crate::tensor::{AlignedBytes, Shape};
 use super::contain::contained;
 use super::convert;
 use super::engine::CpuEngine;
+use super::states::States;
 
-/// The bytes of one input or output.
+/// The bytes of one input or output; memory is kept while the next ones are no larger.
 struct Staging {
     shape: Shape,
-    bytes: AlignedBytes,
+    memory: AlignedBytes,
+    len: usize,
 }
+
+impl Staging {
+    /// Room for so many bytes of this shape, in the memory of what was there before if it is
+    /// enough and not far too much.
+    fn reusing(before: Option<Self>, shape: Shape, len: usize) -> Self {
+        let memory = before.map(|before| before.memory).filter(|memory| {
+            let held = memory.as_slice().len();
+            len <= held && held / MOST_SURPLUS <= len
+        });
+        Self { shape, memory: memory.unwrap_or_else(|| AlignedBytes::zeroed(len)), len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory.as_slice()[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory.as_mut_slice()[..self.len]
+    }
+}
+
+/// How many times the bytes in use staging memory may be.
+const MOST_SURPLUS: usize = 64;
 
 /// One run at a time of a [`CpuEngine`].
 pub(super) struct CpuContext {
@@ -28,15 +53,14 @@ pub(super) struct CpuContext {
     outputs: Vec<Staging>,
     /// Whether `outputs` are those of the last run.
     has_results: bool,
-    /// State for the shapes of the last run.
-    state: Option<(Vec<Shape>, TypedSimpleState)>,
+    states: States,
 }
 
 impl CpuContext {
     /// A context with nothing staged.
     pub(super) fn new(engine: Arc<CpuEngine>) -> Self {
         let inputs = engine.inputs().iter().map(|_| None).collect();
-        Self { engine, inputs, outputs: Vec::new(), has_results: false, state: None }
+        Self { engine, inputs, outputs: Vec::new(), has_results: false, states: States::default() }
     }
 
     /// The shapes of all inputs; fails where one is not set, where two disagree on an axis that
@@ -57,12 +81,20 @@ impl CpuContext {
         Ok(shapes)
     }
 
+    /// A new state for the shapes of the inputs.
+    fn specialised(&self) -> Result<(Vec<Shape>, TypedSimpleState), BackendError> {
+        let shapes = self.shapes()?;
+        let plan = self.engine.plan(&shapes)?;
+        let state = contained(|| plan.spawn().map_err(|e| format!("{e:#}"))).flatten();
+        Ok((shapes, state.map_err(|reason| BackendError::Run { reason })?))
+    }
+
     fn stage_inputs(&self) -> Result<TVec<TValue>, BackendError> {
         let specs = self.engine.inputs().iter();
         specs
             .zip(self.inputs.iter().flatten())
             .map(|(spec, staging)| {
-                convert::into_tract(spec.dtype, &staging.shape, staging.bytes.as_slice())
+                convert::into_tract(spec.dtype, &staging.shape, staging.bytes())
                     .map(tract_onnx::prelude::Tensor::into_tvalue)
                     .map_err(|reason| misfit(spec, &staging.shape, reason))
             })
@@ -89,13 +121,9 @@ impl CpuContext {
                 )));
             }
             let bytes = convert::from_tract(spec.dtype, result).map_err(wrong)?;
-            let mut target = previous
-                .next()
-                .map(|staging| staging.bytes)
-                .filter(|reused| reused.as_slice().len() == bytes.len())
-                .unwrap_or_else(|| AlignedBytes::zeroed(bytes.len()));
-            target.as_mut_slice().copy_from_slice(&bytes);
-            outputs.push(Staging { shape, bytes: target });
+            let mut staging = Staging::reusing(previous.next(), shape, bytes.len());
+            staging.bytes_mut().copy_from_slice(&bytes);
+            outputs.push(staging);
         }
         self.outputs = outputs;
         Ok(())
@@ -109,38 +137,34 @@ impl ExecutionContext for CpuContext {
             return Err(no_such("input", index, specs.len()));
         };
         let bytes = accept(self.engine.profiles(), spec, shape)?;
-        let reused = slot.take().map(|staging| staging.bytes);
-        let bytes = reused
-            .filter(|reused| reused.as_slice().len() == bytes)
-            .unwrap_or_else(|| AlignedBytes::zeroed(bytes));
-        let staging = slot.insert(Staging { shape: shape.clone(), bytes });
-        Ok(staging.bytes.as_mut_slice())
+        let staging = Staging::reusing(slot.take(), shape.clone(), bytes);
+        Ok(slot.insert(staging).bytes_mut())
     }
 
     fn run(&mut self) -> Result<RunTimes, BackendError> {
         // Whatever happens, the results of an earlier run are no longer there to be read.
         self.has_results = false;
-        let shapes = self.shapes()?;
         let started = Instant::now();
+        let failed = |reason| BackendError::Run { reason };
+        let staged = self.inputs.iter().flatten().map(|staging| &staging.shape);
+        // Shapes that ran before were checked then.
+        let (shapes, mut state) = match self.states.take(staged) {
+            Some(known) => known,
+            None => self.specialised()?,
+        };
+        let prepared = Instant::now();
         let inputs = self.stage_inputs()?;
         let uploaded = Instant::now();
-        let failed = |reason| BackendError::Run { reason };
-        let mut state = if let Some((_, state)) = self.state.take_if(|(key, _)| *key == shapes) {
-            state
-        } else {
-            let plan = self.engine.plan(&shapes)?;
-            contained(|| plan.spawn().map_err(|e| format!("{e:#}"))).flatten().map_err(failed)?
-        };
         let results = contained(|| state.run(inputs).map_err(|e| format!("{e:#}")))
             .flatten()
             .map_err(failed)?;
         let computed = Instant::now();
         contained(|| self.stage_outputs(&results)).map_err(failed).flatten()?;
-        self.state = Some((shapes, state));
+        self.states.keep(shapes, state);
         self.has_results = true;
         Ok(RunTimes {
-            upload: uploaded - started,
-            compute: computed - uploaded,
+            upload: uploaded - prepared,
+            compute: computed - uploaded + (prepared - started),
             download: computed.elapsed(),
         })
     }
@@ -152,6 +176,6 @@ impl ExecutionContext for CpuContext {
         }
         let results = if self.has_results { self.outputs.as_slice() } else { &[] };
         let staging = results.get(index).ok_or_else(no_results)?;
-        Ok((&staging.shape, staging.bytes.as_slice()))
+        Ok((&staging.shape, staging.bytes()))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::TypedSimplePlan;
 
+use crate::backend::shapes::batch_in_profiles;
 use crate::backend::{BackendError, Engine, ExecutionContext, Profile};
 use crate::tensor::{Shape, TensorSpec};
 
@@ -68,6 +69,19 @@ impl CpuEngine {
     }
 }
 
+/// The smallest of at most `count` sizes that has room for so many samples. The sizes are 1 and
+/// `most`, halved again and again: a batch is never more than half surplus, but for the smallest
+/// sizes of an engine that can keep only few.
+pub(super) fn batch_size(samples: usize, most: usize, count: usize) -> usize {
+    if samples <= 1 || samples >= most {
+        return samples;
+    }
+    // `most` and its halves, 1 aside.
+    let halves = most.ilog2().min(u32::try_from(count.saturating_sub(2)).unwrap_or(u32::MAX));
+    let sizes = (0..=halves).rev().map(|halved| most.div_ceil(1 << halved));
+    sizes.into_iter().find(|size| *size >= samples).unwrap_or(most)
+}
+
 impl Engine for CpuEngine {
     fn inputs(&self) -> &[TensorSpec] {
         &self.program.signature.inputs
@@ -81,7 +95,37 @@ impl Engine for CpuEngine {
         &self.profiles
     }
 
+    fn batch_for(&self, samples: usize, most: usize) -> usize {
+        let samples = batch_in_profiles(&self.profiles, samples);
+        batch_size(samples, most, self.capacity)
+    }
+
     fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError> {
         Ok(Box::new(CpuContext::new(self)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn batches_come_in_no_more_sizes_than_are_kept_and_are_at_most_half_surplus() {
+        for most in [1, 2, 3, 8, 31, 32, 33, 100, 256, 1000] {
+            for count in [2, 3, FEWEST, MOST] {
+                let size = |samples| batch_size(samples, most, count);
+                let sizes: BTreeSet<usize> = (1..=most).map(size).collect();
+                assert!(sizes.len() <= count, "{most}: {sizes:?} of {count}");
+                assert!(sizes.contains(&1) && sizes.contains(&most));
+                for samples in 1..=most {
+                    let size = size(samples);
+                    assert!((samples..=most).contains(&size));
+                    assert!(size < samples * 2 || sizes.len() == count, "{samples}: {sizes:?}");
+                    assert_eq!(batch_size(size, most, count), size);
+                }
+            }
+        }
     }
 }

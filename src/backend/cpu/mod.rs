@@ -7,7 +7,8 @@
 //! Loading a model of a few kilobytes takes about 1 ms in an unoptimised build: it reads, checks
 //! and parses. Typing and optimising cost 6 to 16 ms there and need concrete shapes, so they wait
 //! for the first run with a shape; an engine keeps the last results for all its contexts (8 at
-//! least, up to 64 while their weights fit 256 MiB). A context's own state costs 0.02 ms.
+//! least, up to 64 while their weights fit 256 MiB). A context's own state costs 0.02 ms; it keeps
+//! those of its last 8 shapes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ mod program;
 mod quantize;
 mod rectify;
 mod rounding;
+mod states;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -78,6 +78,14 @@ impl Backend for TensorRtBackend {
         true
     }
 
+    fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
+        let devices = Driver::get().and_then(Driver::devices).map_err(|error| {
+            TrtError::from(error)
+                .into_error("looking for GPUs", |reason| BackendError::Run { reason })
+        })?;
+        Ok((0..devices.len()).map(Some).collect())
+    }
+
     fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {
         let context = Context::new(u32::try_from(device.unwrap_or(0)).ok()?).ok()?;
         let memory = context.memory_info().ok()?;

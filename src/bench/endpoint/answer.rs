@@ -8,12 +8,12 @@ use hyper::http::response::Parts;
 use prost::Message as _;
 use serde::Deserialize;
 
-use crate::kserve::ModelInferResponse;
+use crate::kserve::{ModelInferResponse, from_datatype};
 use crate::tensor::{DType, Shape};
 
 use super::body::{self, JsonOutput};
 use super::connection::CallError;
-use super::{datatype, grpc};
+use super::grpc;
 
 /// Most characters of a server's words that are kept.
 const MOST_WORDS: usize = 200;
@@ -180,7 +180,7 @@ impl Output {
         shape: Option<Vec<usize>>,
         bytes: Bytes,
     ) -> Result<Self, Unreadable> {
-        let dtype = datatype::from_name(datatype)
+        let dtype = from_datatype(datatype)
             .ok_or_else(|| Unreadable(format!("output `{name}` has datatype `{datatype}`")))?;
         let shape =
             Shape(shape.ok_or_else(|| {

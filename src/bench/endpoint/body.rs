@@ -4,23 +4,19 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::kserve::{datatype, from_datatype};
 use crate::tensor::{DType, Tensor, TensorSpec};
 
+use super::Message;
 use super::answer::{Output, Unreadable};
-use super::{EndpointError, Message, datatype};
-
-fn name_of(spec: &TensorSpec) -> Result<&'static str, EndpointError> {
-    datatype::name(spec.dtype)
-        .ok_or_else(|| EndpointError::NoDatatype { input: spec.name.clone(), dtype: spec.dtype })
-}
 
 /// A request with numbers in JSON.
-pub(super) fn json(specs: &[TensorSpec], tensors: &[Tensor]) -> Result<Message, EndpointError> {
+pub(super) fn json(specs: &[TensorSpec], tensors: &[Tensor]) -> Message {
     let mut text = Vec::with_capacity(256);
     text.extend_from_slice(br#"{"inputs":["#);
     for (at, (spec, tensor)) in specs.iter().zip(tensors).enumerate() {
         let head = json!({
-            "name": spec.name, "shape": tensor.shape(), "datatype": name_of(spec)?,
+            "name": spec.name, "shape": tensor.shape(), "datatype": datatype(spec.dtype),
         });
         let head = head.to_string();
         if at > 0 {
@@ -32,7 +28,7 @@ pub(super) fn json(specs: &[TensorSpec], tensors: &[Tensor]) -> Result<Message, 
         text.push(b'}');
     }
     text.extend_from_slice(b"]}");
-    Ok(Message { body: text.into(), header_length: None })
+    Message { body: text.into(), header_length: None }
 }
 
 /// Elements as a JSON array, in the fewest digits that mean them. What JSON has no number for is
@@ -67,13 +63,13 @@ fn write_numbers(tensor: &Tensor, text: &mut Vec<u8>) {
 }
 
 /// A request with tensors after the JSON, that asks for an answer like it.
-pub(super) fn binary(specs: &[TensorSpec], tensors: &[Tensor]) -> Result<Message, EndpointError> {
+pub(super) fn binary(specs: &[TensorSpec], tensors: &[Tensor]) -> Message {
     let mut inputs = Vec::with_capacity(specs.len());
     for (spec, tensor) in specs.iter().zip(tensors) {
         inputs.push(json!({
             "name": spec.name,
             "shape": tensor.shape(),
-            "datatype": name_of(spec)?,
+            "datatype": datatype(spec.dtype),
             "parameters": { "binary_data_size": tensor.bytes().len() },
         }));
     }
@@ -85,7 +81,7 @@ pub(super) fn binary(specs: &[TensorSpec], tensors: &[Tensor]) -> Result<Message
     for tensor in tensors {
         body.extend_from_slice(tensor.bytes());
     }
-    Ok(Message { body: body.freeze(), header_length: Some(head.len()) })
+    Message { body: body.freeze(), header_length: Some(head.len()) }
 }
 
 /// The `error` of an answer that is none.
@@ -134,9 +130,9 @@ impl JsonOutput {
     }
 }
 
-fn packed(datatype: &str, data: &Value) -> Option<Bytes> {
+fn packed(name: &str, data: &Value) -> Option<Bytes> {
     let mut bytes = BytesMut::new();
-    pack(datatype::from_name(datatype)?, data, &mut bytes)?;
+    pack(from_datatype(name)?, data, &mut bytes)?;
     Some(bytes.freeze())
 }
 

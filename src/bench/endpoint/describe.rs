@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::kserve::from_datatype;
 use crate::tensor::{Dim, TensorSpec};
 
-use super::{EndpointError, datatype};
+use super::EndpointError;
 
 /// Who answers, and what the model takes.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ pub(super) fn tensor(
     datatype: &str,
     shape: &[i64],
 ) -> Result<TensorSpec, EndpointError> {
-    let Some(dtype) = datatype::from_name(datatype) else {
+    let Some(dtype) = from_datatype(datatype) else {
         return Err(EndpointError::Datatype { tensor: name, datatype: datatype.to_owned() });
     };
     let dim = |&extent: &i64| usize::try_from(extent).map_or(Dim::Any, Dim::Fixed);

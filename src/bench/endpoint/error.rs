@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::suggest::did_you_mean;
-use crate::tensor::{DType, TensorError};
+use crate::tensor::TensorError;
 
 /// Why an endpoint could not be asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -37,11 +37,11 @@ pub enum EndpointError {
         /// Why.
         reason: String,
     },
-    /// TLS cannot be spoken to that host.
-    #[error("TLS to `{host}` is not possible: {reason}")]
+    /// TLS cannot be spoken there.
+    #[error("TLS with `{address}` is not possible: {reason}")]
     Tls {
-        /// The host.
-        host: String,
+        /// The address.
+        address: String,
         /// Why.
         reason: String,
     },
@@ -98,7 +98,7 @@ pub enum EndpointError {
         known: Vec<String>,
     },
     /// No model was named, and there is not exactly one.
-    #[error("which model of `{address}` is not said, it has {}", known.len())]
+    #[error("which model of `{address}` to ask is not said{}", how_many(known))]
     WhichModel {
         /// The server.
         address: String,
@@ -123,14 +123,6 @@ pub enum EndpointError {
         /// Its datatype.
         datatype: String,
     },
-    /// The protocol has no name for an element type.
-    #[error("the protocol has no datatype for input `{input}` of {dtype}")]
-    NoDatatype {
-        /// The input.
-        input: String,
-        /// Its element type.
-        dtype: DType,
-    },
     /// The request does not fit into a message.
     #[error("a request of {bytes} bytes is too large for `{protocol}`")]
     TooLarge {
@@ -142,6 +134,10 @@ pub enum EndpointError {
     /// An input does not fit in memory.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+fn how_many(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!(", it has {}", known.len()) }
 }
 
 impl EndpointError {
@@ -158,7 +154,6 @@ impl EndpointError {
                 | Self::UnknownModel { .. }
                 | Self::WhichModel { .. }
                 | Self::Datatype { .. }
-                | Self::NoDatatype { .. }
                 | Self::TooLarge { .. }
         )
     }
@@ -204,10 +199,13 @@ impl EndpointError {
             Self::WhichModel { known, .. } => {
                 format!("add its name after the port; models: {}", known.join(", "))
             }
-            Self::NoDatatype { .. } => "measure the engine in process instead".into(),
             Self::TooLarge { .. } => "ask for less with `--batch` or `--shapes`".into(),
-            Self::Tls { .. }
-            | Self::Silent { .. }
+            Self::Tls { .. } => {
+                "write http:// or grpc:// where the server has no certificate; `--ca` names a PEM \
+                 file of certificates to trust"
+                    .into()
+            }
+            Self::Silent { .. }
             | Self::Broken { .. }
             | Self::Refused { .. }
             | Self::Datatype { .. }

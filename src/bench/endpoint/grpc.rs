@@ -9,15 +9,13 @@ use crate::kserve::model_infer_request::InferInputTensor;
 use crate::kserve::{
     ModelInferRequest, ModelMetadataRequest, ModelMetadataResponse, ModelStatisticsRequest,
     ModelStatisticsResponse, RepositoryIndexRequest, RepositoryIndexResponse,
-    ServerMetadataRequest, ServerMetadataResponse, StatisticDuration,
+    ServerMetadataRequest, ServerMetadataResponse, StatisticDuration, datatype,
 };
 use crate::tensor::{Tensor, TensorSpec};
 
 use super::answer::Status;
-use super::connection::{CallError, Connection, Request};
-use super::{
-    Address, Counter, Counters, Description, Endpoint, EndpointError, Message, datatype, describe,
-};
+use super::connection::{Connection, Request};
+use super::{Address, Counter, Counters, Description, Endpoint, EndpointError, Message, describe};
 
 const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
@@ -103,22 +101,18 @@ pub(super) fn message(
     tensors: &[Tensor],
 ) -> Result<Message, EndpointError> {
     let input = |(spec, tensor): (&TensorSpec, &Tensor)| {
-        let datatype = datatype::name(spec.dtype).ok_or_else(|| EndpointError::NoDatatype {
-            input: spec.name.clone(),
-            dtype: spec.dtype,
-        })?;
         let extents = tensor.shape().0.iter();
-        Ok(InferInputTensor {
+        InferInputTensor {
             name: spec.name.clone(),
-            datatype: datatype.to_owned(),
+            datatype: datatype(spec.dtype).to_owned(),
             shape: extents.map(|&extent| i64::try_from(extent).unwrap_or(i64::MAX)).collect(),
             ..InferInputTensor::default()
-        })
+        }
     };
     let request = ModelInferRequest {
         model_name: address.model.clone().unwrap_or_default(),
         model_version: address.version.clone().unwrap_or_default(),
-        inputs: specs.iter().zip(tensors).map(input).collect::<Result<_, EndpointError>>()?,
+        inputs: specs.iter().zip(tensors).map(input).collect(),
         raw_input_contents: tensors
             .iter()
             .map(|tensor| Bytes::copy_from_slice(tensor.bytes()))
@@ -269,10 +263,8 @@ async fn ask<T: prost::Message + Default>(
     let address = &endpoint.address;
     let request = request(endpoint, method(address, name)?, framed(message)?);
     let other = |found: String| EndpointError::NotKServe { address: address.origin(), found };
-    let reply = endpoint.ask(connection, request).await.map_err(|error| match error {
-        CallError::Invalid(found) => other(found),
-        error => endpoint.broken(&error),
-    })?;
+    let asked = endpoint.ask(connection, request).await;
+    let reply = asked.map_err(|error| endpoint.broken(error))?;
     match reply.status {
         Status::Answered => T::decode(reply.body)
             .map(Ok)

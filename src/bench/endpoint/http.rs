@@ -198,7 +198,7 @@ async fn ask(
     let mut request = post(endpoint, uri, Bytes::new());
     *request.method_mut() = method;
     let asked = endpoint.ask(connection, request).await;
-    let reply = asked.map_err(|error| endpoint.broken(&error))?;
+    let reply = asked.map_err(|error| endpoint.broken(error))?;
     Ok(match reply.status {
         Status::Answered => Ok(reply),
         Status::Http(status) => Err(Refusal { status, said: reply.said() }),

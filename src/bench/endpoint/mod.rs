@@ -18,7 +18,6 @@ mod address;
 mod answer;
 mod body;
 mod connection;
-mod datatype;
 mod describe;
 mod error;
 mod grpc;
@@ -158,8 +157,8 @@ impl Endpoint {
     ) -> Result<Message, EndpointError> {
         match self.protocol {
             Protocol::Grpc => grpc::message(&self.address, inputs, tensors),
-            Protocol::HttpJson => body::json(inputs, tensors),
-            Protocol::HttpBinary => body::binary(inputs, tensors),
+            Protocol::HttpJson => Ok(body::json(inputs, tensors)),
+            Protocol::HttpBinary => Ok(body::binary(inputs, tensors)),
         }
     }
 
@@ -197,11 +196,22 @@ impl Endpoint {
 
     /// The error that tells of a connection that could not be opened.
     pub fn unreachable(&self, source: io::Error) -> EndpointError {
-        EndpointError::Unreachable { address: self.address.to_string(), source: Arc::new(source) }
+        let address = self.address.to_string();
+        match source.kind() {
+            // That is how a handshake fails.
+            io::ErrorKind::InvalidData => {
+                EndpointError::Tls { address, reason: source.to_string() }
+            }
+            _ => EndpointError::Unreachable { address, source: Arc::new(source) },
+        }
     }
 
-    fn broken(&self, error: &CallError) -> EndpointError {
-        EndpointError::Broken { address: self.address.to_string(), reason: error.to_string() }
+    fn broken(&self, error: CallError) -> EndpointError {
+        let address = self.address.origin();
+        match error {
+            CallError::Invalid(found) => EndpointError::NotKServe { address, found },
+            error => EndpointError::Broken { address, reason: error.to_string() },
+        }
     }
 
     fn silent(&self) -> EndpointError {

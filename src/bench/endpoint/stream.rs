@@ -81,7 +81,7 @@ fn tls(
         Protocol::HttpJson | Protocol::HttpBinary => vec![b"http/1.1".to_vec()],
     };
     let name = ServerName::try_from(address.name().to_owned()).map_err(|error| {
-        EndpointError::Tls { host: address.host.clone(), reason: error.to_string() }
+        EndpointError::Tls { address: address.to_string(), reason: error.to_string() }
     })?;
     Ok((TlsConnector::from(Arc::new(config)), name))
 }

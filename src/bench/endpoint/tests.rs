@@ -66,7 +66,7 @@ fn tensors() -> Vec<Tensor> {
 
 #[test]
 fn a_request_in_json_and_one_with_bytes_say_the_same() {
-    let json = body::json(&specs(), &tensors()).unwrap();
+    let json = body::json(&specs(), &tensors());
     let value: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     assert_eq!(
         value,
@@ -75,7 +75,7 @@ fn a_request_in_json_and_one_with_bytes_say_the_same() {
             { "name": "a \"b\"}", "shape": [1, 1], "datatype": "BOOL", "data": [true] },
         ]})
     );
-    let binary = body::binary(&specs(), &tensors()).unwrap();
+    let binary = body::binary(&specs(), &tensors());
     let length = binary.header_length.unwrap();
     let head: serde_json::Value = serde_json::from_slice(&binary.body[..length]).unwrap();
     assert_eq!(head["inputs"][1]["parameters"]["binary_data_size"], 1);

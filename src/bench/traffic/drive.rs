@@ -74,6 +74,9 @@ impl Source {
         samples: Samples,
         oracle: Option<Oracle>,
     ) -> Result<Self, BenchError> {
+        if let Some(oracle) = &oracle {
+            oracle.check_inputs(target.inputs())?;
+        }
         let oracle = oracle.map(Mutex::new);
         let mut source = Self { target, samples, oracle, pool: Vec::new(), next: 0.into() };
         for request in 0..source.samples.pool().unwrap_or(0) {

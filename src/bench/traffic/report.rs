@@ -6,8 +6,9 @@ use crate::bench::compare::Overhead;
 use crate::bench::endpoint::Counters;
 
 use super::check::CheckReport;
+use super::latencies::Percentiles;
 use super::pace::{Gaps, Pace};
-use super::record::{Class, Count, Percentiles, Recorder};
+use super::record::{Class, Count, Recorder};
 
 /// What one pace came to. Times are in milliseconds, absent values `null`.
 #[derive(Debug, Clone, Serialize)]

@@ -20,11 +20,13 @@ use crate::tensor::Shape;
 use super::ExitStatus;
 use super::console::Console;
 use super::diagnostic::with_causes;
+use super::quantity::duration;
 use super::signals;
 
 mod engine;
 mod engine_text;
 mod served;
+mod served_args;
 mod served_text;
 mod table;
 
@@ -65,7 +67,7 @@ pub(super) struct BenchArgs {
     #[command(flatten, next_help_heading = "Engines")]
     engine: engine::EngineArgs,
     #[command(flatten, next_help_heading = "Served models")]
-    served: served::ServedArgs,
+    served: served_args::ServedArgs,
 }
 
 fn shape(text: &str) -> Result<(String, Shape), String> {
@@ -75,14 +77,6 @@ fn shape(text: &str) -> Result<(String, Shape), String> {
     };
     let extents = extents.split('x').map(extent).collect::<Result<Vec<usize>, String>>()?;
     Ok((name.to_owned(), Shape(extents)))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("write a number with its unit, such as `10s` or `500ms`".to_owned()),
-    }
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {

@@ -93,15 +93,15 @@ impl Serve<'_> {
 
     /// Goes on until the server has ended.
     pub(super) fn until_ended(&mut self, watcher: Option<&Watcher>) -> DrainReport {
-        let mut watched = BTreeSet::new();
+        let mut last = BTreeSet::new();
         loop {
             if let Some(watcher) = watcher {
                 let reads: BTreeSet<PathBuf> =
                     self.pipelines.iter().flat_map(Pipeline::reads).collect();
-                if reads != watched {
+                if reads != last {
                     self.console.line(&watching(&reads));
                     watcher.watch(reads.clone());
-                    watched = reads;
+                    last = reads;
                 }
             }
             self.console.flush();

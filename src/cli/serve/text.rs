@@ -126,7 +126,13 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
         (ReloadOutcome::Accepted, None) if *to == Some(1) => return None,
         (ReloadOutcome::Accepted, None) => format!("{model}: version {new} is served"),
         (ReloadOutcome::Accepted, Some(_)) => {
-            format!("{model}: version {new} took over from {old} in {}", time(*seconds))
+            let mut held_to: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+            held_to.dedup();
+            let held_to = match &held_to[..] {
+                [] => String::new(),
+                names => format!(", held to {}", names.join(", ")),
+            };
+            format!("{model}: version {new} took over from {old} in {}{held_to}", time(*seconds))
         }
         (ReloadOutcome::Refused, None) => format!("{model}: nothing is served{because}"),
         (ReloadOutcome::Refused, Some(_)) => {

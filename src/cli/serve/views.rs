@@ -104,3 +104,66 @@ fn stages(plan: &Plan, before: &[StageView]) -> Vec<StageView> {
     };
     plan.order().iter().map(view).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::source::SourceFile;
+    use crate::spec::Overrides;
+
+    use super::*;
+
+    fn plan(stages: &str) -> Plan {
+        let source = Arc::new(SourceFile::new("p.yaml", format!("version: 1\nstages:\n{stages}")));
+        Plan::parse(Path::new("p.yaml"), source, &Overrides::default()).unwrap()
+    }
+
+    fn finished(stage: &str, outcome: OutcomeKind, seconds: f64) -> RunEvent {
+        let (key, artifact, reason) = (Some("key".to_owned()), None, None);
+        RunEvent::StageFinished { stage: stage.to_owned(), outcome, key, artifact, seconds, reason }
+    }
+
+    #[test]
+    fn a_view_follows_the_runs_and_keeps_what_is_still_true() {
+        const A: &str = "  a: { command: { run: [x] } }\n";
+        const B: &str = "  b: { command: { run: [x] }, needs: [a] }\n";
+        let mut views = Views::of([Path::new("p.yaml")].into_iter());
+        let shared = views.shared();
+        let started = RunEvent::RunStarted { pipeline: "p".to_owned(), stages: Vec::new() };
+        let both = plan(&format!("{B}{A}"));
+        views.event(0, &both, &started);
+        let outcomes = || -> Vec<(String, Option<String>)> {
+            let view = shared.load();
+            let stages = view[0].stages.iter();
+            stages.map(|stage| (stage.name.clone(), stage.outcome.clone())).collect()
+        };
+        let is = |name: &str, outcome: Option<&str>| (name.to_owned(), outcome.map(str::to_owned));
+        assert_eq!(outcomes(), [is("a", None), is("b", None)], "in running order");
+        assert_eq!(shared.load()[0].stages[1].needs, ["a"]);
+        views.event(0, &both, &finished("a", OutcomeKind::Built, 2.5));
+        assert_eq!(outcomes(), [is("a", Some("built")), is("b", None)]);
+        views.set_error(0, Some("broken"));
+        assert_eq!(shared.load()[0].error.as_deref(), Some("broken"));
+        let one = plan(A);
+        views.event(0, &one, &started);
+        assert_eq!(shared.load()[0].error, None);
+        assert_eq!(outcomes(), [is("a", Some("built"))], "what it was until it is told anew");
+        views.event(0, &one, &finished("a", OutcomeKind::Cached, 0.0));
+        views.event(0, &one, &RunEvent::StageStarted { stage: "gone".to_owned() });
+        let (done, exit) = (0, 0);
+        views.event(
+            0,
+            &one,
+            &RunEvent::RunFinished {
+                cached: 1,
+                built: done,
+                failed: done,
+                skipped: done,
+                cancelled: done,
+                seconds: 0.1,
+                exit,
+            },
+        );
+        assert_eq!(outcomes(), [is("a", Some("cached"))]);
+        assert_eq!(shared.load()[0].stages[0].seconds, Some(2.5), "as long as it took when it ran");
+    }
+}

@@ -30,9 +30,6 @@ const HOST_BASE: u64 = 8 << 20;
 /// What is left alone, for everything else that goes on.
 const MARGIN: u64 = 32 << 20;
 
-/// Devices that a machine may have.
-const MOST_DEVICES: usize = 64;
-
 /// Bytes by place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Need(BTreeMap<Place, u64>);
@@ -125,15 +122,15 @@ fn scratch(engine: &Path, instances: usize) -> u64 {
     each.saturating_mul(instances as u64)
 }
 
-/// The devices a deployment runs on: those it names, or all that the backend counts.
+/// The devices a deployment runs on: those it names, or all that there are.
 fn devices(backend: Option<&dyn Backend>, named: Option<&[u32]>) -> Vec<usize> {
     let Some(backend) = backend.filter(|backend| backend.has_devices()) else {
         return Vec::new();
     };
-    if let Some(named) = named {
-        return named.iter().map(|&number| number as usize).collect();
+    match named {
+        Some(named) => named.iter().map(|&number| number as usize).collect(),
+        None => backend.devices().unwrap_or_default().into_iter().flatten().collect(),
     }
-    (0..MOST_DEVICES).take_while(|&number| backend.usage(Some(number)).is_some()).collect()
 }
 
 /// Memory for a version that is to be loaded.

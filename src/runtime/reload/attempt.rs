@@ -218,6 +218,8 @@ impl<'a> Attempt<'a> {
             self.shared.retire(self.slot, model);
         }
         if wait_unused(&current, Some(self.shared.patience.drain)) {
+            // Nothing is left to do for its threads but to let go of the engine.
+            current.drain(self.shared.patience.drain);
             return Ok(());
         }
         let detail = format!(

@@ -147,8 +147,8 @@ impl Statistics {
     }
 
     /// A taken request is over, whether it was answered or not.
-    pub(super) fn ended(&self, count: u64) {
-        self.in_flight.fetch_sub(count, Ordering::Relaxed);
+    pub(super) fn ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A request was answered, so long after it was submitted.

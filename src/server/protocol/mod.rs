@@ -4,7 +4,6 @@
 //! of either, nor of queues and engines.
 
 mod config;
-mod datatype;
 mod error;
 mod metadata;
 mod repository;
@@ -14,8 +13,8 @@ mod statistics;
 use crate::runtime::{InferError, Model, ModelRegistry};
 use std::sync::Arc;
 
+pub(crate) use crate::kserve::{config_datatype, datatype, from_datatype};
 pub(crate) use config::ModelConfig;
-pub(crate) use datatype::{config_datatype, datatype, from_datatype};
 pub use error::ProtocolError;
 pub(crate) use error::clipped;
 pub(crate) use metadata::{ModelMetadata, ServerMetadata};

@@ -74,3 +74,22 @@ async fn an_answer_arrives_though_its_request_was_not_read_to_the_end() {
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("no"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_whatever_its_head_says() {
+    let mut config = config();
+    config.limits.body_bytes = 1000;
+    let server = Running::start(Role::Http, config, routes());
+    let post = "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n";
+    let body = "a".repeat(1000);
+    let answer = server.ask(format!("{post}content-length: 1000\r\n\r\n{body}")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("1000"), "{answer}");
+    let answer = server.ask(format!("{post}content-length: 1001\r\n\r\n{body}a")).await;
+    let error = "the body is longer than 1000 bytes, the most this server takes";
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.ends_with(&format!("{{\"error\":\"{error}\"}}")), "{answer}");
+    let chunks =
+        format!("{post}transfer-encoding: chunked\r\n\r\n3e8\r\n{body}\r\n1\r\na\r\n0\r\n\r\n");
+    let answer = server.ask(chunks).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.ends_with(error), "{answer}");
+}

@@ -6,8 +6,10 @@ mod certificate;
 mod drain;
 mod exposed;
 mod full;
+mod measured;
 mod running;
 mod slow;
+mod starved;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,10 +26,10 @@ use super::*;
 use running::{Client, Running};
 
 /// How long a test waits for what must happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A time that does not come to an end in a test.
-const FOREVER: Duration = Duration::from_hours(24);
+const FOREVER: Duration = Duration::from_hours(10);
 
 /// A server that waits for everything.
 fn config() -> ServerConfig {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::super::listener::Listener;
+use super::super::load::Load;
 use super::super::serving;
 use super::super::tls::Tls;
 use super::*;
@@ -28,6 +29,12 @@ impl Running {
     /// A server for `role` with these routes.
     pub(super) fn start(role: Role, config: ServerConfig, routes: Router) -> Self {
         let app = Arc::new(App::new(config, Arc::default(), PipelineViews::default()));
+        let load = Load::new(&app.config.limits, &[role]);
+        Self::with(role, app, load, routes)
+    }
+
+    /// The same, counting in `load`.
+    pub(super) fn with(role: Role, app: Arc<App>, load: Load, routes: Router) -> Self {
         let listener = Listener::bind(role, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.address();
         let tls = app.config.tls.as_ref().map(|files| Tls::load(files).unwrap());
@@ -37,7 +44,7 @@ impl Running {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serving::serve(&serving, tls, vec![(listener, routes)], stopped).await
+            serving::serve(&serving, &load, tls, vec![(listener, routes)], stopped).await
         });
         Self { address, app, stop, report }
     }

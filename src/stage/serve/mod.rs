@@ -9,7 +9,8 @@ use std::fs;
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, ShapeRange, WarmupConfig,
+    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement, ShapeRange,
+    WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -158,6 +159,7 @@ impl Serve {
             reload: self.reload.config(),
             instances: self.instances.value,
             devices,
+            placement: Placement::default(),
             requires,
         }))
     }

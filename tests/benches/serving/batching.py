@@ -37,14 +37,12 @@ def project(folder):
     return folder
 
 
-def compute_ms(server, model, before=None):
-    """Mean time of an execution so far, or since `before`; the second value is for a later call."""
+def counted(server, model):
+    """-> requests, executions, and the nanoseconds that requests were part of a computation."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/v2/models/{model}/stats", timeout=30) as answer:
         stats = json.load(answer)["model_stats"][0]
-    now = stats["execution_count"], stats["inference_stats"]["compute_infer"]["ns"], stats["inference_count"]
-    then = before or (0, 0, 0)
-    executions = max(1, now[0] - then[0])
-    return (now[1] - then[1]) / executions / 1e6, now, (now[2] - then[2]) / executions
+    compute = stats["inference_stats"]["compute_infer"]
+    return np.array([compute["count"], stats["execution_count"], compute["ns"]], float)
 
 
 def main():
@@ -65,13 +63,15 @@ def main():
             for _ in range(options.rounds):
                 for way in WAYS:
                     for connections in (1, 32):
-                        _, before, _ = compute_ms(server, way)
+                        before = counted(server, way)
                         path = f"/v2/models/{way}/infer"
                         found = load.http(
                             server.http, path, body, headers, connections, options.seconds, compare.LOAD_CORE
                         )
                         found["rate"] = found["requests"] / found["seconds"]
-                        found["compute_ms"], _, found["batch"] = compute_ms(server, way, before)
+                        requests, executions, nanoseconds = counted(server, way) - before
+                        found["compute_ms"] = nanoseconds / requests / 1e6
+                        found["batch"] = requests / executions
                         runs.setdefault(f"{way} c={connections}", []).append(found)
     median = {
         cell: {key: statistics.median(run[key] for run in found) for key in found[0]} for cell, found in runs.items()

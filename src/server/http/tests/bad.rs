@@ -233,9 +233,9 @@ fn bytes_that_do_not_add_up_are_refused() {
         ("16", &tail[..15], "its `binary_data_size` is 16, but only 15 bytes are left"),
         ("16", &[], "its `binary_data_size` is 16, but only 0 bytes are left"),
         ("16", &long, "4 bytes follow that no input has"),
-        ("12", &tail[..12], "12 bytes do not make a float32 [1,4]"),
-        ("20", &long, "20 bytes do not make a float32 [1,4]"),
-        ("0", &[], "0 bytes do not make a float32 [1,4]"),
+        ("12", &tail[..12], "it has 12 bytes, a float32 [1,4] has 16"),
+        ("20", &long, "it has 20 bytes, a float32 [1,4] has 16"),
+        ("0", &[], "it has 0 bytes, a float32 [1,4] has 16"),
         ("9223372036854775807", &tail, "but only 16 bytes are left"),
         ("18446744073709551615", &tail, "but only 16 bytes are left"),
         ("18446744073709551616", &tail, "`binary_data_size`: invalid type: floating point"),
@@ -349,4 +349,15 @@ fn compressed_bombs_and_broken_archives_are_refused() {
     let answer = ask("br", data("[1,2,3,4]").into());
     assert_eq!(answer.status, 501);
     assert!(answer.error().contains("known are gzip and deflate"), "{answer:?}");
+}
+
+#[test]
+fn an_empty_batch_is_refused() {
+    let server = Server::new();
+    for model in ["tiny", "plain"] {
+        let body = r#"{"inputs":[{"name":"x","shape":[0,4],"datatype":"FP32","data":[]}]}"#;
+        let answer = server.post(&format!("/v2/models/{model}/infer"), &[], body);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.error().contains("`x`"), "{answer:?}");
+    }
 }

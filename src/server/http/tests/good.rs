@@ -240,19 +240,6 @@ fn compressed_requests_are_understood() {
 }
 
 #[test]
-fn an_empty_batch_is_an_empty_answer_where_the_engine_gives_one() {
-    let server = Server::new();
-    let body = ONE.replace("[1,4]", "[0,4]").replace("[1,2,3,4]", "[]");
-    let answer = server.post("/v2/models/plain/infer", &[], body);
-    assert_eq!(
-        answer.json()["outputs"][0],
-        json!({
-            "name": "y", "datatype": "FP32", "shape": [0, 4], "data": [],
-        })
-    );
-}
-
-#[test]
 fn binary_tensors_are_slices_of_the_body_and_of_the_answer() {
     let specs = [spec("x", &["batch", "4"]), spec("y", &["batch", "4"])];
     let signature = Signature { model: "tiny", inputs: &specs[..1], outputs: &specs[1..] };

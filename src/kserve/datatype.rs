@@ -5,12 +5,12 @@ use crate::tensor::DType;
 /// The name in requests, answers and metadata.
 ///
 /// The protocol knows no FP8: those names are ours, after its manner.
-pub(crate) fn datatype(dtype: DType) -> &'static str {
+pub fn datatype(dtype: DType) -> &'static str {
     &config_datatype(dtype)["TYPE_".len()..]
 }
 
 /// The name in a model's configuration.
-pub(crate) fn config_datatype(dtype: DType) -> &'static str {
+pub fn config_datatype(dtype: DType) -> &'static str {
     match dtype {
         DType::Float64 => "TYPE_FP64",
         DType::Float32 => "TYPE_FP32",
@@ -31,7 +31,7 @@ pub(crate) fn config_datatype(dtype: DType) -> &'static str {
 }
 
 /// The type of that name. `BYTES` is none: no model has texts.
-pub(crate) fn from_datatype(name: &str) -> Option<DType> {
+pub fn from_datatype(name: &str) -> Option<DType> {
     DType::ALL.into_iter().find(|dtype| datatype(*dtype) == name)
 }
 

@@ -1,0 +1,4 @@
+//! What `build.rs` makes of `schemas/kserve_v2.proto`.
+#![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+
+include!(concat!(env!("OUT_DIR"), "/inference.rs"));

@@ -1,0 +1,29 @@
+//! Metrics of the process, under the names that all programs have for them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::families;
+use super::page::Page;
+
+pub(super) fn write(started: SystemTime, page: &mut Page<'_>) -> fmt::Result {
+    page.gauges(&families::RESIDENT, resident().map(|bytes| ([], super::count(bytes))))?;
+    page.seconds(&families::CPU, cpu())?;
+    page.gauges(&families::STARTED, [([], super::since_1970(started))])
+}
+
+/// Bytes in RAM; `None` where the system does not say.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
