@@ -127,10 +127,8 @@ fn devices(backend: Option<&dyn Backend>, named: Option<&[u32]>) -> Vec<usize> {
     let Some(backend) = backend.filter(|backend| backend.has_devices()) else {
         return Vec::new();
     };
-    match named {
-        Some(named) => named.iter().map(|&number| number as usize).collect(),
-        None => backend.devices().unwrap_or_default().into_iter().flatten().collect(),
-    }
+    let all = || backend.devices().unwrap_or_default().into_iter().flatten().collect();
+    named.map_or_else(all, |named| named.iter().map(|&number| number as usize).collect())
 }
 
 /// Memory for a version that is to be loaded.
@@ -167,17 +165,12 @@ pub(super) fn room(
         );
         return (None, Gate::failed(NAME, detail));
     }
-    match budget.reserve(need, &self::need(serving, known)) {
-        Ok(room) => {
-            let detail = format!("{short}; the version that serves makes room");
-            (Some(Room::InPlaceOfServing(room)), Gate::passed(NAME, detail))
-        }
-        Err(_) => {
-            let detail =
-                format!("{short}, and unloading the version that serves would not be enough");
-            (None, Gate::failed(NAME, detail))
-        }
-    }
+    let Ok(room) = budget.reserve(need, &self::need(serving, known)) else {
+        let detail = format!("{short}, and unloading the version that serves would not be enough");
+        return (None, Gate::failed(NAME, detail));
+    };
+    let detail = format!("{short}; the version that serves makes room");
+    (Some(Room::InPlaceOfServing(room)), Gate::passed(NAME, detail))
 }
 
 /// Too little memory in one place.
