@@ -318,9 +318,9 @@ impl<'a> Attempt<'a> {
         model: &Arc<Model>,
         reference: &shadow::Reference,
     ) -> Result<(), Stopped> {
-        let tolerance = self.candidate.deployment.model.reload.compare;
+        let wanted = &self.candidate.deployment.model.reload;
         let patience = self.shared.patience.answers;
-        let gates = contained(|| shadow::compare(model, reference, tolerance.as_ref(), patience))
+        let gates = contained(|| shadow::compare(model, reference, wanted, patience))
             .unwrap_or_else(|panic| vec![Gate::failed("shadow", panic)]);
         // All of them are kept: the first one that failed is the reason.
         let stopped = gates.iter().find(|gate| !gate.passed).map(Gate::to_string);
