@@ -24,6 +24,9 @@ mod status;
 mod turnstile;
 mod warm_up;
 
+/// Engines for the tests of whoever serves them.
+#[cfg(test)]
+pub(crate) use crate::backend::fake;
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;

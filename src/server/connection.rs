@@ -41,20 +41,21 @@ pub(super) async fn serve(stream: TcpStream, member: Member, door: Arc<Door>) {
     let limits = door.limits();
     let mut watch = Watch::new(Arc::clone(state), limits);
     let transport = Transport::new(stream, Arc::clone(state), limits.transfer_timeout);
-    // Connections that never say anything are many in an attack: they get no buffers.
+    // Connections that never say anything are many in an attack: they get no buffers, and what
+    // serves the others is put on the heap when it is needed.
     if !matches!(watch.within(transport.first_byte()).await, Some(Ok(()))) {
         return;
     }
     let Some(acceptor) = door.tls() else {
         let multiplexed = door.role() == Role::Grpc;
-        return speak(transport, multiplexed, state, &door, &mut watch).await;
+        return Box::pin(speak(transport, multiplexed, state, &door, &mut watch)).await;
     };
     let handshake = Box::pin(watch.within(acceptor.accept(transport))).await;
     match handshake {
         Some(Ok(stream)) => {
             let agreed = stream.get_ref().1.alpn_protocol();
             let multiplexed = agreed == Some(b"h2") || door.role() == Role::Grpc;
-            speak(stream, multiplexed, state, &door, &mut watch).await;
+            Box::pin(speak(stream, multiplexed, state, &door, &mut watch)).await;
         }
         Some(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
         None => {}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::stream::Stream;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,8 +21,11 @@ use super::{describe, failed, infer, memory, parameters, repository, stream};
 /// The service, with messages as large as bodies may be.
 pub(super) fn new(app: Arc<App>) -> GrpcInferenceServiceServer<Service> {
     let most = app.config.limits.body_bytes;
-    // Answers are as large as the models make them.
+    // Answers are as large as the models make them. They are not compressed: nearly every client
+    // says that it could read that, and nearly none wants to wait for it.
     GrpcInferenceServiceServer::new(Service(app))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX)
 }

@@ -1,5 +1,10 @@
 //! More requests and connections than there is room for.
 
+use tokio_util::task::TaskTracker;
+
+use super::super::connections::Connections;
+use super::super::door::Door;
+use super::super::traffic::Traffic;
 use super::*;
 
 #[tokio::test]
@@ -86,4 +91,17 @@ async fn ten_thousand_idle_connections_do_not_keep_others_waiting() {
     let last = idle.last_mut().unwrap();
     assert!(last.get("/").await.ends_with("here"), "the last of {count} is served");
     assert!(idle[0].get("/").await.ends_with("here"), "as is the first");
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_takes_little_memory() {
+    let app = App::new(config(), Arc::default(), PipelineViews::default());
+    let traffic = Arc::new(Traffic::new(1));
+    let door = Door::new(Role::Http, &app, routes(), traffic, None, TaskTracker::new());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let member = Arc::new(Connections::new(1)).admit().unwrap();
+    let connection = connection::serve(stream, member, Arc::new(door));
+    let bytes = std::mem::size_of_val(&connection);
+    assert!(bytes <= 4 << 10, "{bytes}");
 }

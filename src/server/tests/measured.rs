@@ -1,9 +1,9 @@
 //! What `/metrics` says.
 
 use crate::artifact::Digest;
-use crate::backend::fake::Fake;
 use crate::deployment::Deployment;
 use crate::runtime::Candidate;
+use crate::runtime::fake::Fake;
 
 use super::super::load::Load;
 use super::super::metrics::Scrape;
