@@ -22,8 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Messages, service and client of `schemas/kserve_v2.proto`, and its description, which the server
-/// hands out on request. Tensors stay parts of the message they came in.
+/// Messages and client of `schemas/kserve_v2.proto`, its description, which the server hands out on
+/// request, and the service with the server's own way to read messages. Tensors stay parts of the
+/// message they came in.
 fn kserve_service() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=schemas/kserve_v2.proto");
     let mut compiler = protox::Compiler::new(["schemas"])?;
@@ -31,9 +32,18 @@ fn kserve_service() -> Result<(), Box<dyn Error>> {
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("kserve_v2.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
+        .build_server(false)
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")
         .btree_map(".")
+        .compile_fds(compiler.file_descriptor_set())?;
+    let service = out.join("service");
+    std::fs::create_dir_all(&service)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(service)
+        .extern_path(".inference", "crate::kserve")
+        .codec_path("crate::server::grpc::codec::Codec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -34,7 +34,7 @@
 //! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |
-//! | [`kserve`] | the messages, service and client of KServe v2 over gRPC | what they mean |
+//! | [`kserve`] | the messages and the client of KServe v2 over gRPC | what they mean |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
 //! | [`backend`] | compiling and running models; a folder per backend | pipelines, artifacts |
 //! | [`stage`] | stage kinds: settings, inputs, work; a file or folder per kind | graphs, the cache, terminals |

@@ -3,13 +3,9 @@
 //! Whoever submits locks the queue once; an idle thread forms a batch itself, so nothing stands
 //! between them. Threads outlive the model until every request that was taken is answered.
 
-use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -17,14 +13,13 @@ use tokio::sync::oneshot;
 use crate::backend::BackendError;
 
 use super::batch::{Ran, Runner};
-use super::batch_former::{BatchFormer, Entry, Leaving, Rules, Step, Waiting};
+use super::batch_former::{Entry, Leaving, Rules, Waiting};
 use super::check::{Fit, Interface};
 use super::context_pool::ContextPool;
+use super::pending::{Answer, Pending};
+use super::queue::{Next, Queue, Refusal};
 use super::turnstile::Turnstile;
 use super::{InferError, InferRequest, InferResponse, PhaseTimes, Statistics};
-
-/// What a request comes to.
-pub(super) type Answer = Result<InferResponse, InferError>;
 
 /// A request that waits, and where its answer goes.
 pub(super) struct Job {
@@ -38,76 +33,17 @@ impl Waiting for Job {
     }
 }
 
-/// A request that was taken. Dropping it before the answer cancels it.
-pub struct Pending {
-    /// `None` once the answer was taken.
-    answer: Option<oneshot::Receiver<Answer>>,
-    batcher: Arc<Batcher>,
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("model", &self.batcher.model).finish_non_exhaustive()
-    }
-}
-
-impl Future for Pending {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(InferError::Cancelled)) };
-        Pin::new(answer).poll(cx).map(|answer| {
-            self.answer = None;
-            answer.unwrap_or(Err(InferError::Cancelled))
-        })
-    }
-}
-
-impl Pending {
-    /// Waits for the answer on this thread, which must not be one of an async runtime.
-    pub fn wait(mut self) -> Answer {
-        let answer = self.answer.take().and_then(|answer| answer.blocking_recv().ok());
-        answer.unwrap_or(Err(InferError::Cancelled))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(answer) = self.answer.take() {
-            drop(answer);
-            self.batcher.gone.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
-struct State {
-    former: BatchFormer<Job>,
-    /// Threads that wait for something to do.
-    idle: usize,
-    /// When the one of them wakes that waits for a batch to be due.
-    watched: Option<Instant>,
-    is_closed: bool,
-    /// Batches ever formed.
-    batches: u64,
-    /// Threads that have not left.
-    workers: usize,
-}
-
 /// The queue of a model, and all that its threads share.
 pub(super) struct Batcher {
     pub(super) model: String,
     pub(super) interface: Interface,
     pub(super) statistics: Statistics,
     pub(super) pool: ContextPool,
+    pub(super) queue: Queue<Job>,
+    /// Most requests that wait.
     limit: usize,
     /// How many threads there are to be.
     threads: u64,
-    state: Mutex<State>,
-    changed: Condvar,
-    left: Condvar,
-    depth: AtomicUsize,
-    /// Requests whose callers went away since the queue was last searched for them.
-    gone: AtomicUsize,
     /// Nanoseconds between two answers under load, smoothed; 0 for unknown.
     pace: AtomicU64,
     turnstile: Option<Turnstile>,
@@ -130,40 +66,17 @@ impl Batcher {
         pool: ContextPool,
         rules: Rules,
     ) -> Self {
-        let turnstile = rules.preserve_ordering.then(Turnstile::default);
-        let limit = rules.limit;
-        let state = State {
-            former: BatchFormer::new(rules),
-            idle: 0,
-            watched: None,
-            is_closed: false,
-            batches: 0,
-            workers: 0,
-        };
         Self {
             model,
             interface,
             statistics,
-            limit,
             threads: pool.contexts().max(1) as u64,
             pool,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            left: Condvar::new(),
-            depth: AtomicUsize::new(0),
-            gone: AtomicUsize::new(0),
+            limit: rules.limit,
             pace: AtomicU64::new(0),
-            turnstile,
+            turnstile: rules.preserve_ordering.then(Turnstile::default),
+            queue: Queue::new(rules),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Requests that wait.
-    pub(super) fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
     }
 
     /// Takes a request, or refuses it at once.
@@ -175,39 +88,28 @@ impl Batcher {
             Entry { item, samples: fit.samples, shape: fit.shape, level, arrived, deadline };
         // Before a thread can answer it.
         self.statistics.taken();
-        self.enqueue(entry).inspect_err(|_| self.statistics.ended())?;
-        Ok(Pending { answer: Some(answer), batcher: Arc::clone(self) })
+        let mut leaving = Leaving::default();
+        let pushed = self.queue.push(entry, &mut leaving);
+        self.dismiss(&mut leaving);
+        match pushed {
+            Ok(()) => Ok(Pending::new(answer, Arc::clone(self))),
+            Err(refusal) => {
+                self.statistics.ended();
+                Err(self.refused(&refusal))
+            }
+        }
     }
 
-    fn enqueue(&self, entry: Entry<Job>) -> Result<(), InferError> {
-        let mut left = Leaving::default();
-        let mut state = self.lock();
-        if state.is_closed {
-            let reason = "it is being unloaded".to_owned();
-            return Err(InferError::NotReady { model: self.model.clone(), reason });
-        }
-        let pushed = state.former.push(entry).or_else(|entry| {
-            // Those who need no answer any more make room.
-            if self.gone.swap(0, Ordering::Acquire) > 0 || state.former.has_late(entry.arrived) {
-                state.former.sweep(Instant::now(), &mut left);
+    fn refused(&self, refusal: &Refusal) -> InferError {
+        let model = self.model.clone();
+        match refusal {
+            Refusal::Closed => {
+                InferError::NotReady { model, reason: "it is being unloaded".to_owned() }
             }
-            state.former.push(entry)
-        });
-        self.depth.store(state.former.len(), Ordering::Relaxed);
-        let is_urgent = pushed.as_ref().is_ok_and(|pushed| {
-            pushed.is_due || state.watched.is_none_or(|watched| pushed.due < watched)
-        });
-        let is_awaited = is_urgent && state.idle > 0;
-        drop(state);
-        if is_awaited {
-            self.changed.notify_one();
+            Refusal::Full => {
+                InferError::QueueFull { model, limit: self.limit, retry_after: self.retry_after() }
+            }
         }
-        self.dismiss(&mut left);
-        pushed.map(drop).map_err(|_| InferError::QueueFull {
-            model: self.model.clone(),
-            limit: self.limit,
-            retry_after: self.retry_after(),
-        })
     }
 
     /// How long the queue as it is takes.
@@ -219,94 +121,10 @@ impl Batcher {
         }
     }
 
-    /// Takes no more requests; threads leave when those that wait are answered.
-    pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        state.former.hurry();
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// Waits until every thread has left; `false` where some are still there at the deadline.
-    pub(super) fn wait_until_left(&self, deadline: Instant) -> bool {
-        let mut state = self.lock();
-        while state.workers > 0 {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return false;
-            }
-            state = self.left.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-
     /// A thread that is about to start.
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
-        self.lock().workers += 1;
+        self.queue.worker_comes();
         Worker(Arc::clone(self))
-    }
-
-    /// Waits for a batch and gives its number; `None` where there will be no more.
-    fn next(&self, leaving: &mut Leaving<Job>) -> Option<u64> {
-        let mut state = self.lock();
-        loop {
-            let now = Instant::now();
-            if self.gone.load(Ordering::Relaxed) > 0 && self.gone.swap(0, Ordering::Acquire) > 0 {
-                state.former.sweep(now, leaving);
-            }
-            let step = state.former.poll(now, leaving);
-            self.depth.store(state.former.len(), Ordering::Relaxed);
-            if step == Step::Dispatch {
-                let number = state.batches;
-                state.batches += 1;
-                let is_awaited = state.idle > 0 && state.former.len() > 0;
-                drop(state);
-                if is_awaited {
-                    self.changed.notify_one();
-                }
-                self.dismiss(leaving);
-                return Some(number);
-            }
-            if !(leaving.late.is_empty() && leaving.cancelled.is_empty()) {
-                drop(state);
-                self.dismiss(leaving);
-                state = self.lock();
-                continue;
-            }
-            if state.is_closed {
-                return None;
-            }
-            state = self.rest(state, step, now);
-        }
-    }
-
-    /// Waits for a change. One thread watches the clock for all.
-    fn rest<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        step: Step,
-        now: Instant,
-    ) -> MutexGuard<'a, State> {
-        state.idle += 1;
-        let watch = match step {
-            Step::WaitUntil(at) if state.watched.is_none_or(|watched| at < watched) => Some(at),
-            _ => None,
-        };
-        state = match watch {
-            Some(at) => {
-                state.watched = watch;
-                let rest = at.saturating_duration_since(now);
-                let woken = self.changed.wait_timeout(state, rest);
-                woken.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-        };
-        state.idle -= 1;
-        if watch.is_some() && state.watched == watch {
-            state.watched = None;
-        }
-        state
     }
 
     /// Answers those who left without running.
@@ -402,21 +220,21 @@ impl Worker {
     /// Runs batches until the queue is closed and empty.
     pub(super) fn work(self) {
         let mut leaving = Leaving::default();
-        while let Some(number) = self.0.next(&mut leaving) {
-            self.0.execute(number, &mut leaving.batch);
+        loop {
+            let next = self.0.queue.next(&mut leaving);
+            self.0.dismiss(&mut leaving);
+            match next {
+                Next::Run(number) => self.0.execute(number, &mut leaving.batch),
+                Next::Dismiss => {}
+                Next::End => return,
+            }
         }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.workers -= 1;
-        let is_last = state.workers == 0;
-        drop(state);
-        if is_last {
-            self.0.pool.clear();
-            self.0.left.notify_all();
-        }
+        // The last one unloads the engine.
+        self.0.queue.worker_leaves(|| self.0.pool.clear());
     }
 }

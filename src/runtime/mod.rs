@@ -12,7 +12,9 @@ mod context_pool;
 mod copies;
 mod error;
 mod model;
+mod pending;
 mod placement;
+mod queue;
 mod registry;
 mod reload;
 mod request;
@@ -22,12 +24,12 @@ mod status;
 mod turnstile;
 mod warm_up;
 
-/// Engines for the tests of whoever uses models.
+/// Engines for the tests of whoever serves them.
 #[cfg(test)]
 pub(crate) use crate::backend::fake;
-pub use batcher::Pending;
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
+pub use pending::Pending;
 pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};

@@ -9,9 +9,10 @@ use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
-use super::batcher::{Batcher, Pending, Submission};
+use super::batcher::{Batcher, Submission};
 use super::check::Interface;
 use super::context_pool::{ContextPool, Loaded, MemoryGauge};
+use super::pending::Pending;
 use super::warm_up::WarmUp;
 use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
 
@@ -141,7 +142,7 @@ impl Model {
 
     /// Requests that wait.
     pub fn queue_depth(&self) -> usize {
-        self.batcher.depth()
+        self.batcher.queue.depth()
     }
 
     /// Recent requests, to run them on the next version.
@@ -179,14 +180,14 @@ impl Model {
 
     /// Takes no more requests. Those that were taken are answered.
     pub fn close(&self) {
-        self.batcher.close();
+        self.batcher.queue.close();
     }
 
     /// Takes no more requests and waits, on this thread, until those that were taken are answered
     /// and the engines are unloaded; `false` where that takes longer than `patience`.
     pub fn drain(&self, patience: Duration) -> bool {
         self.close();
-        self.batcher.wait_until_left(Instant::now() + patience.min(LONGEST))
+        self.batcher.queue.wait_until_left(Instant::now() + patience.min(LONGEST))
     }
 }
 

@@ -11,6 +11,7 @@ mod descriptors;
 mod door;
 mod error;
 mod exposure;
+pub mod grpc;
 pub mod http;
 mod listener;
 mod load;

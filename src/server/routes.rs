@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::metrics::{self, Scrape};
-use super::{App, http as rest, page};
+use super::{App, grpc as rpc, http as rest, page};
 
 /// The routes of the listener for inference over HTTP.
 pub(super) fn http(app: &Arc<App>) -> Router {
@@ -18,8 +18,8 @@ pub(super) fn http(app: &Arc<App>) -> Router {
 }
 
 /// The routes of the listener for inference over gRPC.
-pub(super) fn grpc(_app: &Arc<App>) -> Router {
-    Router::new()
+pub(super) fn grpc(app: &Arc<App>) -> Router {
+    rpc::routes(app)
 }
 
 /// The routes of the listener for control requests.

@@ -174,11 +174,6 @@ impl SharedMemory {
 }
 
 impl RegionPart {
-    /// Bytes of it.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// What it holds now.
     pub(crate) fn read(&self) -> Result<Bytes, SharedMemoryError> {
         check_size(&self.region, &self.file, self.start + self.len as u64)?;

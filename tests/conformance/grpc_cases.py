@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from tritonclient.grpc import service_pb2 as pb
 
-from http_cases import ENDS, REGION, REGION_SIZE, ROW, floats
+from http_request import ENDS, REGION, REGION_SIZE, ROW, floats
 
 SERVICE = "/inference.GRPCInferenceService/"
 

@@ -8,7 +8,7 @@ halves    the same for FP16 and BF16
 
 from servers import tiny_for_triton, triton_model
 
-from http_cases import ENDS
+from http_request import ENDS
 
 HALVES = {"fp16": "FP16", "bf16": "BF16"}
 
@@ -16,7 +16,7 @@ HALVES = {"fp16": "FP16", "bf16": "BF16"}
 def echo(types):
     inputs = [(name, f"TYPE_{kind}", [2]) for name, kind in types.items()]
     outputs = [(f"{name}_out", f"TYPE_{kind}", [2]) for name, kind in types.items()]
-    return triton_model(inputs, outputs, max_batch=4)
+    return triton_model(inputs, outputs, max_batch=4, dynamic="dynamic_batching { }\n")
 
 
 def for_triton():

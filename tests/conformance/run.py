@@ -25,6 +25,7 @@ import ask
 import compare
 import grpc_cases
 import http_cases
+import http_request
 import models
 import servers
 
@@ -35,10 +36,10 @@ OURS = ["--control", "on", "--shared-memory"]
 
 def answers(server, pattern):
     """-> {case: answer} of a running server."""
-    region = Path("/dev/shm") / http_cases.REGION
+    region = Path("/dev/shm") / http_request.REGION
     found = {}
     try:
-        region.write_bytes(http_cases.floats(2).ljust(http_cases.REGION_SIZE, b"\0"))
+        region.write_bytes(http_request.floats(2).ljust(http_request.REGION_SIZE, b"\0"))
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             for protocol, cases, over in [
                 ("http", http_cases.cases(), lambda case: ask.over_http(server.http, case)),
@@ -89,8 +90,13 @@ def report(theirs, ours, everything, whole):
     stale = [(entry.reason, entry.unused()) for entry in explanations if whole and entry.unused()]
     for reason, patterns in stale:
         print(f"differences.toml: nothing needs {patterns} of: {reason}")
-    same = sum(not any(compare.differences(theirs[name], answer)) for name, answer in ours.items())
-    print(f"{len(ours)} requests: {same} answered alike, {explained} known differences, {open_ones} not explained")
+    places = {name: {place for place, *_ in compare.differences(theirs[name], ours[name])} for name in ours}
+    same = sum(not found for found in places.values())
+    worded = sum(found == {"message"} for found in places.values())
+    print(
+        f"{len(ours)} requests: {same} answered alike, {worded} refused alike in other words, "
+        f"{len(ours) - same - worded} answered otherwise; {explained} known differences, {open_ones} not explained"
+    )
     return 1 if open_ones or stale else 0
 
 
@@ -114,7 +120,9 @@ def main():
         if options.record:
             print(f"{len(theirs)} answers of Triton are in {RECORDED.name}")
             return 0
-        ours = answers(running.enter_context(servers.Ours(arguments=OURS)), options.case)
+        ours = answers(
+            running.enter_context(servers.Ours(arguments=OURS, settings={"max_delay_ms": 0.5})), options.case
+        )
     return report(theirs, ours, options.all, whole)
 
 

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_tensorrt;
 mod bad_tensorrt_settings;
 mod bench;
+mod bench_endpoint;
 mod bench_tensorrt;
 mod cache;
 mod cli;

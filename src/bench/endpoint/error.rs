@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::suggest::did_you_mean;
 use crate::tensor::TensorError;
 
 /// Why an endpoint could not be asked.
@@ -190,9 +189,10 @@ impl EndpointError {
             Self::UnknownModel { known, .. } if known.is_empty() => {
                 "the server says its models at `/v2/repository/index`".into()
             }
-            Self::UnknownModel { model, known, .. } => {
-                did_you_mean(model, known.iter().map(String::as_str), "models")
+            Self::UnknownModel { model, known, .. } if known.contains(model) => {
+                "without a version, the one that takes requests answers".into()
             }
+            Self::UnknownModel { known, .. } => format!("its models: {}", known.join(", ")),
             Self::WhichModel { known, .. } if known.is_empty() => {
                 "add its name after the port: http://HOST:PORT/MODEL".into()
             }
@@ -205,8 +205,11 @@ impl EndpointError {
                  file of certificates to trust"
                     .into()
             }
+            Self::Broken { .. } => {
+                "http:// and grpc:// are different ports, and so are those with TLS and without"
+                    .into()
+            }
             Self::Silent { .. }
-            | Self::Broken { .. }
             | Self::Refused { .. }
             | Self::Datatype { .. }
             | Self::Tensor(_) => return None,

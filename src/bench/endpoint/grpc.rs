@@ -157,15 +157,14 @@ pub(super) async fn describe(
             Ok(server) => server,
             Err(refusal) => return Err(refusal.of(origin, "ServerMetadata")),
         };
-    let name = match &address.model {
-        Some(model) => model.clone(),
-        None => {
-            let mut known = index(endpoint, connection).await?;
-            if known.len() != 1 {
-                return Err(EndpointError::WhichModel { address: origin, known });
-            }
-            known.remove(0)
+    let name = if let Some(model) = &address.model {
+        model.clone()
+    } else {
+        let mut known = index(endpoint, connection).await?;
+        if known.len() != 1 {
+            return Err(EndpointError::WhichModel { address: origin, known });
         }
+        known.remove(0)
     };
     let version = address.version.clone().unwrap_or_default();
     let asked = ModelMetadataRequest { name: name.clone(), version };

@@ -95,15 +95,14 @@ pub(super) async fn describe(
         Ok(answer) => parse(endpoint, "/v2", &answer)?,
         Err(refusal) => return Err(refusal.not_kserve(origin)),
     };
-    let model = match &address.model {
-        Some(model) => model.clone(),
-        None => {
-            let mut known = index(endpoint, connection).await?;
-            if known.len() != 1 {
-                return Err(EndpointError::WhichModel { address: origin, known });
-            }
-            known.remove(0)
+    let model = if let Some(model) = &address.model {
+        model.clone()
+    } else {
+        let mut known = index(endpoint, connection).await?;
+        if known.len() != 1 {
+            return Err(EndpointError::WhichModel { address: origin, known });
         }
+        known.remove(0)
     };
     let path = address.path(&model);
     let metadata: ModelMetadata = match ask(endpoint, connection, Method::GET, &path).await? {

@@ -70,13 +70,6 @@ pub struct Message {
     header_length: Option<usize>,
 }
 
-impl Message {
-    /// Bytes of its body.
-    pub fn len(&self) -> usize {
-        self.body.len()
-    }
-}
-
 impl Endpoint {
     /// Reads certificates; does not connect yet.
     pub fn new(options: EndpointOptions) -> Result<Self, EndpointError> {

@@ -78,7 +78,7 @@ impl Client {
         options: EndpointOptions,
         connections: Option<NonZeroUsize>,
     ) -> Result<(Target, Description), BenchError> {
-        let mut endpoint = Endpoint::new(options)?;
+        let mut endpoint = Box::new(Endpoint::new(options)?);
         let described = self.runtime.block_on(async {
             tokio::select! {
                 described = endpoint.describe() => Some(described),
@@ -145,9 +145,9 @@ impl Session {
         let samples = source.samples.per_request();
         progress.report("measuring", 0, None);
         while rounds.count() < level.rounds.get() && !client.cancel.is_cancelled() {
-            let before = client.counters(source)?;
+            let before = client.counters(source);
             let ended = client.run(source, callers, level.pace, level.limits, dump.clone())?;
-            let after = client.counters(source)?;
+            let after = client.counters(source);
             match (before, after) {
                 (Some(before), Some(after)) => server.add(&after.since(&before)),
                 _ => counted = false,
@@ -232,13 +232,15 @@ impl Client {
         self.runtime.block_on(drive(source, callers, pace, limits, dump, &self.stop))
     }
 
-    /// What the target counted so far.
-    fn counters(&self, source: &Source) -> Result<Option<Counters>, BenchError> {
-        match &source.target {
-            Target::Endpoint { endpoint, .. } if !self.cancel.is_cancelled() => {
-                Ok(self.runtime.block_on(endpoint.counters())?)
-            }
-            _ => Ok(None),
+    /// What the target counted so far; `None` where it does not say, or is gone.
+    fn counters(&self, source: &Source) -> Option<Counters> {
+        let Target::Endpoint { endpoint, .. } = &source.target else { return None };
+        if self.cancel.is_cancelled() {
+            return None;
         }
+        self.runtime.block_on(endpoint.counters()).unwrap_or_else(|error| {
+            tracing::warn!("what the server counted is not known: {error}");
+            None
+        })
     }
 }

@@ -78,16 +78,14 @@ impl Samples {
     /// The tensors of a request.
     pub(super) fn tensors(&self, request: u64) -> Result<Vec<Tensor>, BenchError> {
         let each = self.inputs.iter().zip(&self.shapes);
-        each.map(|(input, shape)| match &self.data {
-            Some(data) => {
-                let rows_each = shape.0.first().copied().unwrap_or(0);
-                let start = usize::try_from(request).unwrap_or(0).saturating_mul(rows_each);
-                rows(data, data.array(&input.name)?, start, shape)
-            }
-            None => {
+        each.map(|(input, shape)| {
+            let Some(data) = &self.data else {
                 let name = format!("{} {request}", input.name);
-                Ok(data::random(&name, input.dtype, shape.clone())?)
-            }
+                return Ok(data::random(&name, input.dtype, shape.clone())?);
+            };
+            let rows_each = shape.0.first().copied().unwrap_or(0);
+            let start = usize::try_from(request).unwrap_or(0).saturating_mul(rows_each);
+            rows(data, data.array(&input.name)?, start, shape)
         })
         .collect()
     }

@@ -19,7 +19,7 @@ pub enum Target {
     /// A server of the KServe v2 protocol.
     Endpoint {
         /// Where and how to ask it.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What its model takes.
         inputs: Vec<TensorSpec>,
         /// Connections to spread requests over, where each carries several.

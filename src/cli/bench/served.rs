@@ -53,7 +53,7 @@ pub(super) fn endpoint(
         versions: description.versions,
         protocol: protocol.name(),
     };
-    measure(client, target, head, args, console, cancel)
+    measure(client, target, &head, args, console, cancel)
 }
 
 /// The first line of a file.
@@ -69,7 +69,7 @@ fn token(path: &Path) -> Result<String, Failure> {
 fn measure(
     client: Client,
     target: Target,
-    head: served_text::Head,
+    head: &served_text::Head,
     args: &BenchArgs,
     console: &Console,
     cancel: &CancelToken,
@@ -191,7 +191,7 @@ pub(super) fn deployment(
         protocol: "none",
     };
     let target = Target::Model { model: Arc::new(model), timeout: served.timeout() };
-    measure(client, target, head, args, console, cancel)
+    measure(client, target, &head, args, console, cancel)
 }
 
 /// A deployment, from its folder whose content is that which was stored.

@@ -36,6 +36,7 @@ impl Head {
                     "different_requests": samples.pool(), "assumed": samples.assumed(),
                 }),
             );
+            console.flush();
             return;
         }
         let mut facts = Facts::default();

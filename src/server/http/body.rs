@@ -57,8 +57,8 @@ async fn piece(body: &mut Body) -> Result<Option<Bytes>, ProtocolError> {
 
 /// Why a body did not come, as whoever bounds bodies says it.
 fn broken(error: &(dyn Error + 'static)) -> ProtocolError {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    match causes.filter_map(|cause| cause.downcast_ref()).next() {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    match causes.find_map(|cause| cause.downcast_ref()) {
         Some(BodyError::TooLong { limit }) => ProtocolError::TooLarge { limit: *limit },
         Some(BodyError::TooSlow { limit }) => ProtocolError::TooSlow { limit: *limit },
         Some(broken @ BodyError::Broken(_)) => ProtocolError::syntax(broken),

@@ -1,12 +1,12 @@
 //! The repository over HTTP: what models there are, loading and unloading them, and going back.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::Response;
-use serde::de::{IgnoredAny, MapAccess};
+use serde::de::MapAccess;
 
 use crate::runtime::{ModelRegistry, ReloadError};
 use crate::server::protocol::{self, ModelVersions, ProtocolError, clipped};
@@ -35,7 +35,20 @@ impl<'de> Object<'de> for Listing {
 /// How to load.
 #[derive(Default)]
 struct Loading {
-    parameters: Option<BTreeMap<String, IgnoredAny>>,
+    parameters: Option<Fields<Names>>,
+}
+
+/// The names of fields.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl<'de> Object<'de> for Names {
+    const WHAT: &'static str = "an object of parameters";
+
+    fn field<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        self.0.insert(name.to_owned());
+        skip(map)
+    }
 }
 
 impl<'de> Object<'de> for Loading {
@@ -95,9 +108,9 @@ pub(super) async fn load(
     request: Request,
 ) -> Response<Body> {
     let loaded = match read::<Loading>(&app, request).await {
-        Ok(Loading { parameters }) => match parameters.unwrap_or_default().pop_first() {
+        Ok(Loading { parameters }) => match parameters.unwrap_or_default().0.0.pop_first() {
             None => change(app, name, ModelRegistry::load).await,
-            Some((parameter, _)) => Err(ProtocolError::unsupported(format!(
+            Some(parameter) => Err(ProtocolError::unsupported(format!(
                 "a model is loaded as it was deployed: leave the parameter `{}` out, change the \
                  pipeline and run it",
                 clipped(&parameter)

@@ -19,8 +19,8 @@ pub(super) fn read(text: &str, dtype: DType, elements: usize) -> Result<Vec<u8>,
         return Err("its `data` is no array".into());
     }
     let values = match dtype {
-        DType::Float64 => read!(f64, |value| value.is_finite()),
-        DType::Float32 => read!(f32, |value| value.is_finite()),
+        DType::Float64 => read!(f64, f64::is_finite),
+        DType::Float32 => read!(f32, f32::is_finite),
         DType::Int64 => read!(i64, |_| true),
         DType::Int32 => read!(i32, |_| true),
         DType::Int16 => read!(i16, |_| true),
@@ -68,10 +68,7 @@ fn read_as<T: FromStr + Copy, const SIZE: usize>(
     let between = |byte: u8| matches!(byte, b'[' | b']' | b',' | b' ' | b'\n' | b'\r' | b'\t');
     let mut rest = text.as_bytes();
     let mut count = 0_usize;
-    loop {
-        let Some(start) = rest.iter().position(|&byte| !between(byte)) else {
-            break;
-        };
+    while let Some(start) = rest.iter().position(|&byte| !between(byte)) {
         rest = &rest[start..];
         let end = rest.iter().position(|&byte| between(byte)).unwrap_or(rest.len());
         let (token, behind) = rest.split_at(end);
@@ -101,8 +98,8 @@ pub(super) fn write(out: &mut Vec<u8>, dtype: DType, bytes: &[u8]) -> Result<(),
         }};
     }
     match dtype {
-        DType::Float64 => write!(f64, |value| value.is_finite()),
-        DType::Float32 => write!(f32, |value| value.is_finite()),
+        DType::Float64 => write!(f64, f64::is_finite),
+        DType::Float32 => write!(f32, f32::is_finite),
         DType::Int64 => write!(i64, |_| true),
         DType::Int32 => write!(i32, |_| true),
         DType::Int16 => write!(i16, |_| true),

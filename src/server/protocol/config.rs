@@ -92,12 +92,14 @@ impl<'a> ModelConfig<'a> {
             allow_timeout_override: true,
             max_queue_size: config.queue.limit.try_into().unwrap_or(u32::MAX),
         };
+        // One level is none, in these words.
+        let levels = Some(config.queue.priority_levels).filter(|&levels| levels > 1);
         let dynamic = |batching: &BatchingConfig| DynamicBatching {
             preferred_batch_size: batching.preferred_sizes.iter().copied().map(count).collect(),
             max_queue_delay_microseconds: microseconds(batching.max_delay_ms),
             preserve_ordering: batching.preserve_ordering,
-            priority_levels: config.queue.priority_levels.into(),
-            default_priority_level: config.queue.default_priority.into(),
+            priority_levels: levels.unwrap_or(0).into(),
+            default_priority_level: levels.map_or(0, |_| config.queue.default_priority).into(),
             default_queue_policy: queue,
         };
         let devices = config.devices.as_deref();

@@ -112,6 +112,7 @@ impl ProtocolError {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
     pub(crate) fn syntax(reason: impl ToString) -> Self {
         Self::Syntax { reason: clipped(&reason.to_string()) }
     }

@@ -21,7 +21,7 @@ pub(crate) use metadata::{ModelMetadata, ServerMetadata};
 pub(crate) use repository::{ModelVersions, index, ready};
 pub use request::Signature;
 pub(crate) use request::{Builder, Parameters, extents};
-pub(crate) use statistics::AllStatistics;
+pub(crate) use statistics::{AllStatistics, Times};
 
 /// Longest name that is looked up; no model and no tensor has a longer one that anybody types.
 pub(crate) const LONGEST_NAME: usize = 4096;

@@ -7,6 +7,7 @@ mod drain;
 mod exposed;
 mod full;
 mod measured;
+pub(super) mod models;
 mod running;
 mod slow;
 mod starved;

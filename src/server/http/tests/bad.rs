@@ -335,7 +335,7 @@ fn compressed_bombs_and_broken_archives_are_refused() {
     let server = Server::new();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..64 {
-        gzip.write_all(&[b' '; 1 << 20]).unwrap();
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
     }
     let bomb = gzip.finish().unwrap();
     let half = bomb[..bomb.len() / 2].to_vec();

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::runtime::fake::Fake;
+
 use super::*;
 
 const LOAD: &str = "/v2/repository/models/plain/load";
@@ -89,7 +91,7 @@ fn a_version_is_taken_back_for_the_one_before_it() {
 
     let mut other = Fake::default();
     other.factor = 3.0;
-    server.serve(&Arc::new(other), "plain", |config| config.instances = 2);
+    server.models.serve(&Arc::new(other), "plain", |config| config.instances = 2);
     assert_eq!(
         server.get("/v2/models/plain").json()["versions"].as_array().unwrap().last(),
         Some(&json!("2"))

@@ -4,8 +4,10 @@ use std::io::Write;
 
 use serde_json::json;
 
+use crate::runtime::fake::spec;
 use crate::server::http::decode;
 use crate::server::protocol::{Signature, datatype};
+use crate::tensor::DType;
 
 use super::*;
 

@@ -10,15 +10,9 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::artifact::Digest;
-use crate::deployment::{BatchingConfig, Deployment, ModelConfig};
-use crate::runtime::fake::{Fake, spec};
-use crate::runtime::{Candidate, ModelRegistry};
-use crate::server::{App, Limits, ServerConfig};
-use crate::tensor::{DType, TensorSpec};
+use crate::server::tests::models::Models;
 
 mod bad;
 mod control;
@@ -27,10 +21,9 @@ mod regions;
 
 /// Routes to call, without a listener.
 struct Server {
-    app: Arc<App>,
+    models: Models,
     routes: TowerToHyperService<Router>,
     runtime: Runtime,
-    folders: Vec<TempDir>,
 }
 
 #[derive(Debug)]
@@ -54,65 +47,15 @@ impl Answer {
 }
 
 impl Server {
-    /// `tiny` doubles `x` of [batch,4] into `y`; `plain` is the same without batching; `numbers`
-    /// gives back a tensor [batch,2] of every type.
+    /// In front of [`Models`].
     fn new() -> Self {
-        let config = ServerConfig {
-            http: None,
-            grpc: None,
-            admin: None,
-            control: true,
-            token: None,
-            tls: None,
-            insecure: false,
-            shared_memory: true,
-            limits: Limits { body_bytes: 4 << 20, ..Limits::default() },
-        };
-        let registry = Arc::new(ModelRegistry::default());
-        let app = Arc::new(App::new(config, registry, Arc::default()));
-        let routes = super::data_routes(Arc::clone(&app));
-        let routes = super::with_failures(routes.merge(super::control_routes(Arc::clone(&app))));
+        let models = Models::new();
+        let routes = super::data_routes(Arc::clone(&models.app));
+        let control = super::control_routes(Arc::clone(&models.app));
+        let routes = super::with_failures(routes.merge(control));
         let routes = TowerToHyperService::new(routes.with_state(()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
-        let mut server = Self { app, routes, runtime: runtime.unwrap(), folders: Vec::new() };
-        server.serve(&Arc::new(Fake::default()), "tiny", |config| {
-            config.batching = Some(BatchingConfig {
-                max_batch: 8,
-                max_delay_ms: 0.0,
-                preferred_sizes: vec![4, 8],
-                preserve_ordering: false,
-                pad: false,
-            });
-        });
-        server.serve(&Arc::new(Fake::default()), "plain", |_| ());
-        let tensor = |dtype: DType, suffix: &str| TensorSpec {
-            name: format!("{dtype}{suffix}"),
-            dtype,
-            ..spec("", &["batch", "2"])
-        };
-        let mut numbers = Fake::new(
-            DType::ALL.iter().map(|&dtype| tensor(dtype, "")).collect(),
-            DType::ALL.iter().map(|&dtype| tensor(dtype, "_out")).collect(),
-        );
-        numbers.factor = 1.0;
-        server.serve(&Arc::new(numbers), "numbers", |_| ());
-        server
-    }
-
-    fn serve(&mut self, fake: &Arc<Fake>, name: &str, change: impl FnOnce(&mut ModelConfig)) {
-        let folder = tempfile::tempdir().unwrap();
-        fake.save(folder.path());
-        let mut config = fake.config(name);
-        change(&mut config);
-        let candidate = Candidate {
-            digest: Digest::of(folder.path().as_os_str().as_encoded_bytes()),
-            deployment: Deployment::new(config),
-            folder: folder.path().to_owned(),
-            engine: folder.path().to_owned(),
-            lease: None,
-        };
-        self.app.registry.apply(candidate).unwrap();
-        self.folders.push(folder);
+        Self { models, routes, runtime: runtime.unwrap() }
     }
 
     fn ask(&self, request: Request<Body>) -> Answer {
