@@ -1,13 +1,9 @@
 //! What `/metrics` says.
 
-use crate::artifact::Digest;
-use crate::deployment::Deployment;
-use crate::runtime::Candidate;
-use crate::runtime::fake::Fake;
-
 use super::super::load::Load;
 use super::super::metrics::Scrape;
 use super::super::routes as all_routes;
+use super::models::Models;
 use super::*;
 
 fn infer(body: &str) -> String {
@@ -30,16 +26,8 @@ fn values<'a>(metrics: &'a str, name: &str) -> Vec<(&'a str, f64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_tell_of_requests_models_connections_and_the_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let fake = Arc::new(Fake::default());
-    fake.save(folder.path());
-    let app = Arc::new(App::new(config(), Arc::default(), PipelineViews::default()));
-    let (registry, deployment) = (Arc::clone(&app.registry), Deployment::new(fake.config("tiny")));
-    let (at, engine) = (folder.path().to_owned(), folder.path().to_owned());
-    let digest = Digest::of(b"tiny");
-    let candidate = Candidate { deployment, digest, folder: at, engine, lease: None };
-    tokio::task::spawn_blocking(move || registry.apply(candidate).unwrap()).await.unwrap();
-
+    let models = tokio::task::spawn_blocking(Models::new).await.unwrap();
+    let app = Arc::clone(&models.app);
     let load = Load::new(&app.config.limits, &[Role::Admin]);
     let routes = all_routes::admin(&app, Scrape::new(&app, &load, None));
     let server = Running::with(Role::Admin, app, load, routes);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::artifact::Digest;
-use crate::runtime::fake::{Fake, spec};
 use crate::deployment::{BatchingConfig, Deployment, ModelConfig};
+use crate::runtime::fake::{Fake, spec};
 use crate::runtime::{Candidate, ModelRegistry};
 use crate::server::{App, Limits, ServerConfig};
 use crate::tensor::{DType, TensorSpec};

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use crate::runtime::fake::{Fake, until};
 use crate::kserve::*;
 use crate::runtime::ErrorKind;
+use crate::runtime::fake::{Fake, until};
 use crate::tensor::DType;
 
 use super::*;
