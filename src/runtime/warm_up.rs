@@ -147,23 +147,16 @@ impl WarmUp<'_> {
         let is_batched = self.interface.max_batch.is_some();
         let shape = |spec: &TensorSpec| {
             let usual = profiles.first().and_then(|profile| profile.get(&spec.name));
-            let mut shape = match usual {
-                Some(range) => range.opt.clone(),
-                None => {
-                    let extent = |(axis, dim): (usize, &Dim)| match dim {
-                        Dim::Fixed(extent) => Some(*extent),
-                        _ if axis == 0 => Some(size),
-                        _ => None,
-                    };
-                    Shape(
-                        spec.dims
-                            .as_ref()?
-                            .iter()
-                            .enumerate()
-                            .map(extent)
-                            .collect::<Option<_>>()?,
-                    )
-                }
+            let mut shape = if let Some(range) = usual {
+                range.opt.clone()
+            } else {
+                let extent = |(axis, dim): (usize, &Dim)| match dim {
+                    Dim::Fixed(extent) => Some(*extent),
+                    _ if axis == 0 => Some(size),
+                    _ => None,
+                };
+                let dims = spec.dims.as_ref()?.iter().enumerate();
+                Shape(dims.map(extent).collect::<Option<_>>()?)
             };
             if let Some(batch) = shape.0.first_mut().filter(|_| is_batched) {
                 *batch = size;

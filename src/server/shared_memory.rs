@@ -178,7 +178,7 @@ impl RegionPart {
     pub(crate) fn read(&self) -> Result<Bytes, SharedMemoryError> {
         check_size(&self.region, &self.file, self.start + self.len as u64)?;
         let mut bytes = vec![0; self.len];
-        self.file.read_exact_at(&mut bytes, self.start).map_err(|reason| self.moving(reason))?;
+        self.file.read_exact_at(&mut bytes, self.start).map_err(|reason| self.moving(&reason))?;
         Ok(bytes.into())
     }
 
@@ -190,10 +190,10 @@ impl RegionPart {
         }
         // Writing behind the end would make the file larger.
         check_size(&self.region, &self.file, self.start + self.len as u64)?;
-        self.file.write_all_at(bytes, self.start).map_err(|reason| self.moving(reason))
+        self.file.write_all_at(bytes, self.start).map_err(|reason| self.moving(&reason))
     }
 
-    fn moving(&self, reason: io::Error) -> SharedMemoryError {
+    fn moving(&self, reason: &io::Error) -> SharedMemoryError {
         SharedMemoryError::Moving { region: self.region.clone(), reason: reason.to_string() }
     }
 }

@@ -244,7 +244,7 @@ fn sigterm_ends_the_server_well_and_the_last_event_says_so() {
 #[test]
 fn a_signal_while_the_pipeline_still_runs_cancels_it() {
     let project =
-        Project::with_spec(&format!("{}  slow: {{ command: {{ run: [sleep, '600'] }} }}\n", SPEC));
+        Project::with_spec(&format!("{SPEC}  slow: {{ command: {{ run: [sleep, '600'] }} }}\n"));
     project.write("model.onnx", adder(1.0));
     let mut program = Running::start(&project, &[&["serve", "p.yaml"], &PORTS[..]].concat());
     while program.next("stage_started")["stage"] != "slow" {}

@@ -18,7 +18,7 @@ use trt_pipeline::tensor::Tensor;
 use crate::support::in_process::{InProcess, close, recorded};
 
 /// How long a test waits for what must happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What every connection of HTTP/2 starts with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -11,7 +11,7 @@ use trt_pipeline::tensor::Tensor;
 use crate::support::in_process::{InProcess, close, recorded};
 
 /// How long a test waits for what must happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A server that answers HTTP.
 struct Serving {

@@ -148,7 +148,7 @@ impl ExecutionContext for CpuContext {
         let failed = |reason| BackendError::Run { reason };
         let staged = self.inputs.iter().flatten().map(|staging| &staging.shape);
         // Shapes that ran before were checked then.
-        let (shapes, mut state) = match self.states.take(staged) {
+        let (shapes, mut state) = match self.states.take(&staged) {
             Some(known) => known,
             None => self.specialised()?,
         };

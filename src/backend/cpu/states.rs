@@ -16,7 +16,7 @@ impl States {
     /// Takes out the state for these shapes, where there is one.
     pub(super) fn take<'a>(
         &mut self,
-        shapes: impl Iterator<Item = &'a Shape> + Clone,
+        shapes: &(impl Iterator<Item = &'a Shape> + Clone),
     ) -> Option<(Vec<Shape>, TypedSimpleState)> {
         let at = self.0.iter().rposition(|(key, _)| key.iter().eq(shapes.clone()))?;
         Some(self.0.remove(at))

@@ -9,6 +9,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+#[expect(clippy::wildcard_imports, reason = "a message for every method")]
 use crate::kserve::*;
 use crate::server::App;
 use crate::server::protocol::{self, ProtocolError};

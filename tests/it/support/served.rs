@@ -71,11 +71,6 @@ impl Running {
         }
     }
 
-    /// How many events of this name were taken.
-    pub fn count(&self, name: &str) -> usize {
-        self.seen.iter().filter(|event| event["event"] == name).count()
-    }
-
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

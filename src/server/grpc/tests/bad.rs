@@ -89,7 +89,7 @@ const BAD: &[(&str, Change, Code, &str)] = &[
         "raw and typed",
         |r| {
             r.inputs[0].contents =
-                Some(InferTensorContents { fp32_contents: vec![1.; 4], ..Default::default() })
+                Some(InferTensorContents { fp32_contents: vec![1.; 4], ..Default::default() });
         },
         Code::InvalidArgument,
         "leave one of them out",
@@ -234,7 +234,7 @@ async fn messages_larger_than_bodies_may_be_are_refused_before_they_came() {
     let announced = [0, 0xff, 0xff, 0xff, 0xff];
     let out_of_range = Some(Code::OutOfRange as i32);
     assert_eq!(status_of(&models, "ModelInfer", &announced).await, out_of_range);
-    let large = framed(&[&[10, 0x80, 0x80, 0x80, 1][..], &[b'n'; 2 << 20]].concat());
+    let large = framed(&[&[10, 0x80, 0x80, 0x80, 1][..], vec![b'n'; 2 << 20].as_slice()].concat());
     let exhausted = Some(Code::ResourceExhausted as i32);
     assert_eq!(status_of(&models, "ModelReady", &large).await, exhausted);
 }

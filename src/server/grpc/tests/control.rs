@@ -30,17 +30,17 @@ async fn models_are_listed_unloaded_and_loaded() {
     infer(&models, ModelInferRequest { model_name: "plain".into(), ..request() }).await.unwrap();
 
     let unknown = RepositoryModelLoadRequest { model_name: "none".into(), ..Default::default() };
-    let status = client.repository_model_load(unknown).await.unwrap_err();
-    assert_eq!(status.code(), Code::NotFound);
-    let named = RepositoryModelLoadRequest { repository_name: "local".into(), ..load() };
-    let status = client.repository_model_load(named).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
+    let refused = client.repository_model_load(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    let elsewhere = RepositoryModelLoadRequest { repository_name: "local".into(), ..load() };
+    let refused = client.repository_model_load(elsewhere).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
     let file = ModelRepositoryParameter { parameter_choice: None };
     let parameters = [("file:1/model".to_owned(), file)].into();
     let changed = RepositoryModelLoadRequest { parameters, ..load() };
-    let status = client.repository_model_load(changed).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().contains("`file:1/model`"), "{status}");
+    let refused = client.repository_model_load(changed).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("`file:1/model`"), "{refused}");
 }
 
 #[tokio::test]
