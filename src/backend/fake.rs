@@ -26,7 +26,7 @@ use super::{
 pub(crate) const NAME: &str = "fake";
 
 /// How long a test waits for what must come: far longer than it takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `condition` holds; panics where it does not come to hold.
 pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {

@@ -84,14 +84,12 @@ impl ContextPool {
     pub(super) fn lease(&self) -> Result<Lease<'_>, BackendError> {
         let mut state = self.lock();
         let at = loop {
-            match state.choose(&self.gauge) {
-                Some(at) => break at,
-                None => {
-                    state.waiting += 1;
-                    state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    state.waiting -= 1;
-                }
+            if let Some(at) = state.choose(&self.gauge) {
+                break at;
             }
+            state.waiting += 1;
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         };
         let device = &mut state.devices[at];
         device.leased += 1;

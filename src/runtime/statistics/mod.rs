@@ -119,7 +119,7 @@ impl Statistics {
             copied_in: AtomicU64::new(0),
             copied_out: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
-            batches: (0..exact + rounded + 1).map(|_| BatchCounters::default()).collect(),
+            batches: (0..=exact + rounded).map(|_| BatchCounters::default()).collect(),
             exact,
         }
     }

@@ -246,7 +246,9 @@ fn urgent_requests_overtake_and_unknown_levels_are_the_default() {
         [of_level(2, None), of_level(3, Some(7)), of_level(4, Some(1)), of_level(5, Some(2))];
     fake.open();
     first.wait().unwrap();
-    pending.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
+    for pending in pending {
+        pending.wait().unwrap();
+    }
     assert_eq!(fake.batches(), [1, 4, 2, 3, 5]);
 }
 
