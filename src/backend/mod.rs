@@ -287,17 +287,17 @@ pub trait Backend: Send + Sync {
         false
     }
 
-    /// The devices that its engines can be loaded on; a single `None` where it has no numbered
-    /// ones.
-    fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
-        Ok(vec![None])
-    }
-
     /// Host bytes that a loaded engine takes per byte of its files, loading included, once it ran
     /// on so many different shapes: an estimate. By default those of an engine that lives on a
     /// device: its file while it is read, and what is unpacked of it.
     fn host_bytes_per_byte(&self, _shapes: usize) -> f64 {
         2.0
+    }
+
+    /// The devices that its engines can be loaded on; a single `None` where it has no numbered
+    /// ones.
+    fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
+        Ok(vec![None])
     }
 
     /// What this process holds on a device, where the backend counts it.

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 seconds=${1:?how many seconds for each target}
 shift
-[ $# -gt 0 ] || set -- spec onnx http
+[ $# -gt 0 ] || set -- spec onnx http grpc
 
 # The crate's own lock file and target folder: dependencies that are built already stay built.
 cp "$root/Cargo.lock" "$here/Cargo.lock"
@@ -23,6 +23,7 @@ for target in "$@"; do
   spec) seeds='*.yaml' ;;
   onnx) seeds='*.onnx' ;;
   http) seeds='*.request' ;;
+  grpc) seeds='*.message' ;;
   *) seeds=none ;;
   esac
   find "$root/pipelines" "$root/src/cli/starter" "$root/tests/fixtures" -name "$seeds" -size -64k |

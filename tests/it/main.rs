@@ -26,6 +26,7 @@ mod reload;
 mod robustness;
 mod schema;
 mod serve;
+mod serve_grpc;
 mod serve_http;
 mod standin;
 mod support;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use crate::support::served::adder;
 use crate::support::{Project, rounds};
 
 /// How long anything may take to happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The model.
 const NAME: &str = "adder";
@@ -208,12 +207,15 @@ fn a_real_engine_is_held_to_the_answers_of_the_one_before() {
     assert_eq!(ask(&registry, 1.0, 3), 2);
 }
 
+/// What is wrong with an engine, and how it comes to be.
+type Damage = (&'static str, fn(&Path));
+
 #[test]
 fn engines_that_are_damaged_keep_the_one_that_serves() {
     let project = Project::empty();
     let registry = ModelRegistry::default();
     apply(&registry, candidate(&project, 1.0, None)).unwrap();
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [Damage; 4] = [
         ("a missing model", |folder| std::fs::remove_file(folder.join("model.onnx")).unwrap()),
         ("a truncated model", |folder| {
             let path = folder.join("model.onnx");
@@ -230,9 +232,9 @@ fn engines_that_are_damaged_keep_the_one_that_serves() {
         }),
     ];
     for (number, (what, damage)) in (50_u8..).zip(damages) {
-        let damaged = candidate(&project, number.into(), None);
-        damage(&damaged.engine);
-        let error = registry.apply(damaged).unwrap_err();
+        let engine = candidate(&project, number.into(), None);
+        damage(&engine.engine);
+        let error = registry.apply(engine).unwrap_err();
         let ReloadError::Refused(record) = &error else { panic!("{what}: {error}") };
         assert_eq!(record.gates.last().unwrap().name, "load", "{what}: {error}");
         assert_eq!(ask(&registry, 1.0, 1), 1, "{what}");
@@ -258,7 +260,7 @@ fn many_reloads_leak_nothing() {
 }
 
 /// What a process holds, beside the leases on what its registry keeps.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Held {
     files: usize,
     threads: usize,
@@ -270,6 +272,10 @@ impl Held {
         let files = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
         let files = files.filter(|file| !file.to_string_lossy().contains("/lease-")).count();
         Self { files, threads: std::fs::read_dir("/proc/self/task").unwrap().count() }
+    }
+
+    fn is_within(&self, base: &Self) -> bool {
+        self.files <= base.files && self.threads <= base.threads
     }
 }
 
@@ -312,12 +318,15 @@ fn cycles() {
                 until("idle threads end", || Held::now().threads <= 4);
                 Held::now()
             });
-            until(&format!("{base:?} is left"), || Held::now() == *base);
+            let give_up = Instant::now() + DEADLINE;
+            while !Held::now().is_within(base) {
+                assert!(Instant::now() < give_up, "{:?} after {base:?}", Held::now());
+                std::thread::yield_now();
+            }
             memory.push(resident());
             registry.load(NAME).unwrap();
         }
     }
-    println!("resident after every tenth cycle: {memory:?}");
     let (early, late) = (memory[memory.len() / 4], memory[memory.len() - 1]);
     assert!(late <= early + (16 << 20), "{memory:?}");
     let leases = std::fs::read_dir(project.file("store/locks/leases")).unwrap().count();

@@ -2,111 +2,30 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use trt_pipeline::artifact::Digest;
-use trt_pipeline::backend::{self, CompileRequest, EngineManifest, tensorrt};
-use trt_pipeline::data::Dataset;
-use trt_pipeline::deployment::{
-    Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
-};
-use trt_pipeline::process::CancelToken;
-use trt_pipeline::progress::NoProgress;
-use trt_pipeline::runtime::{Candidate, ModelRegistry};
-use trt_pipeline::server::{Limits, PipelineViews, Server, ServerConfig};
+use trt_pipeline::server::Limits;
 use trt_pipeline::tensor::Tensor;
 
-use crate::support::fixture;
+use crate::support::in_process::{InProcess, close, recorded};
 
 /// How long a test waits for what must happen.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A server in this process, with the model `plain` of `tests/fixtures/serving`.
+/// A server that answers HTTP.
 struct Serving {
     address: SocketAddr,
-    _runtime: Runtime,
-    _folder: TempDir,
-}
-
-fn compile(model: &Path, out: &Path) -> EngineManifest {
-    let scratch = tempfile::tempdir().unwrap();
-    let request = CompileRequest {
-        model,
-        profiles: &[],
-        tensorrt: &tensorrt::Options::default(),
-        files: &tensorrt::Files::default(),
-        builds: 1,
-        timeout: None,
-        out,
-        scratch: scratch.path(),
-        kept: scratch.path(),
-        progress: &NoProgress,
-        cancel: &CancelToken::default(),
-    };
-    let manifest = backend::by_name("cpu").unwrap().compile(&request).unwrap();
-    let text = serde_json::to_vec(&manifest).unwrap();
-    std::fs::write(out.join(EngineManifest::FILE), text).unwrap();
-    manifest
-}
-
-fn candidate(folder: &Path, manifest: &EngineManifest) -> Candidate {
-    let engine = EngineConfig {
-        digest: Digest::of(b"plain"),
-        backend: manifest.backend.clone(),
-        inputs: manifest.inputs.clone(),
-        outputs: manifest.outputs.clone(),
-        profiles: Vec::new(),
-    };
-    let model = ModelConfig {
-        name: "plain".into(),
-        engine,
-        batching: None,
-        queue: QueueConfig::default(),
-        warmup: WarmupConfig::default(),
-        reload: ReloadConfig::default(),
-        instances: 1,
-        devices: None,
-        placement: Placement::default(),
-        requires: Vec::new(),
-    };
-    Candidate {
-        deployment: Deployment::new(model),
-        digest: Digest::of(b"deployment"),
-        folder: folder.to_owned(),
-        engine: folder.to_owned(),
-        lease: None,
-    }
+    _server: InProcess,
 }
 
 impl Serving {
     fn start(limits: Limits) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = compile(&fixture("serving/tiny.onnx"), folder.path());
-        let registry = Arc::new(ModelRegistry::default());
-        registry.apply(candidate(folder.path(), &manifest)).unwrap();
-        let config = ServerConfig {
-            http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            grpc: None,
-            admin: None,
-            control: false,
-            token: None,
-            tls: None,
-            insecure: false,
-            shared_memory: false,
-            limits,
-        };
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::bind(config, registry, PipelineViews::default()));
-        let server = server.unwrap();
-        let address = server.addresses().http.unwrap();
-        runtime.spawn(server.run(std::future::pending()));
-        Self { address, _runtime: runtime, _folder: folder }
+        let server = InProcess::start(|config| {
+            config.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+            config.limits = limits;
+        });
+        Self { address: server.addresses.http.unwrap(), _server: server }
     }
 
     fn connect(&self) -> TcpStream {
@@ -145,20 +64,6 @@ fn parts(answer: &[u8]) -> (u16, String, Vec<u8>) {
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head, answer[end + 4..].to_vec())
-}
-
-/// Rows that the model was asked about elsewhere, and the answers.
-fn recorded(rows: usize) -> (Tensor, Tensor) {
-    let data = Dataset::open(&fixture("serving/tiny.npz"), &IndexMap::new()).unwrap();
-    let rows_of = |name| data.array(name).unwrap().rows(0, rows).unwrap();
-    (rows_of("in.x"), rows_of("out.y"))
-}
-
-fn close(found: &[f32], expected: &[f32]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= 1e-4, "{found} for {expected}");
-    }
 }
 
 fn json_request(x: &Tensor) -> String {

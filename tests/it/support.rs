@@ -1,5 +1,6 @@
 //! A project in a temporary folder, and the program run in it.
 
+pub mod in_process;
 pub mod served;
 
 use std::path::{Path, PathBuf};

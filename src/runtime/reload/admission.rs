@@ -30,9 +30,6 @@ const HOST_BASE: u64 = 8 << 20;
 /// What is left alone, for everything else that goes on.
 const MARGIN: u64 = 32 << 20;
 
-/// Devices that a machine may have.
-const MOST_DEVICES: usize = 64;
-
 /// Bytes by place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Need(BTreeMap<Place, u64>);
@@ -125,15 +122,13 @@ fn scratch(engine: &Path, instances: usize) -> u64 {
     each.saturating_mul(instances as u64)
 }
 
-/// The devices a deployment runs on: those it names, or all that the backend counts.
+/// The devices a deployment runs on: those it names, or all that there are.
 fn devices(backend: Option<&dyn Backend>, named: Option<&[u32]>) -> Vec<usize> {
     let Some(backend) = backend.filter(|backend| backend.has_devices()) else {
         return Vec::new();
     };
-    if let Some(named) = named {
-        return named.iter().map(|&number| number as usize).collect();
-    }
-    (0..MOST_DEVICES).take_while(|&number| backend.usage(Some(number)).is_some()).collect()
+    let all = || backend.devices().unwrap_or_default().into_iter().flatten().collect();
+    named.map_or_else(all, |named| named.iter().map(|&number| number as usize).collect())
 }
 
 /// Memory for a version that is to be loaded.
@@ -170,17 +165,12 @@ pub(super) fn room(
         );
         return (None, Gate::failed(NAME, detail));
     }
-    match budget.reserve(need, &self::need(serving, known)) {
-        Ok(room) => {
-            let detail = format!("{short}; the version that serves makes room");
-            (Some(Room::InPlaceOfServing(room)), Gate::passed(NAME, detail))
-        }
-        Err(_) => {
-            let detail =
-                format!("{short}, and unloading the version that serves would not be enough");
-            (None, Gate::failed(NAME, detail))
-        }
-    }
+    let Ok(room) = budget.reserve(need, &self::need(serving, known)) else {
+        let detail = format!("{short}, and unloading the version that serves would not be enough");
+        return (None, Gate::failed(NAME, detail));
+    };
+    let detail = format!("{short}; the version that serves makes room");
+    (Some(Room::InPlaceOfServing(room)), Gate::passed(NAME, detail))
 }
 
 /// Too little memory in one place.

@@ -218,6 +218,8 @@ impl<'a> Attempt<'a> {
             self.shared.retire(self.slot, model);
         }
         if wait_unused(&current, Some(self.shared.patience.drain)) {
+            // Nothing is left to do for its threads but to let go of the engine.
+            current.drain(self.shared.patience.drain);
             return Ok(());
         }
         let detail = format!(
@@ -316,9 +318,9 @@ impl<'a> Attempt<'a> {
         model: &Arc<Model>,
         reference: &shadow::Reference,
     ) -> Result<(), Stopped> {
-        let tolerance = self.candidate.deployment.model.reload.compare;
+        let wanted = &self.candidate.deployment.model.reload;
         let patience = self.shared.patience.answers;
-        let gates = contained(|| shadow::compare(model, reference, tolerance.as_ref(), patience))
+        let gates = contained(|| shadow::compare(model, reference, wanted, patience))
             .unwrap_or_else(|panic| vec![Gate::failed("shadow", panic)]);
         // All of them are kept: the first one that failed is the reason.
         let stopped = gates.iter().find(|gate| !gate.passed).map(Gate::to_string);

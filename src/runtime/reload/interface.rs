@@ -1,7 +1,9 @@
 //! Whether requests that one engine answers can be put to another.
 //!
 //! It is held to what clients may send, not to what they have sent lately: one that is silent
-//! today would fail tomorrow, long after the version that understood it was unloaded.
+//! today would fail tomorrow, long after the version that understood it was unloaded. Only the
+//! engine counts: limits of batches and queues are changed on purpose, and recorded requests that
+//! they refuse show in the shadow check.
 
 use crate::deployment::EngineConfig;
 use crate::tensor::{Dim, TensorSpec};

@@ -80,6 +80,7 @@ impl Shared {
         let name = format!("unload-{}-{}", slot.name, model.version());
         let started = self.tasks.start(name, move || {
             wait_unused(&model, None);
+            model.drain(Duration::MAX);
             drop(model);
             drop(draining);
         });
@@ -99,17 +100,18 @@ impl Drop for Draining {
     }
 }
 
-/// Waits until nobody but the caller has the model and its engine is unloaded; says whether that
-/// came about in time.
+/// Waits until nobody but the caller has the model and all its requests are answered; says whether
+/// that came about in time. Until then it can be put back into service.
 fn wait_unused(model: &Arc<Model>, limit: Option<Duration>) -> bool {
     let started = Instant::now();
     let mut pause = SHORTEST_LOOK;
-    while Arc::strong_count(model) > 1 {
+    // Whoever still waits for an answer need not have the model.
+    while Arc::strong_count(model) > 1 || model.statistics().snapshot().in_flight > 0 {
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
             return false;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_LOOK);
     }
-    model.drain(limit.map_or(Duration::MAX, |limit| limit.saturating_sub(started.elapsed())))
+    true
 }

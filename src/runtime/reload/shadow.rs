@@ -85,7 +85,7 @@ pub(super) fn ask(
 pub(super) fn compare(
     model: &Model,
     reference: &Reference,
-    tolerance: Option<&Tolerance>,
+    wanted: &ReloadConfig,
     patience: Duration,
 ) -> Vec<Gate> {
     let _paused = model.samples().pause();
@@ -93,15 +93,17 @@ pub(super) fn compare(
     let mut outputs: Vec<Output<'_>> =
         outputs.map(|(index, spec)| Output::new(index, spec, model.outputs())).collect();
     let deadline = Instant::now() + patience;
+    let may_refuse =
+        |error: &InferError| wanted.allow_interface_change && error.kind() == ErrorKind::Invalid;
     let mut compared = 0;
     for (index, Expected { sample, answer }) in reference.expected.iter().enumerate() {
         let actual = match run(model, &reference.inputs, sample, deadline) {
             Ok(actual) => actual,
-            Err(error) if answer.is_some() => {
+            Err(error) if answer.is_some() && !may_refuse(&error) => {
                 let detail = format!("sample {index} failed: {error}");
                 return vec![Gate::failed(NAME, detail)];
             }
-            // Neither version answers it.
+            // Neither version answers it, or it need not.
             Err(_) => continue,
         };
         let Some(expected) = answer else { continue };
@@ -110,7 +112,8 @@ pub(super) fn compare(
             output.add(index, &actual, expected);
         }
     }
-    let mut gates: Vec<Gate> = outputs.iter().flat_map(|output| output.gates(tolerance)).collect();
+    let mut gates: Vec<Gate> =
+        outputs.iter().flat_map(|output| output.gates(wanted.compare.as_ref())).collect();
     if gates.iter().all(|gate| gate.passed) {
         let samples = reference.expected.len();
         let detail = format!("{compared} of {samples} recent requests ran on both versions");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::kserve::infer_parameter::ParameterChoice;
@@ -22,9 +23,10 @@ const CONCURRENCY: usize = 16;
 /// goes on; it ends early only where it cannot be read on.
 pub(super) fn answers(
     app: Arc<App>,
-    requests: impl Stream<Item = Result<ModelInferRequest, Status>>,
+    requests: impl Stream<Item = Result<ModelInferRequest, Status>> + Unpin,
     deadline: Option<Instant>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> {
+    let requests = until_stop(app.stopping().clone(), requests);
     let answer = move |request: Result<ModelInferRequest, Status>| {
         let app = Arc::clone(&app);
         async move {
@@ -43,6 +45,23 @@ pub(super) fn answers(
         }
     };
     requests.map(answer).buffered(CONCURRENCY)
+}
+
+/// The requests that come before the server is told to stop; then why there are no more.
+fn until_stop(
+    stopping: CancellationToken,
+    requests: impl Stream<Item = Result<ModelInferRequest, Status>> + Unpin,
+) -> impl Stream<Item = Result<ModelInferRequest, Status>> {
+    stream::unfold((requests, stopping), async |(mut requests, stopping)| {
+        let next = tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                Some(Err(Status::unavailable("the server is shutting down")))
+            }
+            next = requests.next() => next,
+        };
+        Some((next?, (requests, stopping)))
+    })
 }
 
 /// Says that a request has no other answer: clients of models that give several wait for it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::artifact::Digest;
-use crate::backend::fake::{Fake, spec};
+use crate::runtime::fake::{Fake, spec};
 use crate::deployment::{BatchingConfig, Deployment, ModelConfig};
 use crate::runtime::{Candidate, ModelRegistry};
 use crate::server::{App, Limits, ServerConfig};

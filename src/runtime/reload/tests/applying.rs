@@ -93,10 +93,35 @@ fn what_cannot_be_loaded_changes_nothing_and_is_counted() {
 }
 
 #[test]
+fn an_engine_that_cannot_be_warmed_up_is_refused() {
+    let rig = Rig::new();
+    rig.apply("a", &times(2.0)).unwrap();
+    let warmed = |model: &mut ModelConfig| {
+        unwatched(model);
+        model.warmup.iterations = 3;
+    };
+    let failing = times(3.0);
+    failing.fail_run(2);
+    let record = refused(rig.registry.apply(rig.candidate("b", &failing, warmed)));
+    assert_eq!(stopped_by(&record).name, "load");
+    assert!(record.to_string().contains("warming up with a batch of 1"), "{record}");
+    let panicking = times(3.0);
+    panicking.panic_in_run(0);
+    let record = refused(rig.registry.apply(rig.candidate("c", &panicking, warmed)));
+    assert!(record.to_string().contains("as ordered"), "{record}");
+    assert_eq!(rig.ask(1.0).unwrap().to_bits(), 2_f32.to_bits());
+    let free = |fake: &Arc<Fake>| fake.live_contexts.load(Ordering::SeqCst) == 0;
+    until("both are freed", || free(&failing) && free(&panicking));
+}
+
+/// What is wrong with a folder, and how it comes to be.
+type Damage = (&'static str, fn(&Path));
+
+#[test]
 fn folders_without_an_engine_are_refused() {
     let rig = Rig::new();
     rig.apply("a", &times(2.0)).unwrap();
-    let broken: [(&str, fn(&Path)); 4] = [
+    let broken: [Damage; 4] = [
         ("missing", |folder| std::fs::remove_dir_all(folder).unwrap()),
         ("empty", |folder| std::fs::remove_file(folder.join("engine.json")).unwrap()),
         ("garbage", |folder| std::fs::write(folder.join("engine.json"), "{").unwrap()),
@@ -268,13 +293,13 @@ fn shutting_down_answers_the_last_requests_and_takes_no_more() {
     rig.apply("a", &fake).unwrap();
     let model = rig.serving();
     let pending = stuck(&model, &fake);
+    drop(model);
     assert!(!rig.registry.shutdown(Duration::from_millis(20)), "a request still runs");
     let error = rig.registry.find(NAME, None).err().unwrap().to_string();
     assert_eq!(error, "model `m` is not ready: the server is shutting down");
     assert!(matches!(rig.apply("b", &times(3.0)), Err(ReloadError::Closed)));
     fake.open();
     assert!(pending.wait().is_ok());
-    drop(model);
     assert!(rig.registry.shutdown(PATIENCE));
     until("it is freed", || fake.live_contexts.load(Ordering::SeqCst) == 0);
 }

@@ -1,7 +1,7 @@
 //! What stops a version before requests reach it.
 
 use crate::backend::fake::spec;
-use crate::deployment::Tolerance;
+use crate::deployment::{BatchingConfig, Tolerance};
 
 use super::*;
 
@@ -153,6 +153,37 @@ fn clients_that_would_break_stop_an_interface_unless_told_otherwise() {
 }
 
 #[test]
+fn recorded_requests_that_are_too_large_for_the_next_version_stop_it_unless_told_otherwise() {
+    let rig = Rig::new();
+    let batches = |max_batch| {
+        move |model: &mut ModelConfig| {
+            unwatched(model);
+            model.batching = Some(BatchingConfig {
+                max_batch,
+                max_delay_ms: 0.0,
+                preferred_sizes: Vec::new(),
+                preserve_ordering: false,
+                pad: false,
+            });
+        }
+    };
+    rig.registry.apply(rig.candidate("a", &times(2.0), batches(2))).unwrap();
+    let mut two = request(1.0);
+    two.inputs[0].shape = Shape(vec![2, 4]);
+    two.inputs[0].bytes = Bytes::from(vec![0; 32]);
+    rig.serving().submit(two).unwrap().wait().unwrap();
+    let record = refused(rig.registry.apply(rig.candidate("b", &times(2.0), batches(1))));
+    assert!(record.to_string().contains("shadow: sample 0 failed: "), "{record}");
+    let allowed = rig.candidate("b", &times(2.0), |model| {
+        batches(1)(model);
+        model.reload.allow_interface_change = true;
+    });
+    let record = changed(rig.registry.apply(allowed));
+    let detail = &record.gates.last().unwrap().detail;
+    assert_eq!(detail, "0 of 1 recent requests ran on both versions");
+}
+
+#[test]
 fn inputs_in_another_order_are_matched_by_name() {
     let (a, b) = (spec("a", &["batch", "4"]), spec("b", &["batch", "4"]));
     let (y, z) = (spec("y", &["batch", "4"]), spec("z", &["batch", "4"]));
@@ -169,7 +200,7 @@ fn inputs_in_another_order_are_matched_by_name() {
 
 #[test]
 fn a_version_that_is_too_busy_to_be_asked_keeps_the_new_one_out() {
-    let rig = Rig::patient(Patience { drain: PATIENCE, answers: Duration::from_millis(50) });
+    let rig = Rig::patient(Patience { drain: PATIENCE, answers: Duration::from_secs(2) });
     let old = times(2.0);
     rig.apply("a", &old).unwrap();
     rig.ask(1.0).unwrap();
@@ -184,7 +215,7 @@ fn a_version_that_is_too_busy_to_be_asked_keeps_the_new_one_out() {
 
 #[test]
 fn an_engine_that_hangs_keeps_itself_out() {
-    let rig = Rig::patient(Patience { drain: PATIENCE, answers: Duration::from_millis(50) });
+    let rig = Rig::patient(Patience { drain: PATIENCE, answers: Duration::from_secs(2) });
     rig.apply("a", &times(2.0)).unwrap();
     rig.ask(1.0).unwrap();
     let hanging = times(2.0);

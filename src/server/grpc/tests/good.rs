@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::backend::fake::{Fake, until};
+use crate::runtime::fake::{Fake, until};
 use crate::kserve::*;
 use crate::runtime::ErrorKind;
 use crate::tensor::DType;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::backend::fake::{Fake, until};
+use crate::runtime::fake::{Fake, until};
 use crate::kserve::ModelStreamInferResponse;
 
 use super::*;
@@ -82,4 +82,36 @@ async fn a_stream_that_is_given_up_leaves_nothing_waiting() {
     let rest = move || model.statistics().snapshot().in_flight == 0;
     tokio::task::spawn_blocking(move || until("nothing waits", rest)).await.unwrap();
     assert_eq!(slow.run_count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_what_came_and_ends_the_stream() {
+    let mut models = Models::new();
+    let slow = Arc::new(Fake::default());
+    models.serve(&slow, "slow", |config| config.warmup.iterations = 0);
+    slow.close();
+    let mut client = client(&models);
+    let (requests, coming) = tokio::sync::mpsc::channel(4);
+    for index in 0..2 {
+        let request = ModelInferRequest { model_name: "slow".into(), ..row(index) };
+        requests.send(request).await.unwrap();
+    }
+    let coming = futures_util::stream::unfold(coming, async |mut coming| {
+        Some((coming.recv().await?, coming))
+    });
+    let mut answers = client.model_stream_infer(coming).await.unwrap().into_inner();
+    let stream = tokio::spawn(async move {
+        let first = answers.message().await.unwrap().unwrap();
+        let second = answers.message().await.unwrap().unwrap();
+        assert_eq!((first.error_message, second.error_message), (String::new(), String::new()));
+        answers.message().await.unwrap_err()
+    });
+    let model = models.app.registry.find("slow", None).unwrap();
+    let wait = move || until("both wait", || model.statistics().snapshot().in_flight == 2);
+    tokio::task::spawn_blocking(wait).await.unwrap();
+    models.app.stopping().cancel();
+    slow.open();
+    let status = stream.await.unwrap();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    drop(requests);
 }

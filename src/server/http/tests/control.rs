@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::backend::fake::Fake;
+use crate::runtime::fake::Fake;
 
 use super::*;
 

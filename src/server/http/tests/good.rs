@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::backend::fake::spec;
+use crate::runtime::fake::spec;
 use crate::server::http::decode;
 use crate::server::protocol::{Signature, datatype};
 use crate::tensor::DType;
