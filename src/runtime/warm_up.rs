@@ -143,28 +143,28 @@ impl WarmUp<'_> {
     /// The usual shapes of a profile; without profiles, those whose axes are all fixed but for
     /// that of the batch.
     fn shapes(&self, size: usize) -> Option<Vec<Shape>> {
-        let profiles = &self.interface.profiles;
-        let is_batched = self.interface.max_batch.is_some();
+        let usual = self.interface.profiles.first();
         let shape = |spec: &TensorSpec| {
-            let usual = profiles.first().and_then(|profile| profile.get(&spec.name));
-            let mut shape = if let Some(range) = usual {
-                range.opt.clone()
-            } else {
-                let extent = |(axis, dim): (usize, &Dim)| match dim {
-                    Dim::Fixed(extent) => Some(*extent),
-                    _ if axis == 0 => Some(size),
-                    _ => None,
-                };
-                let dims = spec.dims.as_ref()?.iter().enumerate();
-                Shape(dims.map(extent).collect::<Option<_>>()?)
-            };
-            if let Some(batch) = shape.0.first_mut().filter(|_| is_batched) {
+            let usual = usual.and_then(|profile| profile.get(&spec.name));
+            let mut shape =
+                usual.map_or_else(|| fixed(spec, size), |range| Some(range.opt.clone()))?;
+            if let Some(batch) = shape.0.first_mut().filter(|_| self.interface.max_batch.is_some())
+            {
                 *batch = size;
             }
             Some(shape)
         };
         self.interface.inputs.iter().map(shape).collect()
     }
+}
+
+/// The shape of an input whose axes are fixed, but for the first, which is `first` then.
+fn fixed(spec: &TensorSpec, first: usize) -> Option<Shape> {
+    let extent = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(extent) => Some(*extent),
+        Dim::Symbol(_) | Dim::Any => (axis == 0).then_some(first),
+    };
+    Some(Shape(spec.dims.as_ref()?.iter().enumerate().map(extent).collect::<Option<_>>()?))
 }
 
 fn unusable(error: impl std::error::Error) -> InferError {

@@ -146,9 +146,9 @@ impl ExecutionContext for CpuContext {
         self.has_results = false;
         let started = Instant::now();
         let failed = |reason| BackendError::Run { reason };
-        let staged = self.inputs.iter().flatten().map(|staging| &staging.shape);
+        let staged = || self.inputs.iter().flatten().map(|staging| &staging.shape);
         // Shapes that ran before were checked then.
-        let (shapes, mut state) = match self.states.take(&staged) {
+        let (shapes, mut state) = match self.states.take(staged) {
             Some(known) => known,
             None => self.specialised()?,
         };

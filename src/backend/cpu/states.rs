@@ -14,11 +14,11 @@ pub(super) struct States(Vec<(Vec<Shape>, TypedSimpleState)>);
 
 impl States {
     /// Takes out the state for these shapes, where there is one.
-    pub(super) fn take<'a>(
+    pub(super) fn take<'a, I: Iterator<Item = &'a Shape>>(
         &mut self,
-        shapes: &(impl Iterator<Item = &'a Shape> + Clone),
+        shapes: impl Fn() -> I,
     ) -> Option<(Vec<Shape>, TypedSimpleState)> {
-        let at = self.0.iter().rposition(|(key, _)| key.iter().eq(shapes.clone()))?;
+        let at = self.0.iter().rposition(|(key, _)| key.iter().eq(shapes()))?;
         Some(self.0.remove(at))
     }
 

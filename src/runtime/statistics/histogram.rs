@@ -54,9 +54,9 @@ fn bucket(ns: u64) -> usize {
     if doubling >= DOUBLINGS {
         return BUCKETS - 1;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "three bits")]
-    let step = (ns >> (log2 - STEPS_LOG2) & (STEPS as u64 - 1)) as usize;
-    1 + doubling as usize * STEPS + step
+    // From 8 to 15.
+    let eighths = usize::try_from(ns >> (log2 - STEPS_LOG2)).unwrap_or(0);
+    1 + doubling as usize * STEPS + eighths % STEPS
 }
 
 /// The smallest duration of a bucket, in nanoseconds; that of the one after it is past its end.
