@@ -9,7 +9,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-#[expect(clippy::wildcard_imports, reason = "a message for every method")]
+#[allow(clippy::wildcard_imports, reason = "a message for every method; not seen in tests")]
 use crate::kserve::*;
 use crate::server::App;
 use crate::server::protocol::{self, ProtocolError};

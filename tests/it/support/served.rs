@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Project, Ran, fixture};
 
 /// How long anything may take to happen.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A model that adds a number to each of its four inputs.
 pub fn adder(number: f32) -> Vec<u8> {
