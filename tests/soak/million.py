@@ -10,6 +10,7 @@ fails, and so does a server that grows.
 
 import argparse
 import sys
+from pathlib import Path
 
 from soak import adder, bench, level, mib, project, replace, serving
 
@@ -35,7 +36,7 @@ GROWTH = 16 << 20
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("program")
+    parser.add_argument("program", type=lambda path: Path(path).resolve())
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--reloads", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=32)

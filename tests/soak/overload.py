@@ -11,6 +11,7 @@ import argparse
 import sys
 import threading
 import time
+from pathlib import Path
 
 from soak import bench, level, mib, milliseconds, mlp, project, serving
 
@@ -36,7 +37,7 @@ def highest(server, stop, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("program")
+    parser.add_argument("program", type=lambda path: Path(path).resolve())
     parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
     long, check = ["--duration", f"{args.seconds:g}s"], ["--check", "--engine", "build/wide/engine"]
