@@ -30,7 +30,7 @@
 //! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
-//! | [`process`] | child processes, cancellation | what they are for |
+//! | [`process`] | child processes, cancellation, what this process takes | what they are for |
 //! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
 //! | [`progress`] | how work tells how far it is | who listens |

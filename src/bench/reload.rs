@@ -1,13 +1,12 @@
 //! [`reload`]: an engine loaded, run and unloaded again and again, to see what it leaves behind.
 
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::backend::{self, EngineManifest};
-use crate::process::CancelToken;
+use crate::process::{CancelToken, resident_bytes};
 
 use super::feed::Feed;
 use super::{BenchError, InputChoice};
@@ -58,16 +57,8 @@ pub fn reload(
             cycle,
             accounted: usage.map(|usage| usage.accounted),
             device_used: usage.map(|usage| usage.used),
-            rss: resident(),
+            rss: resident_bytes(),
         });
     }
     Ok(())
-}
-
-/// Bytes of this process in the machine's memory.
-fn resident() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024)
 }

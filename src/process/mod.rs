@@ -1,4 +1,5 @@
-//! One child process with its group: started, watched, ended. And [`CancelToken`], which ends it.
+//! One child process with its group: started, watched, ended. And [`CancelToken`], which ends it;
+//! and what this process takes.
 //!
 //! Owns signals, pipes and time limits. Knows nothing of specs. Everything happens on the
 //! calling thread, in one `poll`.
@@ -21,8 +22,10 @@ use capture::Capture;
 
 mod cancel;
 mod capture;
+mod memory;
 
 pub use cancel::{CancelGuard, CancelToken};
+pub use memory::resident_bytes;
 
 /// How long a group may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use trt_pipeline::deployment::{
     BatchingConfig, Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig,
     Tolerance, WarmupConfig,
 };
+use trt_pipeline::process::resident_bytes;
 use trt_pipeline::runtime::{
     Applied, Candidate, InferRequest, InputTensor, ModelRegistry, Outcome, ReloadError,
 };
@@ -279,12 +280,6 @@ impl Held {
     }
 }
 
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// Loads, serves and unloads again and again: half of the versions are accepted, a quarter is
 /// refused before and a quarter while it is loaded; every sixth time the last one is taken back.
 fn cycles() {
@@ -323,7 +318,7 @@ fn cycles() {
                 assert!(Instant::now() < give_up, "{:?} after {base:?}", Held::now());
                 std::thread::yield_now();
             }
-            memory.push(resident());
+            memory.push(resident_bytes().unwrap());
             registry.load(NAME).unwrap();
         }
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::backend;
+use crate::process::resident_bytes;
 
 /// Where a model takes memory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +49,7 @@ impl Memory for System {
     }
 
     fn resident(&self) -> Option<u64> {
-        Some(field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")? * 1024)
+        resident_bytes()
     }
 }
 

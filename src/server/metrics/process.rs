@@ -7,19 +7,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::families;
 use super::page::Page;
+use crate::process::resident_bytes;
 
 pub(super) fn write(started: SystemTime, page: &mut Page<'_>) -> fmt::Result {
-    page.gauges(&families::RESIDENT, resident().map(|bytes| ([], super::count(bytes))))?;
+    page.gauges(&families::RESIDENT, resident_bytes().map(|bytes| ([], super::count(bytes))))?;
     page.seconds(&families::CPU, cpu())?;
     page.gauges(&families::STARTED, [([], super::since_1970(started))])
-}
-
-/// Bytes in RAM; `None` where the system does not say.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }
 
 fn cpu() -> Duration {
