@@ -143,6 +143,15 @@ fn first(response: &InferResponse) -> f32 {
     f32::from_le_bytes(*response.outputs[0].bytes.first_chunk().unwrap())
 }
 
+/// The record of the first rollback, as soon as it is written.
+fn rolled_back(rig: &Rig) -> Arc<ReloadRecord> {
+    until("it is rolled back", || rig.registry.index()[0].reloads.rolled_back == 1);
+    until("it is written down", || {
+        rig.registry.history().last().is_some_and(|last| last.outcome == Outcome::RolledBack)
+    });
+    rig.registry.history().last().cloned().unwrap()
+}
+
 /// The record of a refusal.
 fn refused(result: Result<Applied, ReloadError>) -> Arc<ReloadRecord> {
     match result {

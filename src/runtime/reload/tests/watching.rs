@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn rolled_back(rig: &Rig) -> Arc<ReloadRecord> {
-    until("it is rolled back", || rig.registry.index()[0].reloads.rolled_back == 1);
-    until("it is written down", || {
-        rig.registry.history().last().is_some_and(|last| last.outcome == Outcome::RolledBack)
-    });
-    rig.registry.history().last().cloned().unwrap()
-}
-
 #[test]
 fn while_it_is_watched_the_former_stands_by_and_answers_under_its_number() {
     let rig = Rig::new();
