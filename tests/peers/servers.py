@@ -292,11 +292,12 @@ class Ours(Server):
         ], {}
 
 
-def newest_binary():
+def newest_binary(kinds=("release", "debug")):
+    """The newest build of these kinds, or the one that TRT_PIPELINE names."""
     named = os.environ.get("TRT_PIPELINE")
     if named:
         return Path(named).resolve()
-    built = [path for kind in ("release", "debug") if (path := ROOT / "target" / kind / "trt-pipeline").exists()]
+    built = [path for kind in kinds if (path := ROOT / "target" / kind / "trt-pipeline").exists()]
     if not built:
-        sys.exit("target/ has no trt-pipeline: run cargo build")
+        sys.exit(f"target/ has no trt-pipeline built as {' or '.join(kinds)}: run cargo build --release")
     return max(built, key=lambda path: path.stat().st_mtime)

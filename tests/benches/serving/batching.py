@@ -57,7 +57,8 @@ def main():
     about, runs = compare.machine(), {}
     with tempfile.TemporaryDirectory() as folder:
         settings = {"max_delay_ms": DELAY_MS}
-        with servers.Ours(project(folder), core=compare.SERVER_CORE, settings=settings) as server:
+        binary = servers.newest_binary(["release"])
+        with servers.Ours(project(folder), compare.SERVER_CORE, binary, settings=settings) as server:
             both = [asked.answered("binary", server, way, x) for way in WAYS]
             np.testing.assert_allclose(both[0], both[1], rtol=1e-3, atol=1e-3)
             for _ in range(options.rounds):

@@ -56,7 +56,8 @@ CONTENDERS = [
 
 def started(peer):
     if peer == "ours":
-        return servers.Ours(core=SERVER_CORE, settings={"max_batch": MAX_BATCH})
+        settings = {"max_batch": MAX_BATCH}
+        return servers.Ours(core=SERVER_CORE, binary=servers.newest_binary(["release"]), settings=settings)
     if peer == "triton":
         joined = servers.tiny_for_triton(MAX_BATCH, "dynamic_batching { }\n")
         return servers.Triton({"tiny": joined, "single": servers.tiny_for_triton(MAX_BATCH)}, core=SERVER_CORE)
