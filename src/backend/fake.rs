@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crate::artifact::Digest;
@@ -57,6 +58,8 @@ pub(crate) struct Fake {
     pub(crate) slow: Duration,
     /// Batches run at a multiple of this many samples.
     pub(crate) granularity: usize,
+    /// It computes on this processor.
+    pub(crate) is_on_host: bool,
     /// Loading fails.
     pub(crate) corrupt: AtomicBool,
     /// Making contexts fails.
@@ -75,6 +78,8 @@ pub(crate) struct Fake {
     batches: Mutex<Vec<usize>>,
     /// Input 0 of the run that started last.
     last_input: Mutex<Vec<u8>>,
+    /// Where the last run was.
+    last_thread: Mutex<Option<ThreadId>>,
     held: Mutex<BTreeSet<usize>>,
     fails: Mutex<BTreeSet<usize>>,
     panics: Mutex<BTreeSet<usize>>,
@@ -98,6 +103,7 @@ impl Fake {
             factor: 2.0,
             slow: Duration::ZERO,
             granularity: 1,
+            is_on_host: false,
             corrupt: AtomicBool::new(false),
             no_contexts: AtomicBool::new(false),
             short_outputs: AtomicBool::new(false),
@@ -108,6 +114,7 @@ impl Fake {
             finished: AtomicUsize::new(0),
             batches: Mutex::default(),
             last_input: Mutex::default(),
+            last_thread: Mutex::default(),
             held: Mutex::default(),
             fails: Mutex::default(),
             panics: Mutex::default(),
@@ -204,6 +211,11 @@ impl Fake {
         self.last_input.lock().unwrap().clone()
     }
 
+    /// Where the last run was.
+    pub(crate) fn last_thread(&self) -> Option<ThreadId> {
+        *self.last_thread.lock().unwrap()
+    }
+
     /// The run of this number, counted from 0 over all contexts, gives an error.
     pub(crate) fn fail_run(&self, number: usize) {
         self.fails.lock().unwrap().insert(number);
@@ -283,6 +295,10 @@ impl Engine for FakeEngine {
         &self.0.profiles
     }
 
+    fn is_on_host(&self) -> bool {
+        self.0.is_on_host
+    }
+
     fn memory(&self) -> Option<EngineMemory> {
         self.0.memory
     }
@@ -351,6 +367,7 @@ impl ExecutionContext for FakeContext {
         let first = shape.0.first().copied().unwrap_or(0);
         self.fake.batches.lock().unwrap().push(first);
         *self.fake.last_input.lock().unwrap() = bytes.as_slice().to_vec();
+        *self.fake.last_thread.lock().unwrap() = Some(std::thread::current().id());
         let mut closed = self.fake.closed.lock().unwrap();
         while *closed || self.fake.held.lock().unwrap().contains(&number) {
             closed = self.fake.opened.wait(closed).unwrap();

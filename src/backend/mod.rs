@@ -332,6 +332,11 @@ pub trait Engine: Send + Sync {
     fn outputs(&self) -> &[TensorSpec];
     /// Optimization profiles; empty where any shape the model allows will do.
     fn profiles(&self) -> &[Profile];
+    /// Whether it computes on this machine's own processor: whoever runs it keeps a core busy, and
+    /// does not wait.
+    fn is_on_host(&self) -> bool {
+        false
+    }
     /// What the engine and its contexts hold, where the backend counts it.
     fn memory(&self) -> Option<EngineMemory> {
         None

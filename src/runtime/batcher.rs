@@ -2,10 +2,12 @@
 //!
 //! Whoever submits locks the queue once; an idle thread forms a batch itself, so nothing stands
 //! between them. Threads outlive the model until every request that was taken is answered.
+//!
+//! Where the batches of an engine on this processor are over sooner than a thread is woken, those
+//! who wait for answers help: they form the batch and run it themselves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -15,11 +17,19 @@ use crate::backend::BackendError;
 use super::batch::{Ran, Runner};
 use super::batch_former::{Entry, Leaving, Rules, Waiting};
 use super::check::{Fit, Interface};
-use super::context_pool::ContextPool;
+use super::context_pool::{ContextPool, Lease};
 use super::pending::{Answer, Pending};
 use super::queue::{Next, Queue, Refusal};
+use super::smoothed::Smoothed;
 use super::turnstile::Turnstile;
 use super::{InferError, InferRequest, InferResponse, PhaseTimes, Statistics};
+
+/// Batches that take no longer are run by those who wait for them. Waking a thread and being woken
+/// by it costs 10 to 50 µs, and a task of an async runtime may compute for about as long as this.
+const SHORT: Duration = Duration::from_micros(100);
+
+/// Most batches that one who waits runs: there may be many before its own.
+const MOST_HELPED: usize = 4;
 
 /// A request that waits, and where its answer goes.
 pub(super) struct Job {
@@ -43,9 +53,13 @@ pub(super) struct Batcher {
     /// Most requests that wait.
     limit: usize,
     /// How many threads there are to be.
-    threads: u64,
-    /// Nanoseconds between two answers under load, smoothed; 0 for unknown.
-    pace: AtomicU64,
+    threads: u32,
+    /// The time between two answers under load.
+    pace: Smoothed,
+    /// The time of a batch.
+    batch: Smoothed,
+    /// Whether those who wait may run batches: nothing keeps them waiting there.
+    is_open: bool,
     turnstile: Option<Turnstile>,
 }
 
@@ -70,17 +84,24 @@ impl Batcher {
             model,
             interface,
             statistics,
-            threads: pool.contexts().max(1) as u64,
+            threads: u32::try_from(pool.contexts()).unwrap_or(u32::MAX).max(1),
+            is_open: pool.is_on_host() && !rules.preserve_ordering,
             pool,
             limit: rules.limit,
-            pace: AtomicU64::new(0),
+            pace: Smoothed::default(),
+            batch: Smoothed::default(),
             turnstile: rules.preserve_ordering.then(Turnstile::default),
             queue: Queue::new(rules),
         }
     }
 
-    /// Takes a request, or refuses it at once.
-    pub(super) fn submit(self: &Arc<Self>, submission: Submission) -> Result<Pending, InferError> {
+    /// Takes a request, or refuses it at once. Who `helps` waits for the answer at once, and may
+    /// have to run a batch for it.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        submission: Submission,
+        helps: bool,
+    ) -> Result<Pending, InferError> {
         let Submission { request, fit, level, arrived, deadline } = submission;
         let (reply, answer) = oneshot::channel();
         let item = Job { request, reply };
@@ -89,10 +110,11 @@ impl Batcher {
         // Before a thread can answer it.
         self.statistics.taken();
         let mut leaving = Leaving::default();
-        let pushed = self.queue.push(entry, &mut leaving);
+        let helps = helps && self.is_open && self.batch.get().is_some_and(|took| took <= SHORT);
+        let pushed = self.queue.push(entry, helps, &mut leaving);
         self.dismiss(&mut leaving);
         match pushed {
-            Ok(()) => Ok(Pending::new(answer, Arc::clone(self))),
+            Ok(is_left) => Ok(Pending::new(answer, Arc::clone(self), is_left)),
             Err(refusal) => {
                 self.statistics.ended();
                 Err(self.refused(&refusal))
@@ -114,17 +136,32 @@ impl Batcher {
 
     /// How long the queue as it is takes.
     fn retry_after(&self) -> Duration {
-        match self.pace.load(Ordering::Relaxed) {
-            0 => Duration::from_secs(1),
-            pace => Duration::from_nanos(pace.saturating_mul(self.limit as u64))
-                .clamp(Duration::from_millis(1), Duration::from_mins(1)),
-        }
+        let Some(pace) = self.pace.get() else { return Duration::from_secs(1) };
+        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        pace.saturating_mul(limit).clamp(Duration::from_millis(1), Duration::from_mins(1))
     }
 
     /// A thread that is about to start.
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
         self.queue.worker_comes();
         Worker(Arc::clone(self))
+    }
+
+    /// Runs the batches that can go until `is_answered`; where no context is free for one, or it
+    /// takes too many, a thread is called instead.
+    pub(super) fn help(&self, mut is_answered: impl FnMut() -> bool) {
+        let mut leaving = Leaving::default();
+        for _ in 0..MOST_HELPED {
+            let Some(lease) = self.pool.try_lease() else { break };
+            let next = self.queue.try_next(&mut leaving);
+            self.dismiss(&mut leaving);
+            let Some(number) = next else { break };
+            self.execute(number, &mut leaving.batch, Some(lease));
+            if is_answered() {
+                return;
+            }
+        }
+        self.queue.call();
     }
 
     /// Answers those who left without running.
@@ -145,17 +182,17 @@ impl Batcher {
         let _ = entry.item.reply.send(Err(error.clone()));
     }
 
-    /// Runs a batch and answers it. Where it fails, each request runs again alone, so that none
-    /// fails because of another.
-    fn execute(&self, number: u64, batch: &mut Vec<Entry<Job>>) {
+    /// Runs a batch and answers it, on a context that is leased already where there is one. Where
+    /// it fails, each request runs again alone, so that none fails because of another.
+    fn execute(&self, number: u64, batch: &mut Vec<Entry<Job>>, lease: Option<Lease<'_>>) {
         let started = Instant::now();
-        let outcomes = match self.run(batch) {
+        let outcomes = match self.run(batch, lease) {
             Err(_) if batch.len() > 1 => {
-                batch.iter().map(|entry| self.run(std::slice::from_ref(entry))).collect()
+                batch.iter().map(|entry| self.run(std::slice::from_ref(entry), None)).collect()
             }
             outcome => vec![outcome],
         };
-        let requests = batch.len() as u64;
+        let requests = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
         let per_outcome = batch.len() / outcomes.len();
         let turn = self.turnstile.as_ref().map(|turnstile| turnstile.enter(number));
         let mut entries = batch.drain(..);
@@ -167,15 +204,22 @@ impl Batcher {
             }
         }
         drop(turn);
-        self.note_pace(started.elapsed(), requests);
+        let took = started.elapsed();
+        self.pace.note(took / requests / self.threads);
+        self.note_batch(took);
     }
 
-    fn run(&self, entries: &[Entry<Job>]) -> Result<Ran, InferError> {
+    /// A batch took so long. One that was held up says little of the next ones.
+    pub(super) fn note_batch(&self, took: Duration) {
+        self.batch.note(took.min(4 * SHORT));
+    }
+
+    fn run(&self, entries: &[Entry<Job>], lease: Option<Lease<'_>>) -> Result<Ran, InferError> {
         let requests: Vec<_> =
             entries.iter().map(|entry| (&entry.item.request, entry.samples)).collect();
         let samples = requests.iter().map(|(_, samples)| samples).sum();
         let attempt = || {
-            let mut lease = self.pool.lease()?;
+            let mut lease = lease.map_or_else(|| self.pool.lease(), Ok)?;
             let size = self.interface.max_batch.map_or(1, |most| lease.batch_for(samples, most));
             let runner = Runner { interface: &self.interface, size };
             lease.using(|context| runner.run(context, &requests))
@@ -202,15 +246,6 @@ impl Batcher {
             let _ = entry.item.reply.send(Ok(InferResponse { outputs, times, batch: samples }));
         }
     }
-
-    /// Smooths the time between answers, as far as threads are busy.
-    fn note_pace(&self, took: Duration, requests: u64) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let now = (took / requests.max(1) / self.threads).max(1);
-        let before = self.pace.load(Ordering::Relaxed);
-        let smooth = if before == 0 { now } else { before - before / 8 + now / 8 };
-        self.pace.store(smooth, Ordering::Relaxed);
-    }
 }
 
 /// A thread of a batcher, counted until it ends in whatever way.
@@ -224,7 +259,7 @@ impl Worker {
             let next = self.0.queue.next(&mut leaving);
             self.0.dismiss(&mut leaving);
             match next {
-                Next::Run(number) => self.0.execute(number, &mut leaving.batch),
+                Next::Run(number) => self.0.execute(number, &mut leaving.batch, None),
                 Next::Dismiss => {}
                 Next::End => return,
             }

@@ -91,6 +91,22 @@ impl ContextPool {
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         };
+        self.lend(state, at)
+    }
+
+    /// Lends a context that is made and free; `None` where nobody has one to spare.
+    pub(super) fn try_lease(&self) -> Option<Lease<'_>> {
+        let mut state = self.lock();
+        let at = state.choose(&self.gauge).filter(|_| state.waiting == 0)?;
+        let is_made = !state.devices[at].free.is_empty();
+        is_made.then(|| self.lend(state, at))?.ok()
+    }
+
+    fn lend<'a>(
+        &'a self,
+        mut state: MutexGuard<'_, State>,
+        at: usize,
+    ) -> Result<Lease<'a>, BackendError> {
         let device = &mut state.devices[at];
         device.leased += 1;
         let context = device.free.pop();
@@ -110,6 +126,11 @@ impl ContextPool {
     /// Every context of every device: waits until all are free.
     pub(super) fn lease_all(&self) -> Result<Vec<Lease<'_>>, BackendError> {
         (0..self.contexts()).map(|_| self.lease()).collect()
+    }
+
+    /// Whether every engine computes on this machine's own processor.
+    pub(super) fn is_on_host(&self) -> bool {
+        self.lock().devices.iter().all(|device| device.loaded.engine.is_on_host())
     }
 
     /// How many contexts there are on all devices.

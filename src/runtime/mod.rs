@@ -19,6 +19,7 @@ mod registry;
 mod reload;
 mod request;
 mod slot;
+mod smoothed;
 mod statistics;
 mod status;
 mod turnstile;

@@ -155,8 +155,14 @@ impl Model {
         self.batcher.pool.memory()
     }
 
-    /// Takes a request into the queue, or refuses it at once.
+    /// Takes a request into the queue, or refuses it at once. It runs whether anybody waits for
+    /// the answer already or not.
     pub fn submit(&self, request: InferRequest) -> Result<Pending, InferError> {
+        self.take(request, false)
+    }
+
+    /// Takes a request; who `helps` waits for the answer from now on.
+    fn take(&self, request: InferRequest, helps: bool) -> Result<Pending, InferError> {
         let arrived = Instant::now();
         let queue = &self.config.queue;
         let levels = 1..=queue.priority_levels.max(1);
@@ -166,16 +172,18 @@ impl Model {
         let deadline = request.deadline.or_else(timeout);
         let submitted = self.batcher.interface.check(&request).and_then(|fit| {
             self.samples.offer(&request, arrived);
-            self.batcher.submit(Submission { request, fit, level, arrived, deadline })
+            let submission = Submission { request, fit, level, arrived, deadline };
+            self.batcher.submit(submission, helps)
         });
         submitted.inspect_err(|error| {
             self.batcher.statistics.failed(error.kind(), arrived.elapsed());
         })
     }
 
-    /// Takes a request and waits for its answer. Dropping the future cancels the request.
+    /// Takes a request and waits for its answer. Dropping the future cancels the request. Batches
+    /// that are over sooner than a thread is woken run in the task that waits.
     pub async fn infer(&self, request: InferRequest) -> Result<InferResponse, InferError> {
-        self.submit(request)?.await
+        self.take(request, true)?.await
     }
 
     /// Takes no more requests. Those that were taken are answered.

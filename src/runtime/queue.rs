@@ -59,6 +59,12 @@ impl<T> State<T> {
         self.called += usize::from(is_waiting);
         is_waiting
     }
+
+    /// The number of a batch that was formed.
+    fn number(&mut self) -> u64 {
+        self.batches += 1;
+        self.batches - 1
+    }
 }
 
 impl<T: Waiting> Queue<T> {
@@ -101,7 +107,15 @@ impl<T: Waiting> Queue<T> {
     }
 
     /// Takes a request. Those who leave to make room for it are in `leaving`.
-    pub(super) fn push(&self, entry: Entry<T>, leaving: &mut Leaving<T>) -> Result<(), Refusal> {
+    ///
+    /// `true` where a batch can go now and the caller, who said that it `helps`, is to run it or
+    /// to call a thread; without that, a thread is called here.
+    pub(super) fn push(
+        &self,
+        entry: Entry<T>,
+        helps: bool,
+        leaving: &mut Leaving<T>,
+    ) -> Result<bool, Refusal> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refusal::Closed);
@@ -115,13 +129,43 @@ impl<T: Waiting> Queue<T> {
         });
         self.depth.store(state.former.len(), Ordering::Relaxed);
         let pushed = pushed.map_err(|_| Refusal::Full)?;
+        if helps && pushed.is_due {
+            return Ok(true);
+        }
         let is_urgent = pushed.is_due || state.watched.is_none_or(|watched| pushed.due < watched);
         let calls = is_urgent && state.call();
         drop(state);
         if calls {
             self.changed.notify_one();
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Has a thread see to what waits.
+    pub(super) fn call(&self) {
+        let mut state = self.lock();
+        let calls = state.former.len() > 0 && state.call();
+        drop(state);
+        if calls {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A batch that can go now, if there is one: its number. Whoever left the queue is in
+    /// `leaving`.
+    pub(super) fn try_next(&self, leaving: &mut Leaving<T>) -> Option<u64> {
+        let mut state = self.lock();
+        let step = self.poll(&mut state, Instant::now(), leaving);
+        (step == Step::Dispatch).then(|| state.number())
+    }
+
+    fn poll(&self, state: &mut State<T>, now: Instant, leaving: &mut Leaving<T>) -> Step {
+        if self.take_cancelled() {
+            state.former.sweep(now, leaving);
+        }
+        let step = state.former.poll(now, leaving);
+        self.depth.store(state.former.len(), Ordering::Relaxed);
+        step
     }
 
     /// Takes no more requests; those that wait are due now.
@@ -138,14 +182,9 @@ impl<T: Waiting> Queue<T> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if self.take_cancelled() {
-                state.former.sweep(now, leaving);
-            }
-            let step = state.former.poll(now, leaving);
-            self.depth.store(state.former.len(), Ordering::Relaxed);
+            let step = self.poll(&mut state, now, leaving);
             if step == Step::Dispatch {
-                let number = state.batches;
-                state.batches += 1;
+                let number = state.number();
                 let calls = state.former.len() > 0 && state.call();
                 drop(state);
                 if calls {
@@ -251,15 +290,18 @@ mod tests {
     }
 
     fn push(queue: &Queue<Ticket>) -> Result<(), Refusal> {
-        let entry = Entry {
+        queue.push(entry(), false, &mut Leaving::default()).map(|_| ())
+    }
+
+    fn entry() -> Entry<Ticket> {
+        Entry {
             item: Ticket,
             samples: 1,
             shape: Vec::new(),
             level: 0,
             arrived: Instant::now(),
             deadline: None,
-        };
-        queue.push(entry, &mut Leaving::default())
+        }
     }
 
     #[test]
@@ -293,6 +335,31 @@ mod tests {
             ends.sort_by_key(|next| *next == Next::End);
             assert_eq!(ends, [Next::Run(0), Next::End]);
         });
+    }
+
+    #[test]
+    fn who_helps_is_left_a_batch_that_can_go_and_no_other() {
+        let queue = queue(2, 8);
+        let mut leaving = Leaving::default();
+        assert_eq!(queue.push(entry(), true, &mut leaving), Ok(false), "it waits for another one");
+        assert_eq!(queue.try_next(&mut leaving), None);
+        assert_eq!(queue.push(entry(), true, &mut leaving), Ok(true));
+        assert_eq!(queue.try_next(&mut leaving), Some(0));
+        assert_eq!((leaving.batch.len(), queue.depth()), (2, 0));
+    }
+
+    #[test]
+    fn a_batch_that_was_left_to_a_helper_goes_where_a_thread_is_called_after_all() {
+        let queue = queue(1, 8);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| queue.next(&mut Leaving::default()));
+            until("it waits", || queue.lock().idle == 1);
+            assert_eq!(queue.push(entry(), true, &mut Leaving::default()), Ok(true));
+            assert_eq!(queue.lock().called, 0);
+            queue.call();
+            assert_eq!(thread.join().unwrap(), Next::Run(0));
+        });
+        queue.call();
     }
 
     #[test]

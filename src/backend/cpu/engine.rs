@@ -95,6 +95,10 @@ impl Engine for CpuEngine {
         &self.profiles
     }
 
+    fn is_on_host(&self) -> bool {
+        true
+    }
+
     fn batch_for(&self, samples: usize, most: usize) -> usize {
         let samples = batch_in_profiles(&self.profiles, samples);
         batch_size(samples, most, self.capacity)

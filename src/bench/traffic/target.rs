@@ -189,11 +189,7 @@ impl Exchange {
 }
 
 async fn in_process(model: &Model, request: InferRequest, timeout: Duration) -> Exchange {
-    let pending = match model.submit(request) {
-        Ok(pending) => pending,
-        Err(error) => return Exchange::without(Ending::Runtime(error.kind()), error.to_string()),
-    };
-    match tokio::time::timeout(timeout, pending).await {
+    match tokio::time::timeout(timeout, model.infer(request)).await {
         Err(_) => Exchange::without(Ending::TimedOut, "no answer in time".to_owned()),
         Ok(Err(error)) => Exchange::without(Ending::Runtime(error.kind()), error.to_string()),
         Ok(Ok(response)) => Exchange {

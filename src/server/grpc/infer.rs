@@ -38,7 +38,7 @@ pub(super) async fn infer(
         .inspect_err(|error| model.statistics().failed(error.kind(), began.elapsed()))?;
     model.statistics().spent(Phase::Parse, began.elapsed());
     request.deadline = request.deadline.into_iter().chain(deadline).min();
-    let pending = model.submit(request)?;
+    let pending = model.infer(request);
     let response = match deadline {
         None => pending.await?,
         // Also while it runs: a caller that stops waiting has no use for the answer.

@@ -65,7 +65,7 @@ async fn answer(
         }
     };
     model.statistics().spent(Phase::Parse, began.elapsed());
-    let response = model.submit(request)?.await?;
+    let response = model.infer(request).await?;
     let began = Instant::now();
     let small = reply.work(&response) <= SMALL;
     let writer = Arc::clone(&model);

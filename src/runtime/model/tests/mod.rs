@@ -10,6 +10,7 @@ use crate::deployment::BatchingConfig;
 use crate::runtime::{ErrorKind, InputTensor, Phase};
 use crate::tensor::Shape;
 
+mod helping;
 mod stress;
 
 const PATIENCE: Duration = crate::backend::fake::PATIENCE;
