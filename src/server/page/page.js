@@ -186,7 +186,8 @@ function modelCard(model) {
 function gates(record) {
   return record.gates.map((gate) =>
     element("div", {},
-      element("span", { class: gate.passed ? "good" : "bad" }, gate.passed ? "passed " : "failed "),
+      element("span", { class: gate.skipped ? "quiet" : gate.passed ? "good" : "bad" },
+        gate.skipped ? "skipped " : gate.passed ? "passed " : "failed "),
       `${gate.name}${gate.output === null ? "" : ` of ${gate.output}`}${gate.detail ? `: ${gate.detail}` : ""}`));
 }
 
