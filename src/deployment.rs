@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Digest;
@@ -201,14 +202,14 @@ pub struct Tolerance {
     pub cosine: Option<f64>,
 }
 
-/// What to do where old and new do not fit in memory together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What to do where old and new version do not fit in memory together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLowMemory {
-    /// Keep the old one, refuse the new one.
+    /// Keep the old one and refuse the new one.
     #[default]
     Refuse,
-    /// Let the old one finish its requests and unload it, then load the new one; requests are
+    /// Let the old one finish its requests and unload it, then load the new one. Requests are
     /// refused in between.
     DrainFirst,
 }

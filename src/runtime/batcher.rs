@@ -141,7 +141,7 @@ impl Batcher {
         pace.saturating_mul(limit).clamp(Duration::from_millis(1), Duration::from_mins(1))
     }
 
-    /// A thread that is about to start.
+    /// One more that takes batches.
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
         self.queue.worker_comes();
         Worker(Arc::clone(self))
@@ -149,7 +149,8 @@ impl Batcher {
 
     /// Runs the batches that can go until `is_answered`; where no context is free for one, or it
     /// takes too many, a thread is called instead.
-    pub(super) fn help(&self, mut is_answered: impl FnMut() -> bool) {
+    pub(super) fn help(self: &Arc<Self>, mut is_answered: impl FnMut() -> bool) {
+        let _at_work = self.worker();
         let mut leaving = Leaving::default();
         for _ in 0..MOST_HELPED {
             let Some(lease) = self.pool.try_lease() else { break };
@@ -248,7 +249,7 @@ impl Batcher {
     }
 }
 
-/// A thread of a batcher, counted until it ends in whatever way.
+/// Who takes batches from a batcher, counted until it ends in whatever way.
 pub(super) struct Worker(Arc<Batcher>);
 
 impl Worker {

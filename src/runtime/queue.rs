@@ -231,12 +231,12 @@ impl<T: Waiting> Queue<T> {
         state
     }
 
-    /// A thread is about to come.
+    /// Somebody is about to take batches.
     pub(super) fn worker_comes(&self) {
         self.lock().workers += 1;
     }
 
-    /// A thread leaves. The last one does `last` before anybody hears that all have left.
+    /// One of those leaves. The last one does `last` before anybody hears that all have left.
     pub(super) fn worker_leaves(&self, last: impl FnOnce()) {
         let mut state = self.lock();
         if state.workers == 1 {
@@ -245,8 +245,11 @@ impl<T: Waiting> Queue<T> {
             state = self.lock();
         }
         state.workers -= 1;
+        let is_last = state.workers == 0;
         drop(state);
-        self.left.notify_all();
+        if is_last {
+            self.left.notify_all();
+        }
     }
 
     /// Waits until every thread has left; `false` where some are still there at the deadline.

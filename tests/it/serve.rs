@@ -1,11 +1,13 @@
 //! `serve`: pipelines run, models answer, changes are taken over or refused.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::served::{Running, Served, adder, post, replace};
+use crate::support::served::{Kept, Running, Served, adder, post, replace};
 use crate::support::{Project, Ran, fixture};
 
 const SPEC: &str = "version: 1
@@ -239,6 +241,36 @@ fn sigterm_ends_the_server_well_and_the_last_event_says_so() {
     let last = seen.last().unwrap();
     assert_eq!((&last["event"], &last["exit"]), (&json!("serve_finished"), &json!(0)));
     assert_eq!(last["aborted"], 0);
+}
+
+#[test]
+fn sigterm_under_load_leaves_no_request_without_its_answer() {
+    let project = project(SPEC);
+    let served = Served::start(&project, &["p.yaml"]);
+    let (address, answered) = (served.http, AtomicUsize::new(0));
+    let seen = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8_u8)
+            .map(|client| {
+                let answered = &answered;
+                scope.spawn(move || {
+                    let mut kept = Kept::connect(address);
+                    // The server says when a connection takes no more.
+                    while kept.goes_on {
+                        let number = f64::from(client);
+                        assert_eq!(kept.added("sum", number).to_bits(), (number + 1.0).to_bits());
+                        answered.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        let give_up = Instant::now() + Duration::from_mins(1);
+        while answered.load(Ordering::SeqCst) < 200 {
+            assert!(Instant::now() < give_up && clients.iter().all(|it| !it.is_finished()));
+            std::thread::yield_now();
+        }
+        served.program.stop()
+    });
+    assert_eq!(seen.last().unwrap()["aborted"], 0, "{seen:#?}");
 }
 
 #[test]

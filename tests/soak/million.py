@@ -19,9 +19,9 @@ version: 1
 name: sum
 stages:
   onnx: { convert: { model: model.onnx } }
-  engine: { build: { from: onnx } }
-  one: { build: { from: { file: one.onnx, kind: model } } }
-  two: { build: { from: { file: two.onnx, kind: model } } }
+  engine: { build: { from: onnx, @ } }
+  one: { build: { from: { file: one.onnx, kind: model }, @ } }
+  two: { build: { from: { file: two.onnx, kind: model }, @ } }
   api:
     serve:
       from: engine
@@ -29,6 +29,10 @@ stages:
       batching: { max_batch: 32, max_delay_ms: 0.5 }
       reload: { watch_seconds: 1 }
 """
+BACKENDS = {
+    "cpu": "backend: cpu",
+    "tensorrt": "backend: tensorrt, profiles: [{ x: { min: [1, 4], opt: [32, 4], max: [32, 4] } }]",
+}
 # Requests after which memory is looked at for the first time, and how much it may grow from there.
 FIRST = 10_000
 GROWTH = 16 << 20
@@ -40,10 +44,12 @@ def main():
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--reloads", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--backend", choices=BACKENDS, default="cpu")
     args = parser.parse_args()
+    spec = SPEC.replace("@", BACKENDS[args.backend])
     numbers = [adder(1), adder(2)]
     files = {"model.onnx": numbers[0], "one.onnx": numbers[0], "two.onnx": numbers[1]}
-    with project(SPEC, files) as folder, serving(args.program, folder, "--watch") as (server, address):
+    with project(spec, files) as folder, serving(args.program, folder, "--watch") as (server, address):
         url = f"{address}/sum"
         # The links of the build move with every reload; these stay.
         check = ["--check", "--engine", "build/sum/one", "--engine", "build/sum/two", "--distinct"]

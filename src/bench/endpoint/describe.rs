@@ -23,6 +23,17 @@ pub struct Description {
     pub inputs: Vec<TensorSpec>,
 }
 
+/// The model that is meant where none is named: the only one there is.
+pub(super) fn only(mut known: Vec<String>, origin: &str) -> Result<String, EndpointError> {
+    match known.pop() {
+        Some(model) if known.is_empty() => Ok(model),
+        last => {
+            known.extend(last);
+            Err(EndpointError::WhichModel { address: origin.to_owned(), known })
+        }
+    }
+}
+
 /// What happened so often, and how long it took altogether.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counter {

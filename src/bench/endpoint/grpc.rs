@@ -160,11 +160,7 @@ pub(super) async fn describe(
     let name = if let Some(model) = &address.model {
         model.clone()
     } else {
-        let mut known = index(endpoint, connection).await?;
-        if known.len() != 1 {
-            return Err(EndpointError::WhichModel { address: origin, known });
-        }
-        known.remove(0)
+        describe::only(index(endpoint, connection).await?, &origin)?
     };
     let version = address.version.clone().unwrap_or_default();
     let asked = ModelMetadataRequest { name: name.clone(), version };

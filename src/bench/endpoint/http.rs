@@ -98,11 +98,7 @@ pub(super) async fn describe(
     let model = if let Some(model) = &address.model {
         model.clone()
     } else {
-        let mut known = index(endpoint, connection).await?;
-        if known.len() != 1 {
-            return Err(EndpointError::WhichModel { address: origin, known });
-        }
-        known.remove(0)
+        describe::only(index(endpoint, connection).await?, &origin)?
     };
     let path = address.path(&model);
     let metadata: ModelMetadata = match ask(endpoint, connection, Method::GET, &path).await? {

@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::either::Either;
 
 use super::{Address, EndpointError, Protocol};
 
@@ -47,9 +48,9 @@ impl Connector {
         let plain = TcpStream::connect(&self.authority).await?;
         plain.set_nodelay(true)?;
         let bytes = match &self.tls {
-            None => Bytes::Plain(plain),
+            None => Either::Left(plain),
             Some((connector, name)) => {
-                Bytes::Tls(Box::new(connector.connect(name.clone(), plain).await?))
+                Either::Right(Box::new(connector.connect(name.clone(), plain).await?))
             }
         };
         Ok(Stream { bytes, stamps: Arc::default() })
@@ -122,14 +123,9 @@ impl Stamps {
     }
 }
 
-enum Bytes {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// A connection's bytes.
 pub(super) struct Stream {
-    bytes: Bytes,
+    bytes: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     pub(super) stamps: Arc<Stamps>,
 }
 
@@ -140,10 +136,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Bytes::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
+        let read = Pin::new(&mut self.bytes).poll_read(cx, buffer);
         if buffer.filled().len() > before && self.stamps.read.load(Ordering::Relaxed) == 0 {
             self.stamps.read.store(self.stamps.now(), Ordering::Relaxed);
         }
@@ -157,10 +150,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Bytes::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
+        let written = Pin::new(&mut self.bytes).poll_write(cx, bytes);
         self.stamp(written)
     }
 
@@ -169,32 +159,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Bytes::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-        };
+        let written = Pin::new(&mut self.bytes).poll_write_vectored(cx, bytes);
         self.stamp(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.bytes {
-            Bytes::Plain(stream) => stream.is_write_vectored(),
-            Bytes::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.bytes.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Bytes::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.bytes).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Bytes::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.bytes).poll_shutdown(cx)
     }
 }
 

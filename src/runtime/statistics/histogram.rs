@@ -114,6 +114,23 @@ impl Distribution {
         let within = self.buckets.iter().take(BUCKETS - 1).enumerate();
         within.take_while(|(at, _)| lower_end(at + 1) - 1 <= limit).map(|(_, held)| held).sum()
     }
+
+    /// How many lie between each of these ascending limits and the one before; the last number is
+    /// of those beyond all.
+    pub fn between(&self, limits: impl IntoIterator<Item = Duration>) -> Vec<u64> {
+        let mut below = 0;
+        let mut counts: Vec<u64> = limits
+            .into_iter()
+            .map(|limit| {
+                let so_far = self.at_most(limit);
+                let more = so_far.saturating_sub(below);
+                below = so_far;
+                more
+            })
+            .collect();
+        counts.push(self.count().saturating_sub(below));
+        counts
+    }
 }
 
 impl Sub for &Distribution {
@@ -157,6 +174,9 @@ mod tests {
         let within = read.at_most(Duration::from_millis(500));
         assert!((437..=500).contains(&within), "{within}");
         assert_eq!(read.at_most(Duration::from_secs(3)), 1000);
+        let counts = read.between([Duration::from_millis(500), Duration::from_secs(3)]);
+        assert_eq!(counts, [within, 1000 - within, 0]);
+        assert_eq!(read.between([Duration::from_millis(500)]), [within, 1000 - within]);
     }
 
     #[test]

@@ -47,11 +47,8 @@ pub(super) struct Buckets {
 impl Buckets {
     pub(super) fn of_durations(durations: &Distribution) -> Self {
         let mut buckets = Self::default();
-        for limit in LIMITS {
-            let more = durations.at_most(limit).saturating_sub(buckets.count);
-            buckets.push(limit.as_secs_f64(), more);
-        }
-        buckets.push(f64::MAX, durations.count().saturating_sub(buckets.count));
+        let ends = LIMITS.iter().map(Duration::as_secs_f64).chain([f64::MAX]);
+        ends.zip(durations.between(LIMITS)).for_each(|(end, held)| buckets.push(end, held));
         buckets.sum = durations.total().as_secs_f64();
         buckets
     }

@@ -142,17 +142,9 @@ fn mean(snapshot: &Snapshot, phase: Phase) -> Mean {
 }
 
 fn latency(snapshot: &Snapshot) -> Buckets {
-    let durations = snapshot.phase(Phase::Total);
     let upper_ns: Vec<u64> = bounds().collect();
-    let mut below = 0;
-    let mut counts: Vec<u64> = Vec::with_capacity(upper_ns.len() + 1);
-    for bound in &upper_ns {
-        let so_far = durations.at_most(Duration::from_nanos(*bound));
-        counts.push(so_far - below);
-        below = so_far;
-    }
-    counts.push(durations.count().saturating_sub(below));
-    Buckets { upper_ns, counts }
+    let limits = upper_ns.iter().map(|&bound| Duration::from_nanos(bound));
+    Buckets { counts: snapshot.phase(Phase::Total).between(limits), upper_ns }
 }
 
 #[cfg(test)]

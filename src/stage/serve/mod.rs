@@ -26,7 +26,7 @@ mod settings;
 mod tests;
 mod warmup;
 
-pub use settings::{Batching, OnLowMemory, Queue, Reload, Serve, Tolerance, Warmup};
+pub use settings::{Batching, Queue, Reload, Serve, Tolerance, Warmup};
 
 use settings::one;
 

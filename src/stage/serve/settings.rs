@@ -7,7 +7,7 @@ use std::ops::{Bound, RangeBounds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{self, QueueConfig, ReloadConfig, WarmupConfig};
+use crate::deployment::{self, OnLowMemory, QueueConfig, ReloadConfig, WarmupConfig};
 use crate::source::Spanned;
 use crate::stage::{FileRef, FromRef, Problem};
 
@@ -237,7 +237,7 @@ impl Default for Reload {
             sample_bytes: Spanned::unplaced(config.sample_bytes),
             compare: None,
             allow_interface_change: Spanned::unplaced(config.allow_interface_change),
-            on_low_memory: Spanned::unplaced(OnLowMemory::Refuse),
+            on_low_memory: Spanned::unplaced(config.on_low_memory),
             watch_seconds: Spanned::unplaced(config.watch_seconds),
             max_error_rate: Spanned::unplaced(config.max_error_rate),
             max_p99_ratio: None,
@@ -253,10 +253,7 @@ impl Reload {
             sample_bytes: self.sample_bytes.value,
             compare: self.compare.as_ref().map(Tolerance::config),
             allow_interface_change: self.allow_interface_change.value,
-            on_low_memory: match self.on_low_memory.value {
-                OnLowMemory::Refuse => deployment::OnLowMemory::Refuse,
-                OnLowMemory::DrainFirst => deployment::OnLowMemory::DrainFirst,
-            },
+            on_low_memory: self.on_low_memory.value,
             watch_seconds: self.watch_seconds.value,
             max_error_rate: self.max_error_rate.value,
             max_p99_ratio: self.max_p99_ratio.map(|ratio| ratio.value),
@@ -323,18 +320,6 @@ impl Tolerance {
         .flatten()
         .collect()
     }
-}
-
-/// What to do where old and new version do not fit in memory together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnLowMemory {
-    /// Keep the old one and refuse the new one.
-    #[default]
-    Refuse,
-    /// Let the old one finish its requests and unload it, then load the new one. Requests are
-    /// refused in between.
-    DrainFirst,
 }
 
 /// The problem of a value that a range does not contain; what is no number is in none.

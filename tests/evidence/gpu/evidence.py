@@ -142,12 +142,24 @@ def overhead(arguments):
     return bool(found) and all(one["met"] for one in found), {"comparisons": found}, "\n\n".join([text, *texts])
 
 
+def serve(arguments):
+    reloads = (arguments.raw / "reloads.txt").read_text() if (arguments.raw / "reloads.txt").exists() else ""
+    levels = [line for line in json_lines(arguments.raw / "levels.jsonl") if line["event"] == "bench_level"]
+    rows = [
+        [level["instances"], level["concurrency"], f"{level['requests_per_second']:,.0f}", *(f"{level['latency'][p] * 1e3:,.0f}" for p in ("p50_ms", "p99_ms")), level["failed"]]
+        for level in levels
+    ]
+    text = table(["instances", "concurrency", "requests/s", "p50 us", "p99 us", "failed"], rows, ["--:"] * 6)
+    passed = len(levels) == 6 and all(level["failed"] == 0 for level in levels)
+    return passed, {"reloads": reloads.splitlines(), "levels": levels}, f"```\n{reloads}```\n\n{text}"
+
+
 def doctor(arguments):
     text = (arguments.raw / "doctor.txt").read_text() if (arguments.raw / "doctor.txt").exists() else ""
     return bool(text), {"doctor": json_lines(arguments.raw / "doctor.jsonl")}, f"```\n{text}```"
 
 
-STEPS = {"doctor": doctor, "digits": stages, "models": stages, "timing-cache": timing_cache, "leaks": leaks, "overhead": overhead}
+STEPS = {"doctor": doctor, "digits": stages, "models": stages, "timing-cache": timing_cache, "leaks": leaks, "serve": serve, "overhead": overhead}
 
 
 def main():

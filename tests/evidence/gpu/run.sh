@@ -8,6 +8,7 @@
 #   timing-cache  a first and a second build of ResNet-50 and the encoder in FP16
 #   models        validates those, or makes and builds them
 #   leaks         200 times load, run and unload
+#   serve         hot reloads under load with every answer checked, and what serving costs
 #   overhead      `trt-pipeline bench` against the C++ yardstick (needs models and digits)
 #   save          packs what of the cache is small, for `restore` on another machine
 #   restore       unpacks it
@@ -22,15 +23,17 @@
 #   OUT, WORK      target/gpu/evidence, target/gpu
 #   COMMIT         what was built, where this is not a git checkout
 #   CYCLES, ROUNDS 200 of leaks, 8 of each comparison in overhead
+#   REQUESTS       200000 with 5 hot reloads among them in serve
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
-steps=(doctor digits timing-cache models leaks overhead save restore)
+steps=(doctor digits timing-cache models leaks serve overhead save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-8}
+requests=${REQUESTS:-200000}
 
 export TRT_PIPELINE=${TRT_PIPELINE:-$root/target/release/trt-pipeline}
 export WORK=${WORK:-$root/target/gpu} OUT=${OUT:-$root/target/gpu/evidence}
@@ -82,6 +85,13 @@ step_timing-cache() {
 step_leaks() {
   run "$TRT_PIPELINE" run --jobs 1 --cache-dir "$WORK/cache" "$here/digits.yaml" fp16
   run "$TRT_PIPELINE" bench "$root/build/gpu-digits/fp16" --reload "$cycles" --format json >"$raw/cycles.jsonl"
+}
+
+step_serve() {
+  run "$TRT_PIPELINE" run --jobs 1 --cache-dir "$WORK/cache" "$here/digits.yaml" fp16
+  run python3 "$root/tests/soak/million.py" "$TRT_PIPELINE" --backend tensorrt --requests "$requests" --reloads 5 |
+    tee "$raw/reloads.txt"
+  run python3 "$here/served.py" "$TRT_PIPELINE" "$root/build/gpu-digits/fp16" >"$raw/levels.jsonl"
 }
 
 # against_yardstick NAME ENGINE SHAPE..

@@ -137,6 +137,49 @@ impl Served {
     }
 }
 
+/// A connection for one request after the other.
+pub struct Kept {
+    stream: BufReader<TcpStream>,
+    /// Whether the server takes another request.
+    pub goes_on: bool,
+}
+
+impl Kept {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self { stream: BufReader::new(stream), goes_on: true }
+    }
+
+    /// What a model that adds answers to a number.
+    pub fn added(&mut self, model: &str, to: f64) -> f64 {
+        let input =
+            json!({ "name": "x", "shape": [1, 4], "datatype": "FP32", "data": [to, to, to, to] });
+        let body = json!({ "inputs": [input] }).to_string();
+        let length = body.len();
+        let head = format!(
+            "POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+        );
+        self.stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+        let mut length = 0;
+        while line != "\r\n" {
+            line.clear();
+            self.stream.read_line(&mut line).unwrap();
+            self.goes_on &= line != "connection: close\r\n";
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        answer["outputs"][0]["data"][3].as_f64().unwrap()
+    }
+}
+
 /// One request, and its answer.
 pub fn post(to: SocketAddr, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();

@@ -41,6 +41,27 @@ fn call(model: &Model, caller: usize, width: impl Fn(usize) -> usize) -> u64 {
     answered
 }
 
+/// As [`call`], in tasks that may run batches themselves.
+async fn infer(model: Arc<Model>, caller: usize) -> u64 {
+    let mut answered = 0;
+    let all: Vec<usize> = (0..requests()).collect();
+    for burst in all.chunks(5) {
+        let ask = async |number: usize| {
+            let request = distinct(caller, number, 4);
+            let taken = model.infer(request.clone());
+            if number % 7 == 6 {
+                // Given up after its first poll, unless that one answers it.
+                return u64::from(tokio::time::timeout(Duration::ZERO, taken).await.is_ok());
+            }
+            assert_answers(&taken.await.unwrap(), &request);
+            1
+        };
+        let answers = futures_util::future::join_all(burst.iter().map(|&number| ask(number)));
+        answered += answers.await.iter().sum::<u64>();
+    }
+    answered
+}
+
 fn stress(fake: Fake, change: impl FnOnce(&mut ModelConfig), width: fn(usize) -> usize) {
     let fake = Arc::new(fake);
     let model = model_with(&fake, |config| {
@@ -60,6 +81,10 @@ fn stress(fake: Fake, change: impl FnOnce(&mut ModelConfig), width: fn(usize) ->
             .collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).sum()
     });
+    assert_all_ended(&fake, &model, answered);
+}
+
+fn assert_all_ended(fake: &Fake, model: &Model, answered: u64) {
     assert!(model.drain(PATIENCE));
     let counted = model.statistics().snapshot();
     let cancelled = counted.failed(ErrorKind::Cancelled).count;
@@ -103,4 +128,34 @@ fn callers_get_their_own_answers_while_runs_fail_and_panic() {
     // Far enough apart that no request fails both in its batch and alone.
     (0..CALLERS * requests()).step_by(97).for_each(|number| fake.panic_in_batch(number));
     stress(fake, |_| (), |_| 4);
+}
+
+#[test]
+fn tasks_that_run_batches_themselves_get_their_own_answers() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    for (instances, max_delay_ms) in [(1, 0.0), (3, 0.0), (2, 0.2)] {
+        let mut fake = Fake::default();
+        fake.is_on_host = true;
+        let fake = Arc::new(fake);
+        let model = Arc::new(model_with(&fake, |config| {
+            config.batching = Some(batching(8, max_delay_ms));
+            config.instances = instances;
+            config.queue.priority_levels = 2;
+        }));
+        model.batcher.note_batch(Duration::ZERO);
+        let callers: Vec<_> =
+            (0..CALLERS).map(|caller| runtime.spawn(infer(Arc::clone(&model), caller))).collect();
+        let answered = runtime.block_on(async {
+            let mut answered = 0;
+            for caller in callers {
+                answered += caller.await.unwrap();
+            }
+            answered
+        });
+        assert_all_ended(&fake, &model, answered);
+    }
 }
