@@ -110,6 +110,17 @@ fn a_real_model_answers_what_another_engine_answered() {
 }
 
 #[test]
+fn a_path_that_is_no_text_gets_an_error_of_the_protocol() {
+    let server = Serving::start(Limits::default());
+    for path in ["/v2/models/%ff%fe", "/v2/models/plain/versions/%C0", "/%80"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+        let (status, _, answer) = parts(&server.send(&[request.as_bytes()]));
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((status, answer["error"].as_str().unwrap()), (400, "the path is not UTF-8"));
+    }
+}
+
+#[test]
 fn a_body_may_come_in_any_pieces() {
     let server = Serving::start(Limits::default());
     let (x, y) = recorded(200);

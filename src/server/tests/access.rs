@@ -1,6 +1,8 @@
 //! Tokens, and pages of other sites.
 
 use super::*;
+use axum::body::Body;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 fn with_token() -> ServerConfig {
     ServerConfig { token: Some(String::from("sesame").into()), ..config() }
@@ -109,4 +111,31 @@ async fn inference_is_for_every_name_and_says_nothing_to_browsers() {
     let answer = server.ask(request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(!answer.contains("access-control"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_grpc_listener_takes_grpc_calls_alone_and_none_of_other_sites_where_control_is() {
+    let server = Running::start(Role::Grpc, ServerConfig { control: true, ..config() }, routes());
+    let io = TokioIo::new(server.connect().await.0);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    let own = format!("http://{}", server.address);
+    for (kind, origin, expected) in [
+        ("application/grpc", None, (200, None)),
+        ("application/grpc+proto", Some(own.as_str()), (200, None)),
+        ("application/grpc", Some("https://evil.example"), (200, Some("7"))),
+        ("text/plain", None, (415, None)),
+        ("application/json", None, (415, None)),
+        ("", None, (415, None)),
+    ] {
+        let mut request = hyper::Request::get(format!("{own}/")).header("content-type", kind);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let code = answer.headers().get("grpc-status").map(|code| code.to_str().unwrap());
+        assert_eq!((answer.status().as_u16(), code), expected, "{kind} {origin:?}");
+    }
 }
