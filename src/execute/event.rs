@@ -98,6 +98,8 @@ pub struct ReloadGate {
     pub output: Option<String>,
     /// Whether the version got through.
     pub passed: bool,
+    /// Whether it was not held to it: there was nothing to look at, or nothing that was to be.
+    pub skipped: bool,
     /// What was measured.
     pub value: Option<f64>,
     /// The limit it was held to.

@@ -20,6 +20,7 @@ use super::check::{Fit, Interface};
 use super::context_pool::{ContextPool, Lease};
 use super::pending::{Answer, Pending};
 use super::queue::{Next, Queue, Refusal};
+use super::reach::Reach;
 use super::smoothed::Smoothed;
 use super::turnstile::Turnstile;
 use super::{InferError, InferRequest, InferResponse, PhaseTimes, Statistics};
@@ -56,8 +57,8 @@ pub(super) struct Batcher {
     threads: u32,
     /// The time between two answers under load.
     pace: Smoothed,
-    /// The time of a batch.
-    batch: Smoothed,
+    /// The bytes of input whose batches take no longer than [`SHORT`].
+    reach: Reach,
     /// Whether those who wait may run batches: nothing keeps them waiting there.
     is_open: bool,
     turnstile: Option<Turnstile>,
@@ -89,7 +90,7 @@ impl Batcher {
             pool,
             limit: rules.limit,
             pace: Smoothed::default(),
-            batch: Smoothed::default(),
+            reach: Reach::new(SHORT),
             turnstile: rules.preserve_ordering.then(Turnstile::default),
             queue: Queue::new(rules),
         }
@@ -103,6 +104,7 @@ impl Batcher {
         helps: bool,
     ) -> Result<Pending, InferError> {
         let Submission { request, fit, level, arrived, deadline } = submission;
+        let helps = helps && self.is_open && self.reach.holds(size(&request));
         let (reply, answer) = oneshot::channel();
         let item = Job { request, reply };
         let entry =
@@ -110,7 +112,6 @@ impl Batcher {
         // Before a thread can answer it.
         self.statistics.taken();
         let mut leaving = Leaving::default();
-        let helps = helps && self.is_open && self.batch.get().is_some_and(|took| took <= SHORT);
         let pushed = self.queue.push(entry, helps, &mut leaving);
         self.dismiss(&mut leaving);
         match pushed {
@@ -157,6 +158,12 @@ impl Batcher {
             let next = self.queue.try_next(&mut leaving);
             self.dismiss(&mut leaving);
             let Some(number) = next else { break };
+            if !self.reach.holds(batch_size(&leaving.batch)) {
+                match self.queue.hand_over(number, std::mem::take(&mut leaving.batch)) {
+                    Ok(()) => return,
+                    Err(batch) => leaving.batch = batch,
+                }
+            }
             self.execute(number, &mut leaving.batch, Some(lease));
             if is_answered() {
                 return;
@@ -187,6 +194,7 @@ impl Batcher {
     /// it fails, each request runs again alone, so that none fails because of another.
     fn execute(&self, number: u64, batch: &mut Vec<Entry<Job>>, lease: Option<Lease<'_>>) {
         let started = Instant::now();
+        let size = batch_size(batch);
         let outcomes = match self.run(batch, lease) {
             Err(_) if batch.len() > 1 => {
                 batch.iter().map(|entry| self.run(std::slice::from_ref(entry), None)).collect()
@@ -207,12 +215,12 @@ impl Batcher {
         drop(turn);
         let took = started.elapsed();
         self.pace.note(took / requests / self.threads);
-        self.note_batch(took);
+        self.note_batch(size, took);
     }
 
-    /// A batch took so long. One that was held up says little of the next ones.
-    pub(super) fn note_batch(&self, took: Duration) {
-        self.batch.note(took.min(4 * SHORT));
+    /// A batch of so many bytes took so long.
+    pub(super) fn note_batch(&self, size: usize, took: Duration) {
+        self.reach.note(size, took);
     }
 
     fn run(&self, entries: &[Entry<Job>], lease: Option<Lease<'_>>) -> Result<Ran, InferError> {
@@ -247,6 +255,15 @@ impl Batcher {
             let _ = entry.item.reply.send(Ok(InferResponse { outputs, times, batch: samples }));
         }
     }
+}
+
+/// The bytes of a request's inputs; never 0, as it takes its time even without.
+fn size(request: &InferRequest) -> usize {
+    1 + request.inputs.iter().map(|input| input.bytes.len()).sum::<usize>()
+}
+
+fn batch_size(entries: &[Entry<Job>]) -> usize {
+    entries.iter().map(|entry| size(&entry.item.request)).sum()
 }
 
 /// Who takes batches from a batcher, counted until it ends in whatever way.

@@ -87,6 +87,9 @@ impl ContextPool {
             if let Some(at) = state.choose(&self.gauge) {
                 break at;
             }
+            if state.devices.is_empty() {
+                return Err(BackendError::Run { reason: "its engine was unloaded".to_owned() });
+            }
             state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
@@ -152,6 +155,7 @@ impl ContextPool {
     /// Lets go of engines and contexts; nothing is lent any more.
     pub(super) fn clear(&self) {
         let devices = std::mem::take(&mut self.lock().devices);
+        self.returned.notify_all();
         drop(devices);
     }
 }

@@ -15,6 +15,7 @@ mod model;
 mod pending;
 mod placement;
 mod queue;
+mod reach;
 mod registry;
 mod reload;
 mod request;

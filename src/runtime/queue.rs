@@ -1,6 +1,7 @@
 //! [`Queue`]: a [`BatchFormer`] that many threads push to and poll. It wakes as few of them as
 //! possible: one per batch, and one that watches the clock for all.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,6 +20,8 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     former: BatchFormer<T>,
+    /// Batches that were formed and are left to the next thread.
+    formed: VecDeque<(u64, Vec<Entry<T>>)>,
     /// Threads that wait for something to do.
     idle: usize,
     /// Threads of these that were told to look again and have not yet.
@@ -71,6 +74,7 @@ impl<T: Waiting> Queue<T> {
     pub(super) fn new(rules: Rules) -> Self {
         let state = State {
             former: BatchFormer::new(rules),
+            formed: VecDeque::new(),
             idle: 0,
             called: 0,
             watched: None,
@@ -128,6 +132,10 @@ impl<T: Waiting> Queue<T> {
             state.former.push(entry)
         });
         self.depth.store(state.former.len(), Ordering::Relaxed);
+        if pushed.is_err() && state.call() {
+            // Those who were to help may not be able to.
+            self.changed.notify_one();
+        }
         let pushed = pushed.map_err(|_| Refusal::Full)?;
         if helps && pushed.is_due {
             return Ok(true);
@@ -159,6 +167,22 @@ impl<T: Waiting> Queue<T> {
         (step == Step::Dispatch).then(|| state.number())
     }
 
+    /// Leaves a batch that [`Queue::try_next`] gave to the next thread. It comes back where the
+    /// queue is closed: there may be no threads any more.
+    pub(super) fn hand_over(&self, number: u64, batch: Vec<Entry<T>>) -> Result<(), Vec<Entry<T>>> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(batch);
+        }
+        state.formed.push_back((number, batch));
+        let calls = state.call();
+        drop(state);
+        if calls {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
     fn poll(&self, state: &mut State<T>, now: Instant, leaving: &mut Leaving<T>) -> Step {
         if self.take_cancelled() {
             state.former.sweep(now, leaving);
@@ -181,6 +205,10 @@ impl<T: Waiting> Queue<T> {
     pub(super) fn next(&self, leaving: &mut Leaving<T>) -> Next {
         let mut state = self.lock();
         loop {
+            if let Some((number, batch)) = state.formed.pop_front() {
+                leaving.batch = batch;
+                return Next::Run(number);
+            }
             let now = Instant::now();
             let step = self.poll(&mut state, now, leaving);
             if step == Step::Dispatch {
@@ -363,6 +391,46 @@ mod tests {
             assert_eq!(thread.join().unwrap(), Next::Run(0));
         });
         queue.call();
+    }
+
+    #[test]
+    fn a_batch_that_is_handed_over_is_the_next_that_a_thread_runs() {
+        let queue = queue(1, 8);
+        let mut leaving = Leaving::default();
+        for number in 0..2 {
+            push(&queue).unwrap();
+            assert_eq!(queue.try_next(&mut leaving), Some(number));
+            assert!(queue.hand_over(number, std::mem::take(&mut leaving.batch)).is_ok());
+        }
+        queue.close();
+        for number in 0..2 {
+            assert_eq!(queue.next(&mut leaving), Next::Run(number));
+            assert_eq!(leaving.batch.drain(..).count(), 1);
+        }
+        assert_eq!(queue.next(&mut leaving), Next::End);
+    }
+
+    #[test]
+    fn a_batch_is_not_handed_over_when_there_may_be_no_threads_any_more() {
+        let queue = queue(1, 8);
+        let mut leaving = Leaving::default();
+        push(&queue).unwrap();
+        assert_eq!(queue.try_next(&mut leaving), Some(0));
+        queue.close();
+        assert_eq!(queue.next(&mut Leaving::default()), Next::End);
+        assert_eq!(queue.hand_over(0, leaving.batch).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn a_queue_that_is_full_of_what_was_left_calls_a_thread() {
+        let queue = queue(1, 1);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| queue.next(&mut Leaving::default()));
+            until("it waits", || queue.lock().idle == 1);
+            assert_eq!(queue.push(entry(), true, &mut Leaving::default()), Ok(true));
+            assert_eq!(push(&queue), Err(Refusal::Full));
+            assert_eq!(thread.join().unwrap(), Next::Run(0));
+        });
     }
 
     #[test]

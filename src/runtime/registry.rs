@@ -123,7 +123,10 @@ impl ModelRegistry {
             if let Some(version) = known {
                 return Ok(Applied::Unchanged { version });
             }
-            let number = slot.read(|state| state.last_number) + 1;
+            let number = slot.update(|state| {
+                state.last_number += 1;
+                state.last_number
+            });
             let record = self.change(&slot, Goal::Accept { again }, number, &candidate)?;
             return Ok(Applied::Changed(record));
         }

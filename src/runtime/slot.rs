@@ -85,11 +85,13 @@ pub(super) struct State {
     pub(super) serving: Option<Version>,
     /// The one before it.
     pub(super) previous: Option<Version>,
-    /// The highest number ever given; none is given twice.
+    /// The highest number ever given; none is given twice, not even one of a refused version.
     pub(super) last_number: u32,
     /// How the version that serves is watched.
     pub(super) watch: Option<Watch>,
     pub(super) counts: ReloadCounts,
+    /// How often somebody asked to go back.
+    pub(super) rollbacks_by_hand: u64,
     /// Models that take no new requests and are not unloaded yet.
     pub(super) draining: usize,
     /// Whether the name was removed from the registry.
@@ -128,7 +130,6 @@ impl State {
     /// Lets a new version take the requests; what served before stays loaded. Gives what nobody
     /// goes back to any more.
     pub(super) fn accept(&mut self, version: Version, watch: Option<Watch>) -> Option<Arc<Model>> {
-        self.last_number = self.last_number.max(version.number);
         let older = std::mem::replace(&mut self.previous, self.serving.replace(version));
         self.watch = watch;
         self.phase = Phase::Ready;

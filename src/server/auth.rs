@@ -68,7 +68,7 @@ impl Access {
         Self {
             token: config.token.clone(),
             passwords: role == Role::Admin,
-            browsers: role == Role::Admin || (role == Role::Http && config.control),
+            browsers: role == Role::Admin || config.control,
             certificate,
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response, Version};
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -81,7 +82,9 @@ impl Door {
         let one_at_a_time = request.version() < Version::HTTP_2;
         let mut response = match self.pass(state, request, &mut visit).await {
             Ok(response) => response,
-            Err(refusal) if self.role == Role::Grpc => refusal.grpc(),
+            Err(refusal) if self.role == Role::Grpc && refusal != Refusal::NotGrpc => {
+                refusal.grpc()
+            }
             Err(refusal) => refusal.http(),
         };
         if one_at_a_time && state.order() > Order::Serve {
@@ -99,6 +102,7 @@ impl Door {
         let limits = self.body_limits();
         let request = request.map(|body| RequestBody::new(body, limits, Arc::clone(state)));
         self.access.check(&request)?;
+        self.check_form(&request)?;
         visit.let_in(self.traffic.enter().ok_or(Refusal::Busy { limit: self.traffic.limit() })?);
         if request.body().size_hint().lower() > limits.bytes as u64 {
             return Err(Refusal::TooLong { limit: limits.bytes });
@@ -109,6 +113,17 @@ impl Door {
             Ok(Err(never)) => match never {},
             Err(_) => Err(Refusal::TooSlow { limit: self.limits.request_timeout }),
         }
+    }
+
+    /// Refuses what the routes would answer in words that are not the protocol's.
+    fn check_form<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        if self.role == Role::Grpc {
+            let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+            let is_grpc = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+            return if is_grpc { Ok(()) } else { Err(Refusal::NotGrpc) };
+        }
+        let path = percent_decode_str(request.uri().path());
+        path.decode_utf8().map(drop).map_err(|_| Refusal::Path)
     }
 
     /// A gRPC call may be a stream without an end, so its messages are bounded, not its body.

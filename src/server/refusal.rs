@@ -29,6 +29,10 @@ pub(super) enum Refusal {
     ForeignHost,
     #[error("a page of another site may not ask this server")]
     ForeignOrigin,
+    #[error("this is no gRPC call: its content type does not begin with application/grpc")]
+    NotGrpc,
+    #[error("the path is not UTF-8")]
+    Path,
 }
 
 impl Refusal {
@@ -40,6 +44,8 @@ impl Refusal {
             Self::Unauthorized { .. } | Self::WrongToken { .. } => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Path => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -49,6 +55,7 @@ impl Refusal {
             Self::TooSlow { .. } => Code::DeadlineExceeded,
             Self::Unauthorized { .. } | Self::WrongToken { .. } => Code::Unauthenticated,
             Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,
+            Self::NotGrpc | Self::Path => Code::InvalidArgument,
         }
     }
 

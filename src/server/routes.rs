@@ -13,7 +13,7 @@ pub(super) fn http(app: &Arc<App>) -> Router {
     rest::with_failures(if app.config.control {
         data.merge(rest::control_routes(Arc::clone(app)))
     } else {
-        data
+        data.merge(rest::closed_control_routes())
     })
 }
 

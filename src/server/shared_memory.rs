@@ -193,8 +193,14 @@ impl RegionPart {
         self.file.write_all_at(bytes, self.start).map_err(|reason| self.moving(&reason))
     }
 
+    /// Why bytes could not be moved: the object may have been cut short meanwhile.
     fn moving(&self, reason: &io::Error) -> SharedMemoryError {
-        SharedMemoryError::Moving { region: self.region.clone(), reason: reason.to_string() }
+        let moving = || SharedMemoryError::Moving {
+            region: self.region.clone(),
+            reason: reason.to_string(),
+        };
+        let cut = check_size(&self.region, &self.file, self.start + self.len as u64);
+        cut.err().unwrap_or_else(moving)
     }
 }
 

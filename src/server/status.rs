@@ -35,6 +35,7 @@ impl Status {
             ProtocolError::TooSlow { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, tonic::Code::DeadlineExceeded)
             }
+            ProtocolError::NoControl => (StatusCode::FORBIDDEN, tonic::Code::PermissionDenied),
             ProtocolError::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, tonic::Code::Unimplemented)
             }

@@ -366,3 +366,21 @@ fn the_token_comes_from_a_file_or_the_environment_and_must_be_one() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(project.stored(), [""; 0]);
 }
+
+#[test]
+fn control_requests_to_the_inference_address_are_told_where_they_belong() {
+    let project = project(SPEC);
+    let served = Served::start(&project, &["p.yaml"]);
+    for path in [
+        "/v2/repository/models/sum/unload",
+        "/v2/models/sum/rollback",
+        "/v2/systemsharedmemory/region/r/register",
+        "/v2/cudasharedmemory/status",
+    ] {
+        let (status, answer) = post(served.http, path, &json!({}));
+        assert_eq!(status, 403, "{path}: {answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains("`--control on`, or use the admin listener"), "{error}");
+    }
+    assert_eq!(served.added("sum"), number(1.0, "1"));
+}

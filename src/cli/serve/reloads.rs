@@ -132,6 +132,7 @@ fn event(record: &ReloadRecord) -> RunEvent {
         name: gate.name.to_owned(),
         output: gate.output.clone(),
         passed: gate.passed,
+        skipped: gate.skipped,
         value: gate.value,
         limit: gate.limit,
         detail: gate.detail.clone(),

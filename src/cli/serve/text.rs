@@ -183,7 +183,8 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
     let text = match (outcome, from) {
         (ReloadOutcome::Accepted, None) => format!("{model}: version {new} is served"),
         (ReloadOutcome::Accepted, Some(_)) => {
-            let mut held_to: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+            let held = gates.iter().filter(|gate| !gate.skipped);
+            let mut held_to: Vec<&str> = held.map(|gate| gate.name.as_str()).collect();
             held_to.dedup();
             let held_to = match &held_to[..] {
                 [] => String::new(),
@@ -205,7 +206,9 @@ pub(super) fn reloaded(event: &RunEvent) -> Option<String> {
     // The first gate that stopped it is the reason.
     let failed = gates.iter().filter(|gate| !gate.passed).skip(1);
     let more = failed.map(|gate| format!("  and {}: {}", gate.name, gate.detail));
-    let lines: Vec<String> = std::iter::once(text).chain(more).collect();
+    let skipped = gates.iter().filter(|gate| gate.skipped);
+    let not_held = skipped.map(|gate| format!("  not held to {}: {}", gate.name, gate.detail));
+    let lines: Vec<String> = std::iter::once(text).chain(more).chain(not_held).collect();
     Some(lines.join("\n"))
 }
 

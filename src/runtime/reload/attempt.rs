@@ -41,6 +41,10 @@ pub(super) struct Attempt<'a> {
     goal: Goal<'a>,
     number: u32,
     candidate: &'a Arc<Candidate>,
+    /// The version that takes the requests until this one does.
+    pub(super) from: Option<u32>,
+    /// How often somebody went back by hand before this began.
+    rollbacks: u64,
     /// What the version did that had to make room.
     before: Option<Window>,
     /// What it was held to so far.
@@ -59,7 +63,11 @@ impl<'a> Attempt<'a> {
         number: u32,
         candidate: &'a Arc<Candidate>,
     ) -> Self {
-        Self { shared, slot, goal, number, candidate, before: None, gates: Vec::new() }
+        let (from, rollbacks) = slot.read(|state| {
+            (state.serving_model().map(|model| model.version()), state.rollbacks_by_hand)
+        });
+        let (before, gates) = (None, Vec::new());
+        Self { shared, slot, goal, number, candidate, from, rollbacks, before, gates }
     }
 
     /// Goes through the steps. Where it stops, what served before still does, or does again.
@@ -159,6 +167,7 @@ impl<'a> Attempt<'a> {
                     model.samples().inherit(current.samples().recent());
                 }
             }
+            self.from = current.as_ref().map(|model| model.version());
             if self.take_over(model, current.as_ref())? {
                 return Ok(());
             }
@@ -292,19 +301,19 @@ impl<'a> Attempt<'a> {
     /// What the version that serves says to the samples; `None` where there is nothing to ask.
     fn ask(&mut self, current: &Arc<Model>) -> Result<Option<shadow::Reference>, Stopped> {
         let model = &self.candidate.deployment.model;
-        let passed = |detail: &str| Gate::passed("shadow", detail);
+        let skipped = |detail: &str| Gate::skipped("shadow", detail);
         if model.reload.samples == 0 {
-            self.hold(passed("not asked for: `reload.samples` is 0"))?;
+            self.hold(skipped("not asked for: `reload.samples` is 0"))?;
             return Ok(None);
         }
         if !interface::takes_samples(current.inputs(), &model.engine.inputs) {
-            self.hold(passed("the inputs changed: recorded requests do not fit any more"))?;
+            self.hold(skipped("the inputs changed: recorded requests do not fit any more"))?;
             return Ok(None);
         }
         let patience = self.shared.patience.answers;
         match contained(|| shadow::ask(current, &model.reload, patience)) {
             Ok(Ok(reference)) if reference.is_empty() => {
-                self.hold(passed("there were no requests to run on both versions yet"))?;
+                self.hold(skipped("there were no requests to run on both versions yet"))?;
                 Ok(None)
             }
             Ok(Ok(reference)) => Ok(Some(reference)),
@@ -343,9 +352,15 @@ impl<'a> Attempt<'a> {
             start: Arc::clone(&start),
         };
         let (shared, goal, before) = (self.shared, self.goal, self.before.take());
+        let rollbacks = self.rollbacks;
         let left = self.slot.update(|state| {
             if shared.is_closed() {
                 return Err("the server is shutting down".to_owned());
+            }
+            if matches!(goal, Goal::Accept { .. }) && state.rollbacks_by_hand != rollbacks {
+                return Err("somebody went back to the version before while it was made ready; \
+                            offer it again if it is still wanted"
+                    .to_owned());
             }
             if !state.is_serving(current) {
                 return Ok(None);

@@ -19,17 +19,17 @@ pub(in crate::runtime) fn change(
     candidate: &Arc<Candidate>,
 ) -> Result<Arc<ReloadRecord>, Arc<ReloadRecord>> {
     let started = Instant::now();
-    let (before, from, since) = slot.update(|state| {
+    let (before, since) = slot.update(|state| {
         let before = state.phase.clone();
         if state.serving_model().is_none() && state.phase != Phase::Closed {
             state.phase = Phase::Loading;
         }
         let since = state.serving.as_ref().map_or(started, |version| version.start.at);
-        (before, state.serving_model().map(|model| model.version()), since)
+        (before, since)
     });
     let mut attempt = Attempt::new(shared, slot, goal, number, candidate);
     let ended = attempt.run();
-    let gates = attempt.gates;
+    let (from, gates) = (attempt.from, attempt.gates);
     slot.update(|state| match (&ended, goal) {
         (Ok(()), Goal::Accept { .. }) => state.forget_rejection(&candidate.digest),
         (Ok(()), _) => {}
@@ -75,6 +75,7 @@ pub(in crate::runtime) fn to_standby(
         }
         state.previous.as_ref()?.model.as_ref()?;
         let gone = state.go_back(None, because)?;
+        state.rollbacks_by_hand += u64::from(number.is_none());
         Some((gone, state.serving.as_ref()?.clone()))
     })?;
     let record = shared.history.add(ReloadRecord {

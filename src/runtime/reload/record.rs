@@ -27,6 +27,8 @@ pub struct Gate {
     pub output: Option<String>,
     /// Whether the version got through.
     pub passed: bool,
+    /// Whether there was nothing to look at, or nothing that was to be: it got through unseen.
+    pub skipped: bool,
     /// What was measured, where it is a number.
     pub value: Option<f64>,
     /// The limit it was held to, where there is one.
@@ -39,7 +41,13 @@ impl Gate {
     /// A gate the version got through.
     pub(in crate::runtime) fn passed(name: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { name, output: None, passed: true, value: None, limit: None, detail }
+        let (passed, skipped) = (true, false);
+        Self { name, output: None, passed, skipped, value: None, limit: None, detail }
+    }
+
+    /// A gate that the version was not held to.
+    pub(in crate::runtime) fn skipped(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { skipped: true, ..Self::passed(name, detail) }
     }
 
     /// A gate that stopped the version.

@@ -26,11 +26,29 @@ struct Reply {
     places: Vec<Option<RegionPart>>,
 }
 
-/// Answers one request, `deadline` being the caller's.
+/// Answers one request, `deadline` being the caller's. It is polled until it has ended.
 pub(super) async fn infer(
     app: &App,
     message: ModelInferRequest,
     deadline: Option<Instant>,
+) -> Result<ModelInferResponse, ProtocolError> {
+    answer(app, message, deadline, async |model, request| model.infer(request).await).await
+}
+
+/// As [`infer`], where the answer may be left unpolled for as long as the client reads nothing.
+pub(super) async fn infer_unattended(
+    app: &App,
+    message: ModelInferRequest,
+    deadline: Option<Instant>,
+) -> Result<ModelInferResponse, ProtocolError> {
+    answer(app, message, deadline, async |model, request| model.submit(request)?.await).await
+}
+
+async fn answer(
+    app: &App,
+    message: ModelInferRequest,
+    deadline: Option<Instant>,
+    ask: impl AsyncFnOnce(&Model, InferRequest) -> Result<InferResponse, InferError>,
 ) -> Result<ModelInferResponse, ProtocolError> {
     let model = protocol::find(&app.registry, &message.model_name, &message.model_version)?;
     let began = Instant::now();
@@ -38,7 +56,7 @@ pub(super) async fn infer(
         .inspect_err(|error| model.statistics().failed(error.kind(), began.elapsed()))?;
     model.statistics().spent(Phase::Parse, began.elapsed());
     request.deadline = request.deadline.into_iter().chain(deadline).min();
-    let pending = model.infer(request);
+    let pending = ask(&model, request);
     let response = match deadline {
         None => pending.await?,
         // Also while it runs: a caller that stops waiting has no use for the answer.

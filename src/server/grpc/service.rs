@@ -53,10 +53,7 @@ impl Service {
         if self.0.config.control {
             return Ok(());
         }
-        Err(Status::permission_denied(
-            "this listener takes no control requests: start the server with `--control on`, or \
-             use the admin listener",
-        ))
+        Err(super::failed(&ProtocolError::NoControl))
     }
 
     async fn infer(

@@ -14,7 +14,7 @@ use crate::kserve::{
 };
 use crate::server::App;
 
-use super::infer::infer;
+use super::infer::infer_unattended;
 
 /// Most requests of one stream that run at the same time.
 const CONCURRENCY: usize = 16;
@@ -32,7 +32,7 @@ pub(super) fn answers(
         async move {
             let request = request?;
             let id = request.id.clone();
-            Ok(match infer(&app, request, deadline).await {
+            Ok(match infer_unattended(&app, request, deadline).await {
                 Ok(response) => ModelStreamInferResponse {
                     error_message: String::new(),
                     infer_response: Some(last(response)),

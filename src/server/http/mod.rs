@@ -24,7 +24,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, Response, StatusCode, Uri};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -89,6 +89,16 @@ pub(crate) fn control_routes(app: Arc<App>) -> Router {
         .nest("/v2/systemsharedmemory", system)
         .nest("/v2/cudasharedmemory", cuda);
     router.with_state(app)
+}
+
+/// What the inference listeners answer in place of those where they are not allowed to.
+pub(crate) fn closed_control_routes() -> Router {
+    let closed = || any(async || status::failure(&ProtocolError::NoControl));
+    Router::new()
+        .route("/v2/repository/models/{*rest}", closed())
+        .route("/v2/models/{model}/rollback", closed())
+        .route("/v2/systemsharedmemory/{*rest}", closed())
+        .route("/v2/cudasharedmemory/{*rest}", closed())
 }
 
 /// Answers every other path and method of the whole router, as the last step of making it.

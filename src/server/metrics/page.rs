@@ -64,7 +64,7 @@ impl Buckets {
         let above = sizes.iter().filter(|(size, _)| *size > 1 << 10);
         buckets.push(f64::MAX, above.map(|(_, times)| times).sum());
         let sum = sizes.iter().map(|&(size, times)| super::count(size) * super::count(times));
-        buckets.sum = sum.sum();
+        buckets.sum = sum.fold(0.0, |sum, more| sum + more);
         buckets
     }
 

@@ -5,7 +5,7 @@ import { drawn, element } from "./dom.js";
 const WIDTH = 360;
 const HEIGHT = 110;
 const LEFT = 52;
-const BOTTOM = 16;
+const BOTTOM = 18;
 const TOP = 6;
 
 // A round number at or above `value`.
@@ -15,38 +15,41 @@ function ceiling(value) {
   return [1, 2, 5, 10].find((step) => step * power >= value) * power;
 }
 
-export function chart(title, unit, places, series) {
-  const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
+function tick(text) {
+  return text.replace(/\.0+(?= )/, "");
+}
+
+// Each of `series` has a `label` and `points` of the same times, the last of which is now; a `value`
+// of null is one that nobody knows.
+export function chart(title, unit, span_ms, series) {
+  const known = series.flatMap(({ points }) => points.map(({ value }) => value).filter((value) => value !== null));
   const top = ceiling(Math.max(0, ...known));
-  const x = (index, length) => LEFT + ((WIDTH - LEFT) * (places - length + index)) / (places - 1);
+  const now = series[0].points.at(-1)?.at;
+  const x = (at) => WIDTH - ((WIDTH - LEFT) * (now - at)) / span_ms;
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / top;
-  const label = series.map(({ label, values }) => {
-    const last = values.at(-1);
-    return `${label} ${last === null || last === undefined ? "–" : unit(last)}`;
+  const label = series.map(({ label, points }) => {
+    const last = points.at(-1)?.value ?? null;
+    return `${label} ${last === null ? "–" : unit(last)}`;
   });
   const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${label.join(", ")}` });
   for (const part of [0, 0.5, 1]) {
     const at = y(top * part);
     picture.append(
       drawn("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: at, y2: at }),
-      drawn("text", { x: LEFT - 6, y: at + 4, "text-anchor": "end" }, unit(top * part)));
+      known.length > 0 ? drawn("text", { x: LEFT - 6, y: at + 4, "text-anchor": "end" }, tick(unit(top * part))) : "");
   }
   picture.append(
-    drawn("text", { x: LEFT, y: HEIGHT - 2 }, `${places / 60} min ago`),
-    drawn("text", { x: WIDTH, y: HEIGHT - 2, "text-anchor": "end" }, "now"));
-  series.forEach(({ values }, which) => {
-    // A gap where nothing was measured.
-    let pen = "M";
+    drawn("text", { x: LEFT, y: HEIGHT - 4 }, `${span_ms / 60_000} min ago`),
+    drawn("text", { x: WIDTH, y: HEIGHT - 4, "text-anchor": "end" }, "now"));
+  series.forEach(({ points }, which) => {
+    // A gap where nothing was measured; what stands alone is a dot, a line of no length.
     let line = "";
-    values.forEach((value, index) => {
-      if (value === null) {
-        pen = "M";
-        return;
-      }
-      line += `${pen}${x(index, values.length).toFixed(1)} ${y(value).toFixed(1)}`;
-      pen = "L";
-    });
-    picture.append(drawn("path", { class: `series ${which === 0 ? "one" : "two"}`, d: line || "M0 0" }));
+    let pen = "M";
+    for (const { at, value } of points) {
+      if (value !== null) line += `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}${pen === "M" ? "h0" : ""}`;
+      pen = value === null ? "M" : "L";
+    }
+    picture.append(drawn("path", { class: `series ${which === 0 ? "one" : "two"}`, d: line }));
   });
   const keys = label.map((text, which) => element("span", { class: which === 0 ? "key-one" : "key-two" }, `${text}  `));
   return element("figure", {},

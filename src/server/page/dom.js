@@ -21,20 +21,20 @@ function fill(made, attributes, children) {
   return made;
 }
 
-// Replaces what is in a place of the page, unless it would look the same: focus and selections stay.
+// Replaces what is in a place of the page, but for what looks the same already: a button that is
+// being pressed, what is focused, selected or scrolled stays.
 export function replace(id, ...children) {
-  const place = byId(id);
-  const fresh = element("div", {}, ...children);
-  if (place.innerHTML === fresh.innerHTML) return;
-  const focused = place.contains(document.activeElement) ? path(place, document.activeElement) : null;
-  place.replaceChildren(...fresh.childNodes);
-  focused?.reduce((node, index) => node?.childNodes[index], place)?.focus?.();
+  inside(byId(id), element("div", {}, ...children));
 }
 
-function path(from, node) {
-  const steps = [];
-  for (let at = node; at !== from; at = at.parentNode) {
-    steps.unshift([...at.parentNode.childNodes].indexOf(at));
-  }
-  return steps;
+function inside(old, fresh) {
+  const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
+  if (before.length !== after.length) old.replaceChildren(...after);
+  else before.forEach((node, at) => become(node, after[at]));
+}
+
+function become(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.cloneNode().isEqualNode(fresh.cloneNode()) && fresh.hasChildNodes()) inside(old, fresh);
+  else old.replaceWith(fresh);
 }

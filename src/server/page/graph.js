@@ -7,6 +7,7 @@ const WIDE = 168;
 const HIGH = 54;
 const GAP_X = 46;
 const GAP_Y = 18;
+const MARGIN = 4;
 
 // The longest way from a source, so that every edge goes to the right.
 function columns(stages) {
@@ -22,30 +23,56 @@ function shortened(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
-export function drawPipeline(stages) {
+// Where every stage is, and every edge that passes a column: it has a lane there, so that it does not
+// seem to begin or end at the stages it passes.
+function laid(stages) {
   const column = columns(stages);
-  const rows = new Map();
+  const filled = [];
   const place = new Map();
+  const edges = [];
+  const take = (at, high) => {
+    const y = filled[at] ?? MARGIN;
+    filled[at] = y + high + GAP_Y;
+    return [MARGIN + at * (WIDE + GAP_X), y];
+  };
   for (const stage of stages) {
     const at = column.get(stage.name);
-    const row = rows.get(at) ?? 0;
-    rows.set(at, row + 1);
-    place.set(stage.name, [4 + at * (WIDE + GAP_X), 4 + row * (HIGH + GAP_Y)]);
+    place.set(stage.name, take(at, HIGH));
+    for (const need of stage.needs.filter((need) => place.has(need))) {
+      const lanes = [];
+      for (let between = column.get(need) + 1; between < at; between += 1) lanes.push(take(between, 0));
+      edges.push({ from: need, lanes, to: stage.name });
+    }
   }
-  const width = Math.max(1, rows.size) * (WIDE + GAP_X) - GAP_X + 8;
-  const height = Math.max(1, ...rows.values()) * (HIGH + GAP_Y) - GAP_Y + 8;
+  const width = Math.max(1, filled.length) * (WIDE + GAP_X) - GAP_X + 2 * MARGIN;
+  const height = Math.max(HIGH + GAP_Y + MARGIN, ...filled) - GAP_Y + MARGIN;
+  return { place, edges, width, height };
+}
+
+function route({ from, lanes, to }, place) {
+  const [fromX, fromY] = place.get(from);
+  const [toX, toY] = place.get(to);
+  let [x, y] = [fromX + WIDE, fromY + HIGH / 2];
+  let line = `M${x} ${y}`;
+  for (const [nextX, nextY] of [...lanes, [toX, toY + HIGH / 2]]) {
+    const bend = (x + nextX) / 2;
+    line += `C${bend} ${y} ${bend} ${nextY} ${nextX} ${nextY}`;
+    [x, y] = [nextX, nextY];
+    if (nextX < toX) {
+      x += WIDE;
+      line += `H${x}`;
+    }
+  }
+  return line;
+}
+
+export function drawPipeline(stages) {
+  const { place, edges, width, height } = laid(stages);
   const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "stages", style: `width: ${width}px` },
     drawn("defs", {}, drawn("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
       drawn("path", { d: "M0 0L8 4L0 8z" }))));
-  for (const stage of stages) {
-    const [x, y] = place.get(stage.name);
-    for (const need of stage.needs) {
-      if (!place.has(need)) continue;
-      const [fromX, fromY] = place.get(need);
-      const [startX, startY, endY] = [fromX + WIDE, fromY + HIGH / 2, y + HIGH / 2];
-      const bend = (x - startX) / 2;
-      picture.append(drawn("path", { class: "edge", "marker-end": "url(#arrow)", d: `M${startX} ${startY}C${startX + bend} ${startY} ${x - bend} ${endY} ${x} ${endY}` }));
-    }
+  for (const edge of edges) {
+    picture.append(drawn("path", { class: "edge", "marker-end": "url(#arrow)", d: route(edge, place) }));
   }
   for (const stage of stages) {
     const [x, y] = place.get(stage.name);

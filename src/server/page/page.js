@@ -1,5 +1,5 @@
-// Asks the server for its state once a second and draws it. Rates and percentiles are of the last
-// second: the difference of two states.
+// Asks the server for its state once a second and draws it. Rates and percentiles are of the time
+// since it was asked before: the difference of two states.
 
 import { byId, element, replace } from "./dom.js";
 import { chart } from "./chart.js";
@@ -7,7 +7,8 @@ import { drawPipeline } from "./graph.js";
 import { bytes, clock, count, duration, milliseconds, percentile, since, valueOr } from "./units.js";
 
 const PERIOD_MS = 1000;
-const KEPT = 180;
+const PATIENCE_MS = 4000;
+const KEPT_MS = 180_000;
 const PHASES = ["parse", "queue", "upload", "compute", "download", "encode"];
 
 const histories = new Map();
@@ -24,38 +25,39 @@ async function ask(path, options = {}) {
   return text ? JSON.parse(text) : null;
 }
 
+// Says what keeps the page from showing what is; what it showed last stays, marked as old.
 function complain(message) {
   const problem = byId("problem");
   problem.hidden = !message;
   problem.textContent = message ?? "";
+  document.querySelector("main").classList.toggle("old", Boolean(message));
 }
 
 // What happened between two states of one version of a model.
 function difference(now, before, seconds) {
   const same = before && before.version === now.version && now.answered >= before.answered;
-  const buckets = now.latency.counts.map((n, i) => n - (same ? before.latency.counts[i] ?? 0 : 0));
-  const answered = now.answered - (same ? before.answered : 0);
-  const refused = now.failed - (same ? before.failed : 0);
+  const buckets = same ? now.latency.counts.map((n, i) => n - before.latency.counts[i]) : [];
   const upper = now.latency.upper_ns;
   return {
-    answered: same ? answered / seconds : 0,
-    refused: same ? refused / seconds : 0,
-    p50: same ? percentile(upper, buckets, 0.5) : null,
-    p99: same ? percentile(upper, buckets, 0.99) : null,
+    answered: same ? (now.answered - before.answered) / seconds : null,
+    refused: same ? (now.failed - before.failed) / seconds : null,
+    p50: percentile(upper, buckets, 0.5),
+    p99: percentile(upper, buckets, 0.99),
     queue: now.queue_depth,
     running: now.in_flight,
   };
 }
 
 function remember(state) {
-  const seconds = previous ? (state.now_ms - previous.now_ms) / 1000 : PERIOD_MS / 1000;
-  if (seconds <= 0) return;
+  const at = state.now_ms;
+  // A server that was started anew counts from the start.
+  const same = previous?.server.started_ms === state.server.started_ms && previous.now_ms < at;
   for (const model of state.models) {
     if (!model.live) continue;
-    const before = previous?.models.find((other) => other.name === model.name)?.live;
-    const history = histories.get(model.name) ?? [];
-    history.push(difference(model.live, before, seconds));
-    if (history.length > KEPT) history.shift();
+    const before = same ? previous.models.find((other) => other.name === model.name)?.live : null;
+    const seconds = same ? (at - previous.now_ms) / 1000 : null;
+    const history = (histories.get(model.name) ?? []).filter((point) => point.at < at && point.at >= at - KEPT_MS);
+    history.push({ at, ...difference(model.live, before, seconds) });
     histories.set(model.name, history);
   }
   for (const name of [...histories.keys()]) {
@@ -115,8 +117,8 @@ function versions(model) {
     ...["version", "state", "deployment", ""].map((text) => element("th", {}, text)));
   const parts = [element("h4", {}, "Versions"), element("table", {}, head, ...rows)];
   if (model.can_roll_back) {
-    const button = element("button", { type: "button" }, "Roll back");
-    button.addEventListener("click", () => rollBack(model.name));
+    const button = element("button", { type: "button", value: model.name }, "Roll back");
+    button.addEventListener("click", () => rollBack(button.value));
     parts.push(element("p", {}, button));
   }
   return element("div", {}, ...parts);
@@ -128,7 +130,7 @@ async function rollBack(name) {
     await ask(`v2/models/${encodeURIComponent(name)}/rollback`, { method: "POST" });
     await refresh();
   } catch (error) {
-    complain(`failed to roll back ${name}: ${error.message}`);
+    alert(`Failed to roll back ${name}: ${error.message}`);
   }
 }
 
@@ -156,20 +158,20 @@ function modelCard(model) {
   if (model.reason) card.append(element("p", { class: "problem" }, model.reason));
   if (model.live) {
     const history = histories.get(model.name) ?? [];
-    const series = (name) => history.map((point) => point[name]);
+    const series = (name) => history.map((point) => ({ at: point.at, value: point[name] }));
     card.append(
       element("div", { class: "charts" },
-        chart("Requests a second", count, KEPT, [
-          { label: "answered", values: series("answered") },
-          { label: "not answered", values: series("refused") },
+        chart("Requests a second", count, KEPT_MS, [
+          { label: "answered", points: series("answered") },
+          { label: "not answered", points: series("refused") },
         ]),
-        chart("Latency", milliseconds, KEPT, [
-          { label: "p50", values: series("p50") },
-          { label: "p99", values: series("p99") },
+        chart("Latency", milliseconds, KEPT_MS, [
+          { label: "p50", points: series("p50") },
+          { label: "p99", points: series("p99") },
         ]),
-        chart("Requests in the server", count, KEPT, [
-          { label: "waiting", values: series("queue") },
-          { label: "in flight", values: series("running") },
+        chart("Requests in the server", count, KEPT_MS, [
+          { label: "waiting", points: series("queue") },
+          { label: "in flight", points: series("running") },
         ])),
       element("h4", {}, "Mean time of a request, by phase"),
       phases(model.live));
@@ -183,11 +185,14 @@ function modelCard(model) {
   return card;
 }
 
-function gates(record) {
-  return record.gates.map((gate) =>
+// The reason, unless it is that of a gate, and the gates.
+function why(record) {
+  const told = record.gates.some((gate) => !gate.passed && record.reason?.includes(gate.detail));
+  return [told ? "" : valueOr(record.reason, ""), ...record.gates.map((gate) =>
     element("div", {},
-      element("span", { class: gate.passed ? "good" : "bad" }, gate.passed ? "passed " : "failed "),
-      `${gate.name}${gate.output === null ? "" : ` of ${gate.output}`}${gate.detail ? `: ${gate.detail}` : ""}`));
+      element("span", { class: gate.skipped ? "quiet" : gate.passed ? "good" : "bad" },
+        gate.skipped ? "skipped " : gate.passed ? "passed " : "failed "),
+      `${gate.name}${gate.output === null ? "" : ` of ${gate.output}`}${gate.detail ? `: ${gate.detail}` : ""}`))];
 }
 
 function reloads(state) {
@@ -200,12 +205,12 @@ function reloads(state) {
       element("td", {}, record.model),
       element("td", {}, change),
       element("td", {}, element("span", { class: `badge ${mood}` }, record.outcome.replaceAll("_", " "))),
-      element("td", { class: "number" }, duration(record.seconds * 1e9)),
-      element("td", {}, valueOr(record.reason, ""), ...gates(record)));
+      element("td", {}, duration(record.seconds * 1e9)),
+      element("td", { class: "why" }, ...why(record)));
   });
   const head = element("tr", {},
     ...["time", "model", "version", "outcome", "took", "why"].map((text) => element("th", {}, text)));
-  return element("div", { class: "scroll" }, element("table", {}, head, ...rows));
+  return element("table", { class: "records" }, head, ...rows);
 }
 
 function pipelines(state) {
@@ -225,7 +230,7 @@ function pipelines(state) {
 
 async function refresh() {
   try {
-    const state = await ask("api/state");
+    const state = await ask("api/state", { signal: AbortSignal.timeout(PATIENCE_MS) });
     remember(state);
     header(state);
     replace("models", ...state.models.map(modelCard));
@@ -237,7 +242,9 @@ async function refresh() {
     const health = byId("health");
     health.textContent = "no answer";
     health.className = "badge bad";
-    complain(`The server does not answer: ${error.message}`);
+    byId("facts").textContent = "";
+    const last = previous ? ` What is below is from ${clock(previous.now_ms)}.` : "";
+    complain(`The server does not answer: ${error.message}.${last}`);
   }
 }
 

@@ -70,6 +70,12 @@ pub enum ProtocolError {
         /// Longest it may take.
         limit: Duration,
     },
+    /// It is for those who may change what others get.
+    #[error(
+        "this listener takes no control requests: start the server with `--control on`, or use \
+         the admin listener"
+    )]
+    NoControl,
     /// Nothing is at this path.
     #[error("nothing is at `{path}`")]
     NoSuchPath {

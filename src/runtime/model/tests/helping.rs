@@ -17,7 +17,7 @@ fn on_host() -> Arc<Fake> {
 /// A model whose batches were over at once so far.
 fn quick(fake: &Arc<Fake>, change: impl FnOnce(&mut ModelConfig)) -> Model {
     let model = model_with(fake, change);
-    model.batcher.note_batch(Duration::ZERO);
+    model.batcher.note_batch(1 << 20, Duration::ZERO);
     model
 }
 
@@ -48,7 +48,7 @@ fn a_batch_that_is_over_soon_runs_where_its_answer_is_awaited() {
 fn one_that_takes_longer_or_computes_elsewhere_or_keeps_an_order_runs_on_a_thread() {
     let long = on_host();
     let model = model_with(&long, join);
-    model.batcher.note_batch(Duration::from_millis(1));
+    model.batcher.note_batch(1 << 20, Duration::from_millis(1));
     let elsewhere = Arc::new(Fake::default());
     let ordered = on_host();
     let keeps_order = |config: &mut ModelConfig| {
@@ -138,4 +138,58 @@ fn a_panic_of_the_engine_is_an_error_of_the_request_and_of_no_other() {
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert_eq!(fake.last_thread(), Some(thread::current().id()));
     assert_answers(&run(model.infer(rows(1, 2))).unwrap(), &rows(1, 2));
+}
+
+#[test]
+fn a_queue_full_of_those_that_are_left_unpolled_is_worked_off() {
+    let fake = on_host();
+    let model = quick(&fake, |config| {
+        join(config);
+        config.queue.limit = 2;
+    });
+    let mut idle: Vec<_> = (0..2).map(|seed| Box::pin(model.infer(rows(1, seed)))).collect();
+    for one in &mut idle {
+        assert!(poll(one.as_mut()).is_pending());
+    }
+    let error = run(model.infer(rows(1, 2))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Overloaded);
+    until("they have left", || model.statistics().snapshot().in_flight == 0);
+    assert_answers(&run(model.infer(rows(1, 3))).unwrap(), &rows(1, 3));
+}
+
+#[test]
+fn a_batch_that_is_larger_than_what_was_over_soon_runs_on_a_thread() {
+    let fake = on_host();
+    let model = model_with(&fake, join);
+    // One row of four numbers, and what every request counts beside its bytes.
+    model.batcher.note_batch(17, Duration::ZERO);
+    let ask = async |count| {
+        futures_util::future::join_all((0..count).map(|seed| model.infer(rows(1, seed)))).await
+    };
+    for (count, is_here) in [(1, true), (3, false)] {
+        for (seed, answer) in run(ask(count)).iter().enumerate() {
+            assert_answers(answer.as_ref().unwrap(), &rows(1, seed));
+        }
+        assert_eq!(fake.last_thread() == Some(thread::current().id()), is_here, "{count}");
+    }
+    assert_eq!(fake.batches(), [1, 3]);
+}
+
+#[test]
+fn unloading_waits_for_those_who_help() {
+    let fake = on_host();
+    let model = Arc::new(quick(&fake, join));
+    fake.hold_run(0);
+    let helper = thread::spawn({
+        let model = Arc::clone(&model);
+        move || run(model.infer(rows(2, 1)))
+    });
+    until("it runs", || fake.run_count() == 1);
+    assert!(!model.drain(Duration::from_millis(20)), "the request is not answered yet");
+    fake.fail_run(0);
+    fake.release_runs();
+    // It fails, and nothing is left to run it again on: it is answered all the same.
+    assert_eq!(helper.join().unwrap().unwrap_err().kind(), ErrorKind::Internal);
+    assert!(model.drain(PATIENCE));
+    assert_eq!(fake.live_contexts.load(Ordering::SeqCst), 0);
 }

@@ -79,17 +79,17 @@ fn what_cannot_be_loaded_changes_nothing_and_is_counted() {
 
     rig.apply("a", &good).unwrap();
     let record = refused(rig.apply("b", &corrupt));
-    assert_eq!((record.from, record.to, stopped_by(&record).name), (Some(1), Some(2), "load"));
+    assert_eq!((record.from, record.to, stopped_by(&record).name), (Some(2), Some(3), "load"));
     let contextless = times(4.0);
     contextless.no_contexts.store(true, Ordering::SeqCst);
     let record = refused(rig.apply("c", &contextless));
     assert!(record.to_string().contains("there are no contexts, as ordered"), "{record}");
-    assert_eq!(rig.state(), (ModelState::Ready, Some(1)));
+    assert_eq!(rig.state(), (ModelState::Ready, Some(2)));
     assert_eq!(rig.ask(1.0).unwrap().to_bits(), 2_f32.to_bits());
     assert_eq!(rig.registry.index()[0].reloads.refused, 3);
-    // A refused deployment takes no number, and may come again.
+    // A refused deployment may come again, under another number.
     corrupt.corrupt.store(false, Ordering::SeqCst);
-    assert_eq!(changed(rig.apply("b", &corrupt)).to, Some(2));
+    assert_eq!(changed(rig.apply("b", &corrupt)).to, Some(5));
 }
 
 #[test]

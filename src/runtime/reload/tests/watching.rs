@@ -49,12 +49,12 @@ fn errors_of_the_new_version_bring_the_former_back_at_once() {
     // The same deployment is not tried again by itself; somebody may insist, and others may come.
     let record = refused(rig.apply("b", &bad));
     assert_eq!(stopped_by(&record).name, "rejected");
-    assert_eq!(changed(rig.apply("c", &times(4.0))).to, Some(3));
+    assert_eq!(changed(rig.apply("c", &times(4.0))).to, Some(4));
     let good = times(5.0);
     let record = changed(rig.registry.apply_again(rig.candidate("b", &good, unwatched)));
-    assert_eq!(record.to, Some(4));
+    assert_eq!(record.to, Some(5));
     rig.apply("d", &good).unwrap();
-    assert_eq!(changed(rig.apply("b", &good)).to, Some(6), "it is forgiven");
+    assert_eq!(changed(rig.apply("b", &good)).to, Some(7), "it is forgiven");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn going_back_by_hand_is_at_once_while_the_former_stands_by() {
     let error = rig.registry.rollback(NAME).unwrap_err();
     assert!(matches!(error, ReloadError::NothingBefore { .. }), "{error}");
     assert_eq!(stopped_by(&refused(rig.apply("b", &times(3.0)))).name, "rejected");
-    assert_eq!(changed(rig.apply("c", &times(4.0))).to, Some(3), "no number is given twice");
+    assert_eq!(changed(rig.apply("c", &times(4.0))).to, Some(4), "no number is given twice");
 }
 
 #[test]
@@ -114,21 +114,46 @@ fn a_version_offered_while_another_is_taken_back_is_compared_with_the_one_that_s
     let (a, b) = (times(2.0), times(2.0));
     rig.apply("a", &a).unwrap();
     rig.ask(1.0).unwrap();
-    rig.registry.apply(rig.candidate("b", &b, |_| ())).unwrap();
-    // The shadow check of `c` is held up in `b`, which is taken back meanwhile.
-    b.close();
+    rig.registry.apply(rig.candidate("b", &b, |model| model.instances = 2)).unwrap();
+    // The shadow check of `c` is held up in `b`, which fails meanwhile and is taken back.
     let runs = b.run_count();
+    b.hold_run(runs);
+    (runs + 1..runs + 1000).for_each(|run| b.fail_run(run));
     std::thread::scope(|scope| {
         let applying = scope.spawn(|| rig.apply("c", &times(4.0)));
         until("the shadow check runs", || b.run_count() > runs);
-        rig.registry.rollback(NAME).unwrap();
+        assert!((0..5).all(|_| rig.ask(1.0).is_err()));
+        rolled_back(&rig);
         let runs = a.run_count();
-        b.open();
+        b.release_runs();
         let record = changed(applying.join().unwrap());
-        assert_eq!((record.to, a.run_count() - runs), (Some(3), 1));
+        assert_eq!((record.from, record.to, a.run_count() - runs), (Some(1), Some(3), 1));
     });
     assert_eq!(rig.versions()[1].0, 1);
     assert_eq!(rig.ask(1.0).unwrap().to_bits(), 4_f32.to_bits());
+}
+
+#[test]
+fn going_back_by_hand_gives_up_what_was_under_way() {
+    let rig = Rig::new();
+    let (a, b, c) = (times(2.0), times(2.0), times(4.0));
+    rig.apply("a", &a).unwrap();
+    rig.ask(1.0).unwrap();
+    rig.registry.apply(rig.candidate("b", &b, |_| ())).unwrap();
+    b.close();
+    let runs = b.run_count();
+    std::thread::scope(|scope| {
+        let applying = scope.spawn(|| rig.apply("c", &c));
+        until("the shadow check runs", || b.run_count() > runs);
+        rig.registry.rollback(NAME).unwrap();
+        b.open();
+        let record = refused(applying.join().unwrap());
+        let reason = record.reason.as_deref().unwrap();
+        assert!(reason.starts_with("somebody went back to the version before"), "{reason}");
+    });
+    assert_eq!((rig.serving().version(), rig.ask(1.0).unwrap().to_bits()), (1, 2_f32.to_bits()));
+    // It was not found wanting: it may be offered again.
+    assert_eq!(changed(rig.apply("c", &c)).to, Some(4));
 }
 
 #[test]
