@@ -10,9 +10,11 @@ use crate::onnx::FileType;
 use crate::suggest::did_you_mean;
 use crate::tensor::{Shape, TensorError};
 
-use super::endpoint::EndpointError;
+use super::endpoint::{Address, EndpointError};
 
 const MANIFEST: &str = EngineManifest::FILE;
+
+const NAME_THE_FOLDER: &str = "name the folder that a `build` stage made, such as build/NAME/STAGE";
 
 /// Why an engine could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -190,9 +192,11 @@ impl BenchError {
                  `trt-pipeline run SPEC` builds it, then measure build/NAME/STAGE"
                     .into()
             }
-            Self::Missing { .. } | Self::NotAnEngine { .. } => {
-                "name the folder that a `build` stage made, such as build/NAME/STAGE".into()
-            }
+            Self::Missing { path } => match path.to_str().and_then(Address::with_scheme) {
+                Some(url) => format!("did you mean `{url}`?"),
+                None => NAME_THE_FOLDER.into(),
+            },
+            Self::NotAnEngine { .. } => NAME_THE_FOLDER.into(),
             Self::NoDevices { .. } => "leave out `--device`".into(),
             Self::UnknownInput { input, known } => {
                 did_you_mean(input, known.iter().map(String::as_str), "inputs")

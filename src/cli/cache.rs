@@ -85,7 +85,7 @@ fn ls(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
         return Ok(ExitStatus::OK);
     }
     if inventory.results.is_empty() {
-        console.line("the cache is empty");
+        console.text(&nothing_in(store));
         return Ok(ExitStatus::OK);
     }
     let mut table = Table::new();
@@ -117,6 +117,16 @@ fn ls(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
         size(inventory.bytes)
     ));
     Ok(ExitStatus::OK)
+}
+
+/// Says that a cache has nothing in it, and how to name another.
+fn nothing_in(store: &Store) -> String {
+    let folder = store.root().display();
+    let state = if store.root().exists() { "the cache is empty" } else { "there is no cache" };
+    format!(
+        "{state}: {folder}\n  help: `--project DIR` names a folder of another project, \
+         `--cache-dir DIR` a cache\n"
+    )
 }
 
 fn gc(
@@ -157,6 +167,8 @@ fn verify(store: &Store, console: &Console) -> Result<ExitStatus, StoreError> {
             "objects": report.objects, "bytes": report.bytes, "damaged": report.damaged.len(),
         });
         console.record("cache_verified", fields);
+    } else if report.results + report.objects + report.damaged.len() == 0 {
+        console.text(&nothing_in(store));
     } else {
         console.line(&format!(
             "{} results, {} artifacts, {}: {}",

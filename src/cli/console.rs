@@ -1,7 +1,12 @@
 //! [`Console`]: the one place that writes to standard output and standard error.
+//!
+//! What is written while progress is drawn goes above it: the lines drawn are taken off the screen
+//! first and drawn again below.
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter, IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::execute::RunEvent;
 use crate::execute::event::{DiagnosticEvent, EventLine, Severity};
@@ -14,6 +19,8 @@ use super::printable::printable;
 pub(super) struct Console {
     json: bool,
     out: RefCell<Out>,
+    /// What is drawn on standard error; nothing where no person watches.
+    progress: MultiProgress,
 }
 
 #[derive(Debug)]
@@ -27,7 +34,12 @@ struct Out {
 impl Console {
     pub(super) fn new(json: bool) -> Self {
         let writer = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { json, out: RefCell::new(Out { writer, failed: None, closed: false }) }
+        let is_interactive = !json && io::stdout().is_terminal() && io::stderr().is_terminal();
+        let progress = MultiProgress::new();
+        if !is_interactive {
+            progress.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self { json, out: RefCell::new(Out { writer, failed: None, closed: false }), progress }
     }
 
     /// Whether output is for programs.
@@ -37,7 +49,12 @@ impl Console {
 
     /// Whether a person watches and progress may be drawn.
     pub(super) fn is_interactive(&self) -> bool {
-        !self.json && io::stdout().is_terminal() && io::stderr().is_terminal()
+        !self.progress.is_hidden()
+    }
+
+    /// Where progress is drawn.
+    pub(super) fn progress(&self) -> &MultiProgress {
+        &self.progress
     }
 
     /// Columns of the terminal that a person reads on.
@@ -63,7 +80,7 @@ impl Console {
     /// Hands everything written so far to the reader.
     pub(super) fn flush(&self) {
         let mut out = self.out.borrow_mut();
-        if let Err(error) = out.writer.flush() {
+        if let Err(error) = above(&self.progress, || out.writer.flush()) {
             out.note(error);
         }
     }
@@ -81,6 +98,13 @@ impl Console {
         if !self.json {
             self.print(&printable(text));
         }
+    }
+
+    /// Writes a line that tells people what has just happened, and when (UTC, as log messages).
+    pub(super) fn news(&self, text: &str) {
+        let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+        let clock = now.split_once('T').map_or("", |(_, clock)| clock);
+        self.text(&format!("{clock} {text}\n"));
     }
 
     /// Writes one event as a JSON line; nothing where output is for people.
@@ -111,7 +135,7 @@ impl Console {
     pub(super) fn print_error(&self, text: &str) {
         self.flush();
         // Nowhere is left to report that standard error is closed.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let _ = above(&self.progress, || io::stderr().lock().write_all(text.as_bytes()));
     }
 
     /// Tells an error that stands in no file.
@@ -160,6 +184,15 @@ impl Out {
             self.failed = Some(error);
         }
     }
+}
+
+/// Writes above the progress that is drawn.
+pub(super) fn above<T>(progress: &MultiProgress, write: impl FnOnce() -> T) -> T {
+    // Drawing on a terminal that was closed meanwhile fails.
+    if !progress.is_hidden() && !io::stderr().is_terminal() {
+        progress.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    progress.suspend(write)
 }
 
 /// Whether colours are wanted on a stream that is or is not a terminal.

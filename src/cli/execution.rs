@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -76,13 +76,22 @@ fn links_of(plan: &Plan) -> PathBuf {
 }
 
 fn find_all(plan: &Plan, names: &[String]) -> Result<Vec<StageIndex>, Refusal> {
+    let is_spec = |name: &str| {
+        let path = Path::new(name);
+        path.extension().is_some_and(|it| it == "yaml" || it == "yml") || path.is_file()
+    };
     let find = |name: &String| {
         plan.find(name).ok_or_else(|| {
             let known = plan.stages().iter().map(|stage| stage.name.as_str());
+            let help = if is_spec(name) {
+                "`run` takes one spec, `serve` and `watch` take several".to_owned()
+            } else {
+                did_you_mean(name, known, "stages")
+            };
             Refusal::Told {
                 code: "run::unknown_stage",
                 message: format!("there is no stage `{name}`"),
-                help: Some(did_you_mean(name, known, "stages")),
+                help: Some(help),
             }
         })
     };

@@ -7,14 +7,16 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
+use indicatif::MultiProgress;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::console::wants_colour;
+use super::console::{above, wants_colour};
 
 /// Which messages to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,14 +57,36 @@ impl FormatTime for Milliseconds {
     }
 }
 
-/// Starts logging for the life of the process.
-pub(super) fn start(level: Level, file: Option<&Path>) -> io::Result<()> {
+/// Writes to standard error, above the progress that is drawn there.
+struct AboveProgress(MultiProgress);
+
+impl<'a> MakeWriter<'a> for AboveProgress {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+impl io::Write for &AboveProgress {
+    /// A message comes in one piece.
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        above(&self.0, || io::stderr().write(message))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts logging for the life of the process; on the terminal above `progress`.
+pub(super) fn start(level: Level, file: Option<&Path>, progress: MultiProgress) -> io::Result<()> {
     let level = LevelFilter::from(level);
     let terminal = tracing_subscriber::fmt::layer()
         .with_timer(Milliseconds)
         .with_target(false)
         .with_ansi(wants_colour(io::stderr().is_terminal()))
-        .with_writer(io::stderr)
+        .with_writer(AboveProgress(progress))
         .with_filter(level);
     let file = match file {
         None => None,

@@ -131,7 +131,7 @@ enum Command {
     Watch(Formatted<watch::WatchArgs>),
     /// Show what is in a model, an engine, an artifact or a stored result
     Inspect(Formatted<inspect::InspectArgs>),
-    /// Measure how fast an engine runs
+    /// Measure how fast an engine runs, or how fast an endpoint answers
     Bench(Formatted<bench::BenchArgs>),
     /// List, clean or verify the cache
     Cache(Formatted<cache::CacheArgs>),
@@ -200,8 +200,11 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let console = Console::new(cli.command.format() == Format::Json);
     if matches!(cli.command, Command::CompileTensorRt(_)) {
         compile::start_logging(cli.global.log_level.into());
-    } else if let Err(error) = logging::start(cli.global.log_level, cli.global.log_file.as_deref())
-    {
+    } else if let Err(error) = logging::start(
+        cli.global.log_level,
+        cli.global.log_file.as_deref(),
+        console.progress().clone(),
+    ) {
         console.error("log_file", &error.to_string(), None);
         return ExitStatus::USAGE;
     }

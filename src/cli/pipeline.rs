@@ -44,6 +44,7 @@ impl PipelinesArgs {
         let pipeline = |spec: &PathBuf| Pipeline {
             spec: SpecArgs { spec: spec.clone(), set: self.set.clone() },
             args: self,
+            name: None,
             last: None,
             refused: None,
             awaited: BTreeSet::new(),
@@ -56,6 +57,8 @@ impl PipelinesArgs {
 pub(super) struct Pipeline<'a> {
     spec: SpecArgs,
     args: &'a PipelinesArgs,
+    /// The pipeline's name, once the spec could be read.
+    name: Option<String>,
     /// What the last run read.
     last: Option<Inputs>,
     /// What is wrong with the spec as it is now.
@@ -95,6 +98,15 @@ impl Pipeline<'_> {
     /// The spec's file.
     pub(super) fn spec(&self) -> &Path {
         &self.spec.spec
+    }
+
+    /// The words that say of which pipeline a line tells, where there are several.
+    pub(super) fn said_of(&self) -> String {
+        match &self.name {
+            _ if self.args.specs.len() < 2 => String::new(),
+            Some(name) => format!("{name}: "),
+            None => format!("{}: ", self.spec().display()),
+        }
     }
 
     /// The plan of the spec as it is now.
@@ -148,13 +160,14 @@ impl Pipeline<'_> {
     ) -> Result<Refreshed, ExitStatus> {
         let console = session.console;
         let planned = self.plan().and_then(|plan| {
+            self.name = Some(plan.spec().name.value.clone());
             (session.accept)(&plan)?;
             let options = self.args.how.options(&plan, &self.args.stages)?;
             Ok((plan, options))
         });
         let (plan, mut options) = match planned {
             Ok(planned) => planned,
-            Err(refusal) => return Ok(self.refuse(&refusal, trigger, console)),
+            Err(refusal) => return Ok(self.refuse(refusal, trigger, console)),
         };
         if trigger.is_some() {
             options.force = Force::None;
@@ -169,7 +182,10 @@ impl Pipeline<'_> {
         let is_same = changes.as_ref().is_some_and(Vec::is_empty);
         if trigger == Some(Trigger::Changed) && is_same {
             if self.refused.take().is_some() {
-                console.line("\nthe spec is valid again, and what it reads is as before");
+                console.line("");
+                let of = self.said_of();
+                console
+                    .news(&format!("{of}the spec is valid again, and what it reads is as before"));
             }
             flush(&store);
             return Ok(Refreshed::Unchanged);
@@ -181,10 +197,18 @@ impl Pipeline<'_> {
             return if trigger.is_some() { Ok(Refreshed::Refused) } else { Err(status) };
         }
         if let Err(refusal) = execution.check() {
-            return Ok(self.refuse(&refusal, trigger, console));
+            return Ok(self.refuse(refusal, trigger, console));
         }
-        if let Some(trigger) = trigger {
-            tell(&plan, trigger, &changes.unwrap_or_default(), console);
+        match trigger {
+            Some(trigger) => self.tell(&plan, trigger, &changes.unwrap_or_default(), console),
+            None if self.args.specs.len() > 1 => {
+                console.text(&format!(
+                    "\n{} ({})\n",
+                    plan.spec().name.value,
+                    self.spec().display()
+                ));
+            }
+            None => {}
         }
         self.refused = None;
         self.awaited.clear();
@@ -194,12 +218,39 @@ impl Pipeline<'_> {
         Ok(Refreshed::Ran(Box::new(Ran { plan, store, report })))
     }
 
+    /// Says why it is run again.
+    fn tell(&self, plan: &Plan, because: Trigger, changes: &[inputs::Change], console: &Console) {
+        const MOST_SHOWN: usize = 8;
+        console.event(&inputs::triggered(plan, because, changes));
+        let (name, of) = (&plan.spec().name, self.said_of());
+        console.line("");
+        match because {
+            Trigger::Asked => console.news(&format!("{name}: asked to run again")),
+            Trigger::Changed if changes.is_empty() => console.news(&format!("{name}: valid now")),
+            Trigger::Changed => {}
+        }
+        for change in changes.iter().take(MOST_SHOWN) {
+            console.news(&format!("{of}{}", change.words()));
+        }
+        if let Some(more @ 1..) = changes.len().checked_sub(MOST_SHOWN) {
+            console.news(&format!("{of}and {more} more"));
+        }
+        console.flush();
+    }
+
     fn refuse(
         &mut self,
-        refusal: &Refusal,
+        refusal: Refusal,
         trigger: Option<Trigger>,
         console: &Console,
     ) -> Refreshed {
+        let refusal = match refusal {
+            // Whoever removes a spec that is watched needs no other to start from.
+            Refusal::Told { code, message, .. } if trigger.is_some() && !self.spec().exists() => {
+                Refusal::Told { code, message, help: None }
+            }
+            refusal => refusal,
+        };
         let words = refusal.words();
         self.awaited = self.named_by_the_spec();
         // Said once, however often the files are saved like this.
@@ -228,26 +279,6 @@ impl Pipeline<'_> {
         };
         inputs.filter_map(|input| file(input.reference)).collect()
     }
-}
-
-/// Says why a pipeline is run again.
-fn tell(plan: &Plan, because: Trigger, changes: &[inputs::Change], console: &Console) {
-    const MOST_SHOWN: usize = 8;
-    console.event(&inputs::triggered(plan, because, changes));
-    let name = &plan.spec().name;
-    console.line("");
-    match because {
-        Trigger::Asked => console.line(&format!("{name}: asked to run again")),
-        Trigger::Changed if changes.is_empty() => console.line(&format!("{name}: valid now")),
-        Trigger::Changed => {}
-    }
-    for change in changes.iter().take(MOST_SHOWN) {
-        console.text(&format!("{}\n", change.words()));
-    }
-    if let Some(more @ 1..) = changes.len().checked_sub(MOST_SHOWN) {
-        console.line(&format!("and {more} more"));
-    }
-    console.flush();
 }
 
 /// What was hashed now need not be hashed by the next run.

@@ -54,7 +54,8 @@ impl<'a> Reporter<'a> {
         console: &'a Console,
         earlier: impl FnOnce() -> HashMap<String, f64>,
     ) -> Self {
-        let bars = console.is_interactive().then(|| Bars::new(earlier()));
+        let bars =
+            console.is_interactive().then(|| Bars::new(console.progress().clone(), earlier()));
         Self { bars, ..Self::new(plan, console, true) }
     }
 
@@ -169,28 +170,22 @@ impl<'a> Reporter<'a> {
     }
 
     fn print(&self, line: &str) {
-        let write = || {
-            self.console.line(line);
-            if self.bars.is_some() {
-                self.console.flush();
-            }
-        };
-        match &self.bars {
-            Some(bars) => bars.all.suspend(write),
-            None => write(),
+        self.console.line(line);
+        if self.bars.is_some() {
+            self.console.flush();
         }
     }
 }
 
 impl Bars {
-    fn new(earlier: HashMap<String, f64>) -> Self {
+    fn new(all: MultiProgress, earlier: HashMap<String, f64>) -> Self {
         let style = |template: &str| {
             ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_spinner())
                 .progress_chars("━╸ ")
         };
         Self {
-            all: MultiProgress::new(),
+            all,
             earlier,
             running: HashMap::new(),
             plain: style("{spinner} {prefix}  {wide_msg}"),

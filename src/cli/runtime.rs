@@ -182,7 +182,7 @@ impl Progress for Reports {
 /// phase.
 fn watched<T: Send>(console: &Console, work: impl FnOnce(&dyn Progress) -> T + Send) -> T {
     let (sender, reports) = channel();
-    let bar = if console.is_interactive() { bar() } else { ProgressBar::hidden() };
+    let bar = bar(console);
     std::thread::scope(|scope| {
         let working = scope.spawn(move || work(&Reports(sender)));
         let mut phase = String::new();
@@ -204,12 +204,15 @@ fn watched<T: Send>(console: &Console, work: impl FnOnce(&dyn Progress) -> T + S
     })
 }
 
-fn bar() -> ProgressBar {
+fn bar(console: &Console) -> ProgressBar {
+    if !console.is_interactive() {
+        return ProgressBar::hidden();
+    }
     let template = "{spinner} {msg}  {bar:24} {bytes}/{total_bytes}  {elapsed}";
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸ ");
-    let bar = ProgressBar::new(0).with_style(style);
+    let bar = console.progress().add(ProgressBar::new(0).with_style(style));
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
     bar
 }

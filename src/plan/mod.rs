@@ -236,7 +236,13 @@ impl Plan {
 
     /// What [`Stage::check`] finds once the signature of a stage's model is known.
     pub fn check(&self, stage: StageIndex, model: Option<&ModelSignature>) -> Vec<SpecError> {
-        let problems = self.stages[stage].stage.check(&CheckContext { model });
+        let planned = &self.stages[stage];
+        let engine = planned.inputs.iter().find(|input| input.accepts == Accepts::Engine);
+        let profiles = match engine.map(|input| &input.from) {
+            Some(InputSource::Stage(maker)) => self.stages[*maker].stage.profiles(),
+            _ => Vec::new(),
+        };
+        let problems = planned.stage.check(&CheckContext { model, profiles: &profiles });
         problems.into_iter().map(SpecError::from).collect()
     }
 }

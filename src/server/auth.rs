@@ -115,9 +115,9 @@ impl Access {
             let colon = decoded.iter().position(|&byte| byte == b':').ok_or(refusal)?;
             token.is(&decoded[colon + 1..])
         } else {
-            false
+            return Err(refusal);
         };
-        if right { Ok(()) } else { Err(refusal) }
+        if right { Ok(()) } else { Err(Refusal::WrongToken { password: self.passwords }) }
     }
 }
 

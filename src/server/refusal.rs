@@ -20,6 +20,8 @@ pub(super) enum Refusal {
     TooLong { limit: usize },
     #[error("the request lacks the server's token; send it as `Authorization: Bearer TOKEN`")]
     Unauthorized { password: bool },
+    #[error("the token of the request is not the server's")]
+    WrongToken { password: bool },
     #[error(
         "this server has no such name; ask it by its address, as localhost or by a name of its \
          certificate"
@@ -39,7 +41,7 @@ impl Refusal {
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooSlow { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized { .. } | Self::WrongToken { .. } => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotGrpc => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -51,7 +53,7 @@ impl Refusal {
         match self {
             Self::Busy { .. } | Self::TooLong { .. } => Code::ResourceExhausted,
             Self::TooSlow { .. } => Code::DeadlineExceeded,
-            Self::Unauthorized { .. } => Code::Unauthenticated,
+            Self::Unauthorized { .. } | Self::WrongToken { .. } => Code::Unauthenticated,
             Self::ForeignHost | Self::ForeignOrigin => Code::PermissionDenied,
             Self::NotGrpc | Self::Path => Code::InvalidArgument,
         }
@@ -61,7 +63,7 @@ impl Refusal {
     pub(super) fn http(self) -> Response<Body> {
         let again = matches!(self, Self::Busy { .. }).then_some(Duration::from_secs(1));
         let mut response = error_response(self.status(), &self.to_string(), again);
-        if let Self::Unauthorized { password } = self {
+        if let Self::Unauthorized { password } | Self::WrongToken { password } = self {
             let scheme = if password { "Basic realm=\"token\"" } else { "Bearer" };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }

@@ -40,7 +40,7 @@ pub enum TlsError {
         source: pem::Error,
     },
     /// A file holds something else.
-    #[error("{path} has no {what} in it; it is a PEM file that starts with `-----BEGIN`")]
+    #[error("{path} has no {what} in it; a {what} starts with `-----BEGIN {}`", .what.to_uppercase())]
     Lacks {
         /// The file.
         path: PathBuf,

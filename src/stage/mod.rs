@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::artifact::{ArtifactKind, Digest};
+use crate::backend::Profile;
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::{Span, Spanned};
@@ -166,6 +167,9 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
+    /// The shapes that the engine the stage takes is built for, where a stage of the same spec
+    /// builds it and says so.
+    pub profiles: &'a [Profile],
 }
 
 /// What [`Stage::tools`] may ask about this machine.
@@ -258,6 +262,11 @@ pub trait Stage: fmt::Debug + Send + Sync {
     /// The name of the model that it describes for a server.
     fn serves(&self) -> Option<&str> {
         None
+    }
+
+    /// The shapes that the engine it makes takes, by input; none where it takes any.
+    fn profiles(&self) -> Vec<Profile> {
+        Vec::new()
     }
 
     /// The role whose model keeps its inputs and outputs in what this stage makes.

@@ -233,6 +233,27 @@ fn profiles_are_checked_against_the_root_model_before_anything_runs() {
 }
 
 #[test]
+fn batches_larger_than_the_profiles_of_the_spec_are_refused_before_anything_runs() {
+    let spec = |most: usize| {
+        stages(&format!(
+            "  engine:
+    build:
+      from: {{ file: mlp.onnx, kind: model }}
+      profiles: [{{ x: {{ min: [1, 4], opt: [8, 4], max: [8, 4] }} }}]
+  api: {{ serve: {{ name: m, from: engine, batching: {{ max_batch: {most} }} }} }}
+"
+        ))
+    };
+    let project = Project::with_spec(&spec(9));
+    project.copy(&fixture("onnx/mlp.onnx"), "mlp.onnx");
+    refused("max_batch_above_the_profiles", &project, 2);
+    assert_eq!(project.stored(), [""; 0]);
+    assert_eq!(project.trt(&["check", "p.yaml"]).status, 2);
+    project.write("p.yaml", spec(8));
+    assert_eq!(project.trt(&["check", "p.yaml"]).status, 0);
+}
+
+#[test]
 fn unusable_files_are_refused() {
     let project = Project::with_spec(&stages("  a: { convert: { model: loop/x.onnx } }\n"));
     symlink("loop", project.file("loop")).unwrap();

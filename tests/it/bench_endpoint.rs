@@ -221,15 +221,21 @@ fn an_interrupt_ends_it_with_what_was_measured_until_then() {
     served.program.stop();
 }
 
-#[test]
-fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
+fn with_certificate(is_ca: rcgen::IsCa) -> Project {
     let project = Project::with_spec(SPEC);
     project.write("model.onnx", adder(1.0)).write("other.onnx", adder(2.0));
-    let certificate = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    let mut certificate = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
+    certificate.is_ca = is_ca;
     let key = rcgen::KeyPair::generate().unwrap();
-    project.write("cert.pem", certificate.self_signed(&key).unwrap().pem());
-    project.write("key.pem", key.serialize_pem()).write("token", "open sesame\n");
-    project.write("wrong", "open barley\n");
+    let certificate = certificate.self_signed(&key).unwrap().pem();
+    project.write("cert.pem", certificate).write("key.pem", key.serialize_pem());
+    project
+}
+
+#[test]
+fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
+    let project = with_certificate(rcgen::IsCa::NoCa);
+    project.write("token", "open sesame\n").write("wrong", "open barley\n").write("empty", "\n");
     let guarded = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--token-file", "token"];
     let served = Served::start(&project, &[&["p.yaml"], &guarded[..]].concat());
     let url = format!("https://{}/sum", served.http);
@@ -243,7 +249,9 @@ fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
         assert!(ran.stderr.contains(words), "{ran:#?}");
     };
     refused(&["--ca", "cert.pem"], 1, "refuses to answer: HTTP 401");
-    refused(&["--ca", "cert.pem", "--token-file", "wrong"], 1, "refuses to answer: HTTP 401");
+    let wrong = ["--ca", "cert.pem", "--token-file", "wrong"];
+    refused(&wrong, 1, "HTTP 401, the token of the request is not the server's");
+    refused(&["--ca", "cert.pem", "--token-file", "empty"], 2, "token file `empty` is empty");
     refused(&["--ca", "cert.pem", "--token-file", "none"], 2, "failed to read the token");
     let other = rcgen::CertificateParams::new(["127.0.0.1".into()]).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
@@ -253,6 +261,18 @@ fn a_server_with_a_certificate_and_a_token_is_asked_with_both() {
     let ran = bench(&project, &plain, &load);
     assert_eq!(ran.status, 2, "{ran:#?}");
     assert!(ran.stderr.contains("does not speak the KServe v2 protocol"), "{ran:#?}");
+    assert!(ran.stderr.contains("if the server speaks TLS, write https://"), "{ran:#?}");
+    served.program.stop();
+}
+
+#[test]
+fn a_certificate_of_an_authority_is_told_from_others() {
+    let project = with_certificate(rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
+    let tls = ["p.yaml", "--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let served = Served::start(&project, &tls);
+    let url = format!("https://{}/sum", served.http);
+    let ran = bench(&project, &url, &["--ca", "cert.pem"]);
+    assert!(ran.status == 2 && ran.stderr.contains("=critical,CA:FALSE"), "{ran:#?}");
     served.program.stop();
 }
 
@@ -318,7 +338,7 @@ fn endpoints_that_cannot_be_measured_say_why() {
     let (tls, token) = (sum.replace("http:", "https:"), project.file("token"));
     std::fs::write(&token, "two\u{7f}words\n").unwrap();
     let token = token.to_str().unwrap();
-    let cases: [(&str, &[&str], i32); 17] = [
+    let cases: [(&str, &[&str], i32); 18] = [
         (&nobody, &[], 3),
         (&page, &[], 2),
         (&json, &[], 2),
@@ -328,6 +348,7 @@ fn endpoints_that_cannot_be_measured_say_why() {
         (&versioned, &[], 2),
         ("http://h/sum", &[], 2),
         ("udp://127.0.0.1:1/sum", &[], 2),
+        ("127.0.0.1:1/sum", &[], 2),
         (&sum, &["--shapes", "x=1x3"], 2),
         (&sum, &["--protocol", "grpc"], 2),
         (&sum, &["--runs", "3"], 2),

@@ -293,3 +293,16 @@ fn a_cached_run_changes_nothing_on_disk() {
     outcomes(&project, &[]);
     assert_eq!(before, (stamp("p.lock"), stamp(".trt-pipeline/results"), stamp("build/chain")));
 }
+
+#[test]
+fn a_cache_that_is_not_there_is_named_and_not_called_intact() {
+    let project = Project::empty();
+    for action in ["ls", "verify"] {
+        let ran = project.trt(&["cache", action, "--cache-dir", "nothing"]);
+        assert_eq!(ran.status, 0, "{ran:#?}");
+        let first = ran.stdout.lines().next().unwrap();
+        assert!(first.starts_with("there is no cache: "), "{ran:#?}");
+        assert!(first.ends_with("/nothing"), "{ran:#?}");
+        assert!(ran.stdout.contains("`--project DIR`"), "{ran:#?}");
+    }
+}

@@ -71,6 +71,8 @@ fn usage_errors_exit_with_2_and_say_what_is_wrong() {
     let project = Project::with_spec(DIAMOND);
     let ran = project.trt(&["run", "p.yaml", "botom"]);
     with_filters(|| insta::assert_snapshot!("unknown_stage_argument", ran.seen()));
+    let ran = project.trt(&["run", "p.yaml", "q.yaml"]);
+    assert!(ran.stderr.contains("`serve` and `watch` take several"), "{ran:#?}");
     assert_eq!(project.trt(&["run"]).status, 2);
     assert_eq!(project.trt(&["fly"]).status, 2);
     assert_eq!(project.trt(&["run", "p.yaml", "--jobs", "0"]).status, 2);

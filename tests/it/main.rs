@@ -28,6 +28,7 @@ mod schema;
 mod serve;
 mod serve_grpc;
 mod serve_http;
+mod serve_told;
 mod standin;
 mod support;
 mod tensorrt_build;

@@ -355,6 +355,9 @@ fn the_token_comes_from_a_file_or_the_environment_and_must_be_one() {
     let project = project(SPEC);
     project.write("token", "\n");
     let ran = serve(&project, &["p.yaml", "--token-file", "token"]);
+    assert!(ran.status == 2 && ran.stderr.contains("token file `token` is empty"), "{ran:#?}");
+    project.write("token", "two words \n");
+    let ran = serve(&project, &["p.yaml", "--token-file", "token"]);
     assert!(ran.status == 2 && ran.stderr.contains("must be visible text"), "{ran:#?}");
     let ran = serve(&project, &["p.yaml", "--token-file", "missing"]);
     assert!(ran.status == 2 && ran.stderr.contains("`missing`"), "{ran:#?}");

@@ -48,6 +48,12 @@ impl Address {
         text.contains("://")
     }
 
+    /// What was probably meant by an address that lacks its scheme, such as `127.0.0.1:8000/m`.
+    pub fn with_scheme(text: &str) -> Option<String> {
+        let url = format!("http://{text}");
+        (!Self::is_meant(text) && url.parse::<Self>().is_ok()).then_some(url)
+    }
+
     /// Whether it is asked over gRPC.
     pub fn is_grpc(&self) -> bool {
         self.grpc

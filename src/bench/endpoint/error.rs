@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::tensor::TensorError;
 
+use super::Address;
+
 /// Why an endpoint could not be asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EndpointError {
@@ -71,6 +73,14 @@ pub enum EndpointError {
     /// Something else listens there.
     #[error("`{address}` does not speak the KServe v2 protocol: {found}")]
     NotKServe {
+        /// The address.
+        address: String,
+        /// What it answered.
+        found: String,
+    },
+    /// What answers there in the clear speaks another protocol than HTTP.
+    #[error("`{address}` does not speak the KServe v2 protocol: {found}")]
+    NotHttp {
         /// The address.
         address: String,
         /// What it answered.
@@ -150,6 +160,7 @@ impl EndpointError {
                 | Self::Certificates { .. }
                 | Self::Tls { .. }
                 | Self::NotKServe { .. }
+                | Self::NotHttp { .. }
                 | Self::UnknownModel { .. }
                 | Self::WhichModel { .. }
                 | Self::Datatype { .. }
@@ -165,6 +176,9 @@ impl EndpointError {
     /// What the user can do next.
     pub fn help(&self) -> Option<String> {
         Some(match self {
+            Self::Address { text, .. } if Address::with_scheme(text).is_some() => {
+                format!("did you mean `http://{text}`?")
+            }
             Self::Address { .. } => {
                 "write http://HOST:PORT/MODEL or grpc://HOST:PORT/MODEL, with TLS https or grpcs, \
                  such as http://127.0.0.1:8000/digits"
@@ -185,6 +199,11 @@ impl EndpointError {
                  otherwise; http:// and grpc:// are different ports"
                     .into()
             }
+            Self::NotHttp { .. } => {
+                "`trt-pipeline serve` answers HTTP at port 8000 and gRPC at port 8001 unless told \
+                 otherwise; if the server speaks TLS, write https://"
+                    .into()
+            }
             Self::Unauthorized { .. } => "`--token-file` names a file with the token".into(),
             Self::UnknownModel { known, .. } if known.is_empty() => {
                 "the server says its models at `/v2/repository/index`".into()
@@ -200,6 +219,12 @@ impl EndpointError {
                 format!("add its name after the port; models: {}", known.join(", "))
             }
             Self::TooLarge { .. } => "ask for less with `--batch` or `--shapes`".into(),
+            // The library has no other name for it.
+            Self::Tls { reason, .. } if reason.contains("CaUsedAsEndEntity") => {
+                "the certificate is marked as an authority's; make it with `-addext \
+                 basicConstraints=critical,CA:FALSE`"
+                    .into()
+            }
             Self::Tls { .. } => {
                 "write http:// or grpc:// where the server has no certificate; `--ca` names a PEM \
                  file of certificates to trust"

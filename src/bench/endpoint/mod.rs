@@ -202,6 +202,9 @@ impl Endpoint {
     fn broken(&self, error: CallError) -> EndpointError {
         let address = self.address.origin();
         match error {
+            CallError::Invalid(found) if !self.address.tls && !self.address.grpc => {
+                EndpointError::NotHttp { address, found }
+            }
             CallError::Invalid(found) => EndpointError::NotKServe { address, found },
             error => EndpointError::Broken { address, reason: error.to_string() },
         }

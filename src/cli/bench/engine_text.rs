@@ -31,9 +31,12 @@ pub(super) fn text(report: &Report) -> String {
     let mut text = what(report).text();
     let _ = write!(text, "\n{}\n{}", latencies(&report.totals.latency), memory(report));
     if report.totals.noisy {
-        let spread = significant(report.totals.latency.run.spread);
-        let _ = writeln!(text, "\nnoisy: the middle half of the runs spreads over {spread} of the");
-        text += "median; something else was running, or the clock changes\n";
+        let percent = report.totals.latency.run.spread * 100.0;
+        let _ = writeln!(
+            text,
+            "\nnoisy: the middle half of the runs spreads over {percent:.0} % of the median;\n\
+             something else was running, or the clock changes"
+        );
     }
     if report.interrupted {
         text += "\ninterrupted: this is what was measured until then\n";
@@ -212,8 +215,8 @@ mod tests {
      device  40.0 MiB          2  80.0 MiB  120.0 MiB            7
      pinned   1.0 MiB          2   2.0 MiB    3.0 MiB            7
 
-    noisy: the middle half of the runs spreads over 0.500 of the
-    median; something else was running, or the clock changes
+    noisy: the middle half of the runs spreads over 50 % of the median;
+    something else was running, or the clock changes
 
     interrupted: this is what was measured until then
 

@@ -113,6 +113,11 @@ impl Subject {
                 None if path.join(crate::deployment::FILE_NAME).exists() => {
                     return Ok(Self::Deployment(path.clone()));
                 }
+                None if !path.exists()
+                    && path.to_str().and_then(Address::with_scheme).is_some() =>
+                {
+                    return Err(BenchError::Missing { path: path.clone() }.into());
+                }
                 None => return Ok(Self::Engine(path.clone())),
             },
             (None, None) => String::new(),
@@ -194,7 +199,7 @@ impl Watch {
         }
         let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = ProgressBar::new_spinner().with_style(style);
+        let bar = console.progress().add(ProgressBar::new_spinner().with_style(style));
         // Seldom: drawing takes time from what is measured.
         bar.enable_steady_tick(Duration::from_secs(1));
         Self { bar }

@@ -63,7 +63,12 @@ fn token(path: &Path) -> Result<String, Failure> {
         help: None,
         status: ExitStatus::USAGE,
     })?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        let message = format!("the token file `{}` is empty", path.display());
+        return Err(Failure { message, help: None, status: ExitStatus::USAGE });
+    }
+    Ok(token.to_owned())
 }
 
 fn measure(

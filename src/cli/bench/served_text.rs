@@ -88,7 +88,7 @@ others is in it; service counts from the moment it was made
 ";
 
 fn text(report: &LevelReport) -> String {
-    let mut text = format!("{}\n{}", what(report).text(), latencies(report));
+    let mut text = what(report).text() + &latencies(report);
     if let Some(server) = &report.server {
         text += &phases(server);
     }
@@ -173,11 +173,14 @@ fn latencies(report: &LevelReport) -> String {
         row(part.name, Some(part.times));
     }
     row("refused", report.refusals);
-    table.text()
+    format!("\n{}", table.text())
 }
 
 /// What the server counted.
 fn phases(server: &ServerReport) -> String {
+    if server.phases.is_empty() {
+        return String::new();
+    }
     let mut text = "\ncounted by the server".to_owned();
     if let Some(batch) = server.mean_batch {
         let _ = write!(text, ", {} samples a batch on average", significant(batch));

@@ -83,6 +83,8 @@ struct Serve<'a> {
     models: Models,
     /// The pipeline that each model in the registry comes from.
     offered: BTreeMap<String, usize>,
+    /// The versions that were shown when serving began, as long as they serve; none before.
+    shown: Option<BTreeMap<String, u32>>,
     views: Views,
     reloads: Reloads,
     sender: Sender<Message>,
@@ -127,6 +129,7 @@ impl<'a> Serve<'a> {
             pipelines,
             models,
             offered: BTreeMap::new(),
+            shown: None,
             sender,
             messages,
         };
@@ -186,7 +189,7 @@ impl<'a> Serve<'a> {
         Ok(status)
     }
 
-    fn tell_serving(&self, addresses: &Addresses) {
+    fn tell_serving(&mut self, addresses: &Addresses) {
         let find = |name: &str| self.registry.find(name, None).ok();
         let models: Vec<Arc<Model>> = self.models.names().filter_map(find).collect();
         let served = |model: &Arc<Model>| ServedModel {
@@ -201,7 +204,10 @@ impl<'a> Serve<'a> {
             admin: address(addresses.admin),
             models: models.iter().map(served).collect(),
         });
-        self.console.text(&text::serving(&models, addresses, &self.config));
+        let token_file = self.args.server.token_file();
+        self.console.text(&text::serving(&models, addresses, &self.config, token_file));
+        let version = |model: &Arc<Model>| (model.config().name.clone(), model.version());
+        self.shown = Some(models.iter().map(version).collect());
         self.console.line("");
         self.console.flush();
     }

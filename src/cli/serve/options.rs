@@ -123,10 +123,15 @@ impl ServerArgs {
         })
     }
 
+    /// The file that holds the token, where it comes from one.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
+    }
+
     /// The token; whether it can be one is for the server to say.
     fn token(&self) -> Result<Option<String>, Refusal> {
         if let Some(path) = &self.token_file {
-            return Ok(Some(read_token(path)?.trim_end_matches(['\r', '\n']).to_owned()));
+            return read_token(path).map(Some);
         }
         Ok(std::env::var(TOKEN).ok().filter(|token| !token.is_empty()))
     }
@@ -140,9 +145,19 @@ fn read_token(path: &Path) -> Result<String, Refusal> {
         let path = path.display();
         tracing::warn!("other users may read the token in `{path}`: `chmod 600 {path}`");
     }
-    std::fs::read_to_string(path).map_err(|error| Refusal::Told {
-        code: "serve::token",
-        message: format!("failed to read the token file `{}`: {error}", path.display()),
-        help: Some(format!("name a file that is there, or set the variable {TOKEN}")),
-    })
+    let refused = |message, help: String| {
+        let code = "serve::token";
+        Refusal::Told { code, message, help: Some(help) }
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("failed to read the token file `{}`: {error}", path.display());
+        refused(message, format!("name a file that is there, or set the variable {TOKEN}"))
+    })?;
+    let token = text.trim_end_matches(['\r', '\n']);
+    if token.is_empty() {
+        let message = format!("the token file `{}` is empty", path.display());
+        let help = format!("make a token with `openssl rand -hex 32 > {}`", path.display());
+        return Err(refused(message, help));
+    }
+    Ok(token.to_owned())
 }

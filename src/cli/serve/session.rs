@@ -7,7 +7,7 @@ use crate::cli::ExitStatus;
 use crate::cli::pipeline::{Pipeline, Ran, Refreshed, Session};
 use crate::cli::watch::watching;
 use crate::execute::RunEvent;
-use crate::execute::event::Trigger;
+use crate::execute::event::{ReloadOutcome, Trigger};
 use crate::plan::Plan;
 use crate::server::DrainReport;
 use crate::watch::Watcher;
@@ -142,15 +142,27 @@ impl Serve<'_> {
             if is_good {
                 self.remove_the_rest(at);
             } else if !self.stop.is_cancelled() {
-                self.console.line("what was served before still is");
+                let of = self.pipelines[at].said_of();
+                self.console.news(&format!("{of}what was served before still is"));
             }
         }
     }
 
-    fn tell_reload(&self, event: &RunEvent) {
+    fn tell_reload(&mut self, event: &RunEvent) {
         self.console.event(event);
+        if let RunEvent::ReloadFinished { model, from, to, outcome, .. } = event {
+            let is_first = *outcome == ReloadOutcome::Accepted && from.is_none();
+            // The table of models says it, or has said it.
+            if is_first && self.shown.as_ref().is_none_or(|shown| shown.get(model).copied() == *to)
+            {
+                return;
+            }
+            if let Some(shown) = &mut self.shown {
+                shown.remove(model);
+            }
+        }
         if let Some(text) = text::reloaded(event) {
-            self.console.text(&text);
+            self.console.news(&text);
         }
     }
 

@@ -36,7 +36,12 @@ async fn without_the_token_only_probes_are_answered() {
     assert_eq!(status(&server, "/", "Authorization: bearer  sesame\r\n").await, "200");
     let answer = server.ask("GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     assert!(answer.contains("\r\nwww-authenticate: Bearer\r\n"), "{answer}");
-    assert!(!answer.contains("sesame"), "{answer}");
+    assert!(answer.contains("lacks the server's token; send it as"), "{answer}");
+    let wrong = "GET / HTTP/1.1\r\nauthorization: Bearer sesam\r\nconnection: close\r\n\r\n";
+    let answer = server.ask(wrong).await;
+    assert!(answer.contains("\r\nwww-authenticate: Bearer\r\n"), "{answer}");
+    assert!(answer.contains("the token of the request is not the server's"), "{answer}");
+    assert!(!answer.contains("sesam"), "{answer}");
 }
 
 #[tokio::test]

@@ -110,13 +110,13 @@ fn files_that_hold_no_certificate_or_key_are_named() {
     let files = make(folder.path(), |_| ());
     assert_eq!(refusal(&files), "");
     let swapped = TlsFiles { certificate: files.key.clone(), key: files.certificate.clone() };
-    let lacks = |path: &Path, what: &str| {
+    let lacks = |path: &Path, what: &str, begin: &str| {
         let path = path.display();
-        format!("{path} has no {what} in it; it is a PEM file that starts with `-----BEGIN`")
+        format!("{path} has no {what} in it; a {what} starts with `-----BEGIN {begin}`")
     };
-    assert_eq!(refusal(&swapped), lacks(&files.key, "certificate"));
+    assert_eq!(refusal(&swapped), lacks(&files.key, "certificate", "CERTIFICATE"));
     let twice = TlsFiles { key: files.certificate.clone(), ..files.clone() };
-    assert_eq!(refusal(&twice), lacks(&files.certificate, "private key"));
+    assert_eq!(refusal(&twice), lacks(&files.certificate, "private key", "PRIVATE KEY"));
     let missing = TlsFiles { key: folder.path().join("none.pem"), ..files.clone() };
     let refused = refusal(&missing);
     assert!(refused.contains("none.pem: ") && refused.contains("No such file"), "{refused}");

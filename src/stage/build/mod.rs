@@ -162,6 +162,10 @@ impl Stage for Build {
         false
     }
 
+    fn profiles(&self) -> Vec<Profile> {
+        self.shape_profiles()
+    }
+
     fn keeps_signature_of(&self) -> Option<&'static str> {
         Some("from")
     }

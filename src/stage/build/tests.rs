@@ -52,7 +52,7 @@ fn model() -> crate::onnx::ModelSignature {
 }
 
 fn found(build: &Build, model: Option<&crate::onnx::ModelSignature>) -> Vec<(String, u32, String)> {
-    let problems = build.check(&CheckContext { model });
+    let problems = build.check(&CheckContext { model, ..CheckContext::default() });
     problems.into_iter().map(|p| (p.code.to_owned(), p.span.start, p.message)).collect()
 }
 
@@ -99,7 +99,7 @@ fn a_profile_for_something_that_is_no_input_suggests_one() {
         ("imaeg", range(&[1, 3, 8], &[4, 3, 8], &[8, 3, 16])),
         ("mask", range(&[1], &[4], &[8])),
     ]]);
-    let problems = build.check(&CheckContext { model: Some(&model()) });
+    let problems = build.check(&CheckContext { model: Some(&model()), ..CheckContext::default() });
     assert_eq!(problems[0].message, "the model has no input `imaeg`");
     assert_eq!(problems[0].help.as_deref(), Some("did you mean `image`?"));
     assert_eq!(problems[0].span.start, 10);
@@ -150,7 +150,7 @@ fn for_tensorrt_an_input_that_may_hold_a_shape_has_a_range_of_values() {
     assert_eq!(codes(&for_tensorrt("shape"), None), [], "it is seen when the model is there");
     let three = build(vec![vec![("shape", range(&[1, 1, 1], &[1, 1, 1], &[1, 1, 1]))]]);
     let three = Build { backend: backend_name("tensorrt"), ..three };
-    let problems = three.check(&CheckContext { model: Some(&model) });
+    let problems = three.check(&CheckContext { model: Some(&model), ..CheckContext::default() });
     assert_eq!(
         problems[0].help.as_deref(),
         Some("if `shape` holds a shape, give the range of its 2 values")

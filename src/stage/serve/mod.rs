@@ -72,6 +72,15 @@ fn batch_axis_fault(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Option<Str
 const BATCH_AXIS_HELP: &str = "batching joins requests along axis 0 of every input and output: \
      export the model with a dynamic batch axis, or leave out `batching`";
 
+/// Why batches may not be of so many samples, if so.
+fn size_fault(max_batch: usize, sizes: &BatchSizes) -> Option<String> {
+    (!sizes.takes(max_batch))
+        .then(|| format!("`max_batch` is {max_batch}, the engine takes batches of {sizes}"))
+}
+
+const BATCH_SIZE_HELP: &str =
+    "lower `max_batch`, or raise `max` in the profiles of the build stage";
+
 impl Serve {
     fn requirement_role(index: usize) -> String {
         format!("requires[{index}]")
@@ -91,11 +100,8 @@ impl Serve {
         }
         let max_batch = batching.max_batch.value;
         let sizes = BatchSizes::of(&manifest.inputs, &manifest.profiles);
-        if !sizes.takes(max_batch) {
-            return Err(refuse(
-                format!("`max_batch` is {max_batch}, the engine takes batches of {sizes}"),
-                "lower `max_batch`, or raise `max` in the profiles of the build stage",
-            ));
+        if let Some(message) = size_fault(max_batch, &sizes) {
+            return Err(refuse(message, BATCH_SIZE_HELP));
         }
         Ok(BatchingConfig {
             max_batch,
@@ -259,6 +265,13 @@ impl Stage for Serve {
                 let message = format!("requests cannot be batched: {fault}");
                 let help = Some(BATCH_AXIS_HELP);
                 problems.push(problem("serve::batch_axis", message, max.span, help));
+            } else if let Some(model) = cx.model
+                && max.value > 0
+                && let Some(message) =
+                    size_fault(max.value, &BatchSizes::of(&model.inputs, cx.profiles))
+            {
+                let help = Some(BATCH_SIZE_HELP);
+                problems.push(problem("serve::max_batch", message, max.span, help));
             }
         }
         problems.extend(self.queue.problems());

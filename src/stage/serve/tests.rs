@@ -138,7 +138,7 @@ fn batching_needs_one_batch_axis_everywhere() {
         assert_eq!(error.help().as_deref(), Some(BATCH_AXIS_HELP));
         assert!(run(&Serve { batching: None, ..serve() }, &manifest).is_ok());
         let model = ModelSignature { inputs: manifest.inputs, outputs: manifest.outputs };
-        let known = CheckContext { model: Some(&model) };
+        let known = CheckContext { model: Some(&model), ..CheckContext::default() };
         assert_eq!(serve().check(&known)[0].code, "serve::batch_axis");
     }
     assert!(run(&serve(), &manifest(batch(), Dim::Any, None)).is_ok());

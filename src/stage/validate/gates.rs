@@ -187,9 +187,9 @@ pub(super) fn judge_latency(latency: &Latency, batch: usize, times: &Times, repo
         report.gates.push(gate("latency spread", spread, NOISY, Bound::AtMost));
     } else if noisy {
         report.notes.push(format!(
-            "the measured times are noisy: the middle half of the runs spreads over {} of the \
-             median; something else was running, or the clock changes",
-            number(spread)
+            "the measured times are noisy: the middle half of the runs spreads over {:.0} % of \
+             the median; something else was running, or the clock changes",
+            spread * 100.0
         ));
     }
     report.latency = Some(LatencyReport {

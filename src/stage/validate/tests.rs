@@ -463,7 +463,8 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
         outputs: vec![tensor("logits", vec![Dim::Any]), tensor("boxes", vec![Dim::Any])],
     };
     let all = |validate: &Validate| {
-        let problems = validate.check(&CheckContext { model: Some(&model) });
+        let problems =
+            validate.check(&CheckContext { model: Some(&model), ..CheckContext::default() });
         problems
             .iter()
             .map(|problem| {

@@ -39,6 +39,17 @@ impl Running {
     }
 
     pub fn of(command: &mut Command) -> Self {
+        Self::read(command, |line| {
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))
+        })
+    }
+
+    /// One that tells people: its lines are taken with [`Self::line`].
+    pub fn for_people(command: &mut Command) -> Self {
+        Self::read(command, |line| Value::from(line))
+    }
+
+    fn read(command: &mut Command, event: fn(&str) -> Value) -> Self {
         // A group of its own, so that a test that fails takes children along.
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
@@ -46,8 +57,7 @@ impl Running {
         let (sender, events) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
-                if sender.send(event).is_err() {
+                if sender.send(event(&line)).is_err() {
                     break;
                 }
             }
@@ -57,6 +67,16 @@ impl Running {
 
     /// The next event of this name.
     pub fn next(&mut self, name: &str) -> Value {
+        self.find(name, |event| event["event"] == name)
+    }
+
+    /// The next line with these words.
+    pub fn line(&mut self, words: &str) -> String {
+        let line = self.find(words, |line| line.as_str().is_some_and(|line| line.contains(words)));
+        line.as_str().unwrap().to_owned()
+    }
+
+    fn find(&mut self, name: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,7 +85,7 @@ impl Running {
                 panic!("no `{name}` came\n{stderr}\n{:#?}", self.seen);
             };
             self.seen.push(event.clone());
-            if event["event"] == name {
+            if is_it(&event) {
                 return event;
             }
         }

@@ -34,7 +34,7 @@ fn model(dims: Option<Vec<Dim>>) -> ModelSignature {
 
 /// What is wrong with a build, a line each.
 fn wrong(build: &Build, model: Option<&ModelSignature>) -> String {
-    let problems = build.check(&CheckContext { model });
+    let problems = build.check(&CheckContext { model, ..CheckContext::default() });
     let lines = problems.iter().map(|problem| {
         format!("{}: {} | {}\n", problem.code, problem.message, problem.help.as_deref().unwrap())
     });
