@@ -202,10 +202,10 @@ fn a_real_engine_is_held_to_the_answers_of_the_one_before() {
     let expected = "model `adder` version 2 was refused: shadow.max_abs of output `y`: 2.000000e0, \
                     allowed is at most 1.5e0";
     assert_eq!(error.to_string(), expected);
-    let mut next = candidate(&project, 2.0, None);
-    next.deployment.model.reload.compare = max_abs(1.0);
-    assert_eq!(apply(&registry, next).unwrap(), 2);
-    assert_eq!(ask(&registry, 1.0, 3), 2);
+    let mut next = candidate(&project, 3.0, None);
+    next.deployment.model.reload.compare = max_abs(2.0);
+    assert_eq!(apply(&registry, next).unwrap(), 3);
+    assert_eq!(ask(&registry, 1.0, 3), 3);
 }
 
 /// What is wrong with an engine, and how it comes to be.
