@@ -1,6 +1,7 @@
 //! [`Door`]: what every request of a listener passes on its way in and its answer on its way out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,7 +21,10 @@ use super::refusal::Refusal;
 use super::state::{Order, State};
 use super::tls::Tls;
 use super::traffic::Traffic;
-use super::{App, Limits};
+use super::{App, Limits, routes};
+
+/// How long a request that may load a model waits at least: large engines take minutes.
+const LOADING: Duration = Duration::from_hours(1);
 
 /// The way in and out of one listener.
 pub(super) struct Door {
@@ -107,11 +111,13 @@ impl Door {
         if request.body().size_hint().lower() > limits.bytes as u64 {
             return Err(Refusal::TooLong { limit: limits.bytes });
         }
-        let answer = self.routes.call(request);
-        match tokio::time::timeout(self.limits.request_timeout, answer).await {
+        let usual = self.limits.request_timeout;
+        let may_load = routes::may_load(request.uri().path());
+        let limit = if may_load { usual.max(LOADING) } else { usual };
+        match tokio::time::timeout(limit, self.routes.call(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
-            Err(_) => Err(Refusal::TooSlow { limit: self.limits.request_timeout }),
+            Err(_) => Err(Refusal::TooSlow { limit }),
         }
     }
 

@@ -29,3 +29,10 @@ pub(super) fn admin(app: &Arc<App>, scrape: Scrape) -> Router {
     let people = metrics::routes(scrape).merge(page::routes(Arc::clone(app)));
     rest::with_failures(data.merge(control).merge(people))
 }
+
+/// Whether a request to this path may load a model, which goes on whether anybody waits or not.
+pub(super) fn may_load(path: &str) -> bool {
+    path.starts_with("/v2/repository/models/")
+        || path.ends_with("/rollback")
+        || path == "/inference.GRPCInferenceService/RepositoryModelLoad"
+}

@@ -224,7 +224,7 @@ fn serving_settings_must_fit_the_engine() {
     refused(
         "serving_settings",
         &[
-            ("a batch beyond the profile", run("mlp", profile, 1)),
+            ("a batch beyond the profile", run("mlp", profile, 2)),
             ("batching a scalar", run("no_batch", &batching, 2)),
             ("batching a fixed batch", run("fixed_batch", &batching, 2)),
             ("devices of the CPU", run("mlp", &serve("      devices: [0]\n"), 1)),

@@ -7,16 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::served::{Kept, Running, Served, adder, post, replace};
+use crate::support::served::{Kept, Running, SPEC, Served, adder, post, replace};
 use crate::support::{Project, Ran, fixture};
-
-const SPEC: &str = "version: 1
-name: sum
-stages:
-  onnx: { convert: { model: model.onnx } }
-  engine: { build: { from: onnx } }
-  api: { serve: { from: engine } }
-";
 
 /// As [`SPEC`], but nothing is served that is further than 5 from what `reference.onnx` says.
 const GATED: &str = "version: 1

@@ -4,15 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::Project;
-use crate::support::served::{Running, adder, replace};
-
-const SPEC: &str = "version: 1
-name: sum
-stages:
-  onnx: { convert: { model: model.onnx } }
-  engine: { build: { from: onnx } }
-  api: { serve: { from: engine } }
-";
+use crate::support::served::{Running, SPEC, adder, replace};
 
 #[test]
 fn people_read_what_happened_when_and_of_which_pipeline() {

@@ -83,3 +83,21 @@ async fn a_request_that_takes_too_long_is_answered_so() {
     assert_eq!(gate.inside(), 0, "it is not worked on any more");
     assert!(client.get("/").await.ends_with("here"), "the connection remains");
 }
+
+#[tokio::test]
+async fn a_request_that_loads_a_model_may_take_longer() {
+    let mut config = config();
+    config.limits.request_timeout = SHORT;
+    let gate = Gate::new();
+    let load = gate.clone();
+    let path = "/v2/repository/models/m/load";
+    let routes = gate.routes().route(path, get(move || load.clone().pass()));
+    let server = Running::start(Role::Http, config, routes);
+    let (mut loading, mut other) = (server.connect().await, server.connect().await);
+    loading.send(&format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")).await;
+    until("it is worked on", || gate.inside() == 1).await;
+    // By the time that this one took too long, the other one would have, too.
+    assert!(other.get("/work").await.starts_with("HTTP/1.1 504 "));
+    gate.open.add_permits(1);
+    assert!(loading.rest().await.ends_with("done"));
+}

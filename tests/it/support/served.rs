@@ -16,6 +16,15 @@ use super::{Project, Ran, fixture};
 /// How long anything may take to happen.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// A pipeline that serves `model.onnx` as `sum`.
+pub const SPEC: &str = "version: 1
+name: sum
+stages:
+  onnx: { convert: { model: model.onnx } }
+  engine: { build: { from: onnx } }
+  api: { serve: { from: engine } }
+";
+
 /// A model that adds a number to each of its four inputs.
 pub fn adder(number: f32) -> Vec<u8> {
     let model = std::fs::read(fixture("onnx/add.onnx")).unwrap();

@@ -161,12 +161,12 @@ fn a_queue_full_of_those_that_are_left_unpolled_is_worked_off() {
 fn a_batch_that_is_larger_than_what_was_over_soon_runs_on_a_thread() {
     let fake = on_host();
     let model = model_with(&fake, join);
-    // One row of four numbers, and what every request counts beside its bytes.
-    model.batcher.note_batch(17, Duration::ZERO);
     let ask = async |count| {
         futures_util::future::join_all((0..count).map(|seed| model.infer(rows(1, seed)))).await
     };
     for (count, is_here) in [(1, true), (3, false)] {
+        // One row of four numbers, and what every request counts beside its bytes.
+        model.batcher.note_batch(17, Duration::ZERO);
         for (seed, answer) in run(ask(count)).iter().enumerate() {
             assert_answers(answer.as_ref().unwrap(), &rows(1, seed));
         }
@@ -188,7 +188,7 @@ fn unloading_waits_for_those_who_help() {
     assert!(!model.drain(Duration::from_millis(20)), "the request is not answered yet");
     fake.fail_run(0);
     fake.release_runs();
-    // It fails, and nothing is left to run it again on: it is answered all the same.
+    // It fails, and is answered all the same.
     assert_eq!(helper.join().unwrap().unwrap_err().kind(), ErrorKind::Internal);
     assert!(model.drain(PATIENCE));
     assert_eq!(fake.live_contexts.load(Ordering::SeqCst), 0);
