@@ -340,13 +340,13 @@ impl<T: Waiting> Entry<T> {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    fn is_gone(&self, now: Instant) -> bool {
+    pub(super) fn is_gone(&self, now: Instant) -> bool {
         self.is_late(now) || self.item.is_cancelled()
     }
 }
 
 impl<T: Waiting> Leaving<T> {
-    fn dismiss(&mut self, entry: Entry<T>, now: Instant) {
+    pub(super) fn dismiss(&mut self, entry: Entry<T>, now: Instant) {
         if entry.is_late(now) {
             self.late.push(entry);
         } else {

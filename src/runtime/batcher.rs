@@ -158,7 +158,7 @@ impl Batcher {
             let next = self.queue.try_next(&mut leaving);
             self.dismiss(&mut leaving);
             let Some(number) = next else { break };
-            if !self.reach.holds(batch_size(&leaving.batch)) {
+            if !self.reach.holds(self.batch_size(&leaving.batch)) {
                 match self.queue.hand_over(number, std::mem::take(&mut leaving.batch)) {
                     Ok(()) => return,
                     Err(batch) => leaving.batch = batch,
@@ -194,7 +194,7 @@ impl Batcher {
     /// it fails, each request runs again alone, so that none fails because of another.
     fn execute(&self, number: u64, batch: &mut Vec<Entry<Job>>, lease: Option<Lease<'_>>) {
         let started = Instant::now();
-        let size = batch_size(batch);
+        let size = self.batch_size(batch);
         let outcomes = match self.run(batch, lease) {
             Err(_) if batch.len() > 1 => {
                 batch.iter().map(|entry| self.run(std::slice::from_ref(entry), None)).collect()
@@ -202,6 +202,7 @@ impl Batcher {
             outcome => vec![outcome],
         };
         let requests = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+        let ran_together = matches!(&outcomes[..], [Ok(_)]);
         let per_outcome = batch.len() / outcomes.len();
         let turn = self.turnstile.as_ref().map(|turnstile| turnstile.enter(number));
         let mut entries = batch.drain(..);
@@ -215,7 +216,20 @@ impl Batcher {
         drop(turn);
         let took = started.elapsed();
         self.pace.note(took / requests / self.threads);
-        self.note_batch(size, took);
+        if ran_together {
+            self.note_batch(size, took);
+        }
+    }
+
+    /// The bytes of a batch as it runs: where requests are padded, every sample has as many as the
+    /// largest.
+    fn batch_size(&self, entries: &[Entry<Job>]) -> usize {
+        let sizes = entries.iter().map(|entry| (size(&entry.item.request), entry.samples.max(1)));
+        if !self.interface.pad {
+            return sizes.map(|(size, _)| size).sum();
+        }
+        let largest = sizes.clone().map(|(size, samples)| size.div_ceil(samples)).max();
+        largest.unwrap_or(0).saturating_mul(sizes.map(|(_, samples)| samples).sum())
     }
 
     /// A batch of so many bytes took so long.
@@ -260,10 +274,6 @@ impl Batcher {
 /// The bytes of a request's inputs; never 0, as it takes its time even without.
 fn size(request: &InferRequest) -> usize {
     1 + request.inputs.iter().map(|input| input.bytes.len()).sum::<usize>()
-}
-
-fn batch_size(entries: &[Entry<Job>]) -> usize {
-    entries.iter().map(|entry| size(&entry.item.request)).sum()
 }
 
 /// Who takes batches from a batcher, counted until it ends in whatever way.

@@ -55,12 +55,21 @@ pub(super) enum Next {
     End,
 }
 
-impl<T> State<T> {
+impl<T: Waiting> State<T> {
     /// Whether a waiting thread is to be woken to look again: not where all of them are already.
     fn call(&mut self) -> bool {
         let is_waiting = self.idle > self.called;
         self.called += usize::from(is_waiting);
         is_waiting
+    }
+
+    /// How many wait, in batches or not.
+    fn depth(&self) -> usize {
+        self.former.len() + self.formed.iter().map(|(_, batch)| batch.len()).sum::<usize>()
+    }
+
+    fn has_work(&self) -> bool {
+        self.former.len() > 0 || !self.formed.is_empty()
     }
 
     /// The number of a batch that was formed.
@@ -131,7 +140,7 @@ impl<T: Waiting> Queue<T> {
             }
             state.former.push(entry)
         });
-        self.depth.store(state.former.len(), Ordering::Relaxed);
+        self.depth.store(state.depth(), Ordering::Relaxed);
         if pushed.is_err() && state.call() {
             // Those who were to help may not be able to.
             self.changed.notify_one();
@@ -152,7 +161,7 @@ impl<T: Waiting> Queue<T> {
     /// Has a thread see to what waits.
     pub(super) fn call(&self) {
         let mut state = self.lock();
-        let calls = state.former.len() > 0 && state.call();
+        let calls = state.has_work() && state.call();
         drop(state);
         if calls {
             self.changed.notify_one();
@@ -163,6 +172,10 @@ impl<T: Waiting> Queue<T> {
     /// `leaving`.
     pub(super) fn try_next(&self, leaving: &mut Leaving<T>) -> Option<u64> {
         let mut state = self.lock();
+        // What was left to threads goes first, and no more is formed than they have begun.
+        if !state.formed.is_empty() {
+            return None;
+        }
         let step = self.poll(&mut state, Instant::now(), leaving);
         (step == Step::Dispatch).then(|| state.number())
     }
@@ -175,6 +188,7 @@ impl<T: Waiting> Queue<T> {
             return Err(batch);
         }
         state.formed.push_back((number, batch));
+        self.depth.store(state.depth(), Ordering::Relaxed);
         let calls = state.call();
         drop(state);
         if calls {
@@ -188,7 +202,7 @@ impl<T: Waiting> Queue<T> {
             state.former.sweep(now, leaving);
         }
         let step = state.former.poll(now, leaving);
-        self.depth.store(state.former.len(), Ordering::Relaxed);
+        self.depth.store(state.depth(), Ordering::Relaxed);
         step
     }
 
@@ -205,11 +219,24 @@ impl<T: Waiting> Queue<T> {
     pub(super) fn next(&self, leaving: &mut Leaving<T>) -> Next {
         let mut state = self.lock();
         loop {
-            if let Some((number, batch)) = state.formed.pop_front() {
-                leaving.batch = batch;
-                return Next::Run(number);
-            }
             let now = Instant::now();
+            if let Some((number, batch)) = state.formed.pop_front() {
+                self.depth.store(state.depth(), Ordering::Relaxed);
+                let calls = state.has_work() && state.call();
+                drop(state);
+                if calls {
+                    self.changed.notify_one();
+                }
+                for entry in batch {
+                    if entry.is_gone(now) {
+                        leaving.dismiss(entry, now);
+                    } else {
+                        leaving.batch.push(entry);
+                    }
+                }
+                let is_empty = leaving.batch.is_empty();
+                return if is_empty { Next::Dismiss } else { Next::Run(number) };
+            }
             let step = self.poll(&mut state, now, leaving);
             if step == Step::Dispatch {
                 let number = state.number();
@@ -397,17 +424,51 @@ mod tests {
     fn a_batch_that_is_handed_over_is_the_next_that_a_thread_runs() {
         let queue = queue(1, 8);
         let mut leaving = Leaving::default();
-        for number in 0..2 {
-            push(&queue).unwrap();
-            assert_eq!(queue.try_next(&mut leaving), Some(number));
-            assert!(queue.hand_over(number, std::mem::take(&mut leaving.batch)).is_ok());
-        }
+        push(&queue).unwrap();
+        assert_eq!(queue.try_next(&mut leaving), Some(0));
+        assert!(queue.hand_over(0, std::mem::take(&mut leaving.batch)).is_ok());
+        assert_eq!(queue.depth(), 1);
+        push(&queue).unwrap();
+        assert_eq!(queue.try_next(&mut leaving), None, "threads have not begun the first one");
+        assert_eq!(queue.depth(), 2);
         queue.close();
         for number in 0..2 {
             assert_eq!(queue.next(&mut leaving), Next::Run(number));
             assert_eq!(leaving.batch.drain(..).count(), 1);
         }
-        assert_eq!(queue.next(&mut leaving), Next::End);
+        assert_eq!((queue.next(&mut leaving), queue.depth()), (Next::End, 0));
+    }
+
+    #[test]
+    fn what_is_late_by_the_time_that_a_thread_takes_it_over_does_not_run() {
+        let queue = queue(1, 8);
+        let mut leaving = Leaving::default();
+        let late = Entry { deadline: Some(Instant::now()), ..entry() };
+        assert!(queue.hand_over(0, vec![late]).is_ok());
+        assert_eq!(queue.next(&mut leaving), Next::Dismiss);
+        assert_eq!((leaving.late.len(), leaving.batch.len(), queue.depth()), (1, 0, 0));
+    }
+
+    #[test]
+    fn the_thread_that_takes_a_batch_over_leaves_the_clock_to_another_one() {
+        let queue = queue(2, 8);
+        let next = || queue.next(&mut Leaving::default());
+        std::thread::scope(|scope| {
+            let threads = [scope.spawn(next), scope.spawn(next)];
+            until("both wait", || queue.lock().idle == 2);
+            push(&queue).unwrap();
+            let watches = |idle| {
+                let state = queue.lock();
+                (state.idle, state.called, state.watched.is_some()) == (idle, 0, true)
+            };
+            until("one watches the clock", || watches(2));
+            assert!(queue.hand_over(7, vec![entry()]).is_ok());
+            until("the other one does", || watches(1));
+            queue.close();
+            let mut ends = threads.map(|thread| thread.join().unwrap());
+            ends.sort_by_key(|next| *next != Next::Run(7));
+            assert_eq!(ends, [Next::Run(7), Next::Run(0)]);
+        });
     }
 
     #[test]

@@ -188,6 +188,8 @@ impl ModelRegistry {
         if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
+        // What is under way must not take over before this has its turn.
+        slot.update(|state| state.rollbacks_by_hand += u64::from(state.previous.is_some()));
         let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
         if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);

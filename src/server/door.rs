@@ -33,6 +33,8 @@ pub(super) struct Door {
     traffic: Arc<Traffic>,
     access: Access,
     tls: Option<TlsAcceptor>,
+    /// Whether it takes requests that change models.
+    controls: bool,
     routes: TowerToHyperService<Router>,
     tasks: TaskTracker,
 }
@@ -53,6 +55,7 @@ impl Door {
             traffic,
             access: Access::new(role, &app.config, tls.map(|tls| Arc::clone(tls.certificate()))),
             tls: tls.map(|tls| tls.acceptor(role).clone()),
+            controls: role == Role::Admin || app.config.control,
             routes: TowerToHyperService::new(routes.with_state(())),
             tasks,
         }
@@ -112,7 +115,7 @@ impl Door {
             return Err(Refusal::TooLong { limit: limits.bytes });
         }
         let usual = self.limits.request_timeout;
-        let may_load = routes::may_load(request.uri().path());
+        let may_load = self.controls && routes::may_load(request.uri().path());
         let limit = if may_load { usual.max(LOADING) } else { usual };
         match tokio::time::timeout(limit, self.routes.call(request)).await {
             Ok(Ok(response)) => Ok(response),
@@ -125,7 +128,8 @@ impl Door {
     fn check_form<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         if self.role == Role::Grpc {
             let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-            let is_grpc = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+            let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+            let is_grpc = rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
             return if is_grpc { Ok(()) } else { Err(Refusal::NotGrpc) };
         }
         let path = percent_decode_str(request.uri().path());

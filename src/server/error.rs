@@ -75,10 +75,13 @@ pub enum ServerError {
     },
     /// Others on the network could load and unload models.
     #[error(
-        "with `--control on`, {address} (`--http`) lets everybody on the network load and unload \
-         models: pass `--token-file FILE`, or leave control requests to the `--admin` address"
+        "with `--control on`, {address} (`{}`) lets everybody on the network load and unload \
+         models: pass `--token-file FILE`, or leave control requests to the `--admin` address",
+        .role.flag()
     )]
     OpenControl {
+        /// What the address is for.
+        role: Role,
         /// The address.
         address: SocketAddr,
     },

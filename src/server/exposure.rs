@@ -15,8 +15,8 @@ pub(super) fn check(config: &ServerConfig) -> Result<(), ServerError> {
             continue;
         }
         let token = config.token.is_some();
-        if config.control && role == Role::Http && !token {
-            return Err(ServerError::OpenControl { address });
+        if config.control && role != Role::Admin && !token {
+            return Err(ServerError::OpenControl { role, address });
         }
         let lacks = match (token, config.tls.is_some()) {
             (true, true) => continue,

@@ -30,9 +30,9 @@ pub(super) fn admin(app: &Arc<App>, scrape: Scrape) -> Router {
     rest::with_failures(data.merge(control).merge(people))
 }
 
-/// Whether a request to this path may load a model, which goes on whether anybody waits or not.
+/// Whether a request to this path may change a model, which goes on whether anybody waits or not.
 pub(super) fn may_load(path: &str) -> bool {
     path.starts_with("/v2/repository/models/")
         || path.ends_with("/rollback")
-        || path == "/inference.GRPCInferenceService/RepositoryModelLoad"
+        || path.starts_with("/inference.GRPCInferenceService/RepositoryModel")
 }

@@ -132,6 +132,7 @@ async fn a_grpc_listener_takes_grpc_calls_alone_and_none_of_other_sites_where_co
         ("application/grpc", Some("https://evil.example"), (200, Some("7"))),
         ("text/plain", None, (415, None)),
         ("application/json", None, (415, None)),
+        ("application/grpc-web+proto", None, (415, None)),
         ("", None, (415, None)),
     ] {
         let mut request = hyper::Request::get(format!("{own}/")).header("content-type", kind);

@@ -40,8 +40,11 @@ async fn the_network_is_not_let_in_by_accident() {
     config.token = None;
     assert_eq!(refusal(config.clone()).await, "");
     config.control = true;
-    let refused = refusal(config).await;
+    let refused = refusal(config.clone()).await;
     assert!(refused.starts_with("with `--control on`, 0.0.0.0:0 (`--http`) lets"), "{refused}");
+    (config.grpc, config.http) = (config.http, None);
+    let refused = refusal(config).await;
+    assert!(refused.starts_with("with `--control on`, 0.0.0.0:0 (`--grpc`) lets"), "{refused}");
 }
 
 #[tokio::test]

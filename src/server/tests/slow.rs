@@ -92,12 +92,15 @@ async fn a_request_that_loads_a_model_may_take_longer() {
     let load = gate.clone();
     let path = "/v2/repository/models/m/load";
     let routes = gate.routes().route(path, get(move || load.clone().pass()));
-    let server = Running::start(Role::Http, config, routes);
+    let server = Running::start(Role::Admin, config, routes);
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let (mut loading, mut other) = (server.connect().await, server.connect().await);
-    loading.send(&format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")).await;
+    loading.send(&get(path)).await;
     until("it is worked on", || gate.inside() == 1).await;
     // By the time that this one took too long, the other one would have, too.
-    assert!(other.get("/work").await.starts_with("HTTP/1.1 504 "));
+    other.send(&get("/work")).await;
+    assert!(other.rest().await.starts_with("HTTP/1.1 504 "));
     gate.open.add_permits(1);
     assert!(loading.rest().await.ends_with("done"));
 }
