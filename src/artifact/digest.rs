@@ -59,9 +59,10 @@ pub struct InvalidDigest(pub String);
 impl FromStr for Digest {
     type Err = InvalidDigest;
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        blake3::Hash::from_hex(text)
-            .map(Self::from)
-            .map_err(|_| InvalidDigest(text.chars().take(80).collect()))
+        // There is one spelling of each, so that a letter of another case is damage.
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let hash = blake3::Hash::from_hex(text).ok().filter(|_| is_lower);
+        hash.map(Self::from).ok_or_else(|| InvalidDigest(text.chars().take(80).collect()))
     }
 }
 

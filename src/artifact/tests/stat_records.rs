@@ -188,3 +188,17 @@ proptest! {
         prop_assert!(!is_hit);
     }
 }
+
+#[test]
+fn a_digest_in_capitals_is_damage() {
+    let t = TestStore::new();
+    let result = t.result(&[("f", b"x")]);
+    let path = t.store.result_path(&result.key);
+    let text = fs::read(&path).unwrap();
+    for at in (0..text.len()).filter(|&at| text[at].is_ascii_alphabetic()) {
+        let mut text = text.clone();
+        text[at] ^= 32;
+        fs::write(&path, text).unwrap();
+        assert!(!matches!(t.store.lookup(&result.key), Lookup::Hit(_)), "byte {at}");
+    }
+}

@@ -73,8 +73,12 @@ async fn a_stream_that_is_given_up_leaves_nothing_waiting() {
         answers.message().await
     });
     let model = models.app.registry.find("slow", None).unwrap();
-    let waiting = Arc::clone(&model);
-    let wait = move || until("requests wait", || waiting.queue_depth() == 15);
+    let (waiting, runs) = (Arc::clone(&model), Arc::clone(&slow));
+    let wait = move || {
+        until("one runs and the rest wait", || {
+            (runs.run_count(), waiting.queue_depth()) == (1, 15)
+        });
+    };
     tokio::task::spawn_blocking(wait).await.unwrap();
     stream.abort();
     assert!(stream.await.unwrap_err().is_cancelled());
