@@ -58,7 +58,7 @@ pub(super) struct Batcher {
     /// The time between two answers under load.
     pace: Smoothed,
     /// The bytes of input whose batches take no longer than [`SHORT`].
-    reach: Reach,
+    pub(super) reach: Reach,
     /// Whether those who wait may run batches: nothing keeps them waiting there.
     is_open: bool,
     turnstile: Option<Turnstile>,
@@ -217,7 +217,7 @@ impl Batcher {
         let took = started.elapsed();
         self.pace.note(took / requests / self.threads);
         if ran_together {
-            self.note_batch(size, took);
+            self.reach.note(size, took);
         }
     }
 
@@ -230,11 +230,6 @@ impl Batcher {
         }
         let largest = sizes.clone().map(|(size, samples)| size.div_ceil(samples)).max();
         largest.unwrap_or(0).saturating_mul(sizes.map(|(_, samples)| samples).sum())
-    }
-
-    /// A batch of so many bytes took so long.
-    pub(super) fn note_batch(&self, size: usize, took: Duration) {
-        self.reach.note(size, took);
     }
 
     fn run(&self, entries: &[Entry<Job>], lease: Option<Lease<'_>>) -> Result<Ran, InferError> {

@@ -104,6 +104,14 @@ impl<T: Waiting> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets go of the state, and then wakes the thread that was called, if one was.
+    fn release(&self, state: MutexGuard<'_, State<T>>, calls: bool) {
+        drop(state);
+        if calls {
+            self.changed.notify_one();
+        }
+    }
+
     /// How many wait.
     pub(super) fn depth(&self) -> usize {
         self.depth.load(Ordering::Relaxed)
@@ -151,10 +159,7 @@ impl<T: Waiting> Queue<T> {
         }
         let is_urgent = pushed.is_due || state.watched.is_none_or(|watched| pushed.due < watched);
         let calls = is_urgent && state.call();
-        drop(state);
-        if calls {
-            self.changed.notify_one();
-        }
+        self.release(state, calls);
         Ok(false)
     }
 
@@ -162,10 +167,7 @@ impl<T: Waiting> Queue<T> {
     pub(super) fn call(&self) {
         let mut state = self.lock();
         let calls = state.has_work() && state.call();
-        drop(state);
-        if calls {
-            self.changed.notify_one();
-        }
+        self.release(state, calls);
     }
 
     /// A batch that can go now, if there is one: its number. Whoever left the queue is in
@@ -190,10 +192,7 @@ impl<T: Waiting> Queue<T> {
         state.formed.push_back((number, batch));
         self.depth.store(state.depth(), Ordering::Relaxed);
         let calls = state.call();
-        drop(state);
-        if calls {
-            self.changed.notify_one();
-        }
+        self.release(state, calls);
         Ok(())
     }
 
@@ -223,10 +222,7 @@ impl<T: Waiting> Queue<T> {
             if let Some((number, batch)) = state.formed.pop_front() {
                 self.depth.store(state.depth(), Ordering::Relaxed);
                 let calls = state.has_work() && state.call();
-                drop(state);
-                if calls {
-                    self.changed.notify_one();
-                }
+                self.release(state, calls);
                 for entry in batch {
                     if entry.is_gone(now) {
                         leaving.dismiss(entry, now);
@@ -241,10 +237,7 @@ impl<T: Waiting> Queue<T> {
             if step == Step::Dispatch {
                 let number = state.number();
                 let calls = state.former.len() > 0 && state.call();
-                drop(state);
-                if calls {
-                    self.changed.notify_one();
-                }
+                self.release(state, calls);
                 return Next::Run(number);
             }
             if !(leaving.late.is_empty() && leaving.cancelled.is_empty()) {

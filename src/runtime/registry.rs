@@ -185,11 +185,11 @@ impl ModelRegistry {
     /// that one is still loaded, else it is loaded first.
     pub fn rollback(&self, name: &str) -> Result<Arc<ReloadRecord>, ReloadError> {
         let slot = self.known(name)?;
+        // What is under way must not take over, neither now nor before this has its turn.
+        slot.update(|state| state.rollbacks_by_hand += u64::from(state.previous.is_some()));
         if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);
         }
-        // What is under way must not take over before this has its turn.
-        slot.update(|state| state.rollbacks_by_hand += u64::from(state.previous.is_some()));
         let _turn = slot.turn().ok_or_else(|| self.unknown(name))?;
         if let Some(record) = to_standby(&self.shared, &slot, None, BY_HAND, &[]) {
             return Ok(record);

@@ -75,7 +75,6 @@ pub(in crate::runtime) fn to_standby(
         }
         state.previous.as_ref()?.model.as_ref()?;
         let gone = state.go_back(None, because)?;
-        state.rollbacks_by_hand += u64::from(number.is_none());
         Some((gone, state.serving.as_ref()?.clone()))
     })?;
     let record = shared.history.add(ReloadRecord {

@@ -17,7 +17,7 @@ fn on_host() -> Arc<Fake> {
 /// A model whose batches were over at once so far.
 fn quick(fake: &Arc<Fake>, change: impl FnOnce(&mut ModelConfig)) -> Model {
     let model = model_with(fake, change);
-    model.batcher.note_batch(1 << 20, Duration::ZERO);
+    model.batcher.reach.note(1 << 20, Duration::ZERO);
     model
 }
 
@@ -48,7 +48,7 @@ fn a_batch_that_is_over_soon_runs_where_its_answer_is_awaited() {
 fn one_that_takes_longer_or_computes_elsewhere_or_keeps_an_order_runs_on_a_thread() {
     let long = on_host();
     let model = model_with(&long, join);
-    model.batcher.note_batch(1 << 20, Duration::from_millis(1));
+    model.batcher.reach.note(1 << 20, Duration::from_millis(1));
     let elsewhere = Arc::new(Fake::default());
     let ordered = on_host();
     let keeps_order = |config: &mut ModelConfig| {
@@ -166,7 +166,7 @@ fn a_batch_that_is_larger_than_what_was_over_soon_runs_on_a_thread() {
     };
     for (count, is_here) in [(1, true), (3, false)] {
         // One row of four numbers, and what every request counts beside its bytes.
-        model.batcher.note_batch(17, Duration::ZERO);
+        model.batcher.reach.note(17, Duration::ZERO);
         for (seed, answer) in run(ask(count)).iter().enumerate() {
             assert_answers(answer.as_ref().unwrap(), &rows(1, seed));
         }

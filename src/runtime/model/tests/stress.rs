@@ -146,7 +146,7 @@ fn tasks_that_run_batches_themselves_get_their_own_answers() {
             config.instances = instances;
             config.queue.priority_levels = 2;
         }));
-        model.batcher.note_batch(1 << 20, Duration::ZERO);
+        model.batcher.reach.note(1 << 20, Duration::ZERO);
         let callers: Vec<_> =
             (0..CALLERS).map(|caller| runtime.spawn(infer(Arc::clone(&model), caller))).collect();
         let answered = runtime.block_on(async {
