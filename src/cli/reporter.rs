@@ -11,6 +11,7 @@ use crate::execute::{OutcomeKind, RunEvent};
 use crate::plan::Plan;
 
 use super::console::{Console, wants_colour};
+use super::printable::printable;
 use super::quantity::time;
 
 /// Beyond this many stages, those that were cached are only counted.
@@ -24,6 +25,8 @@ pub(super) struct Reporter<'a> {
     list_cached: bool,
     colour: bool,
     bars: Option<Bars>,
+    /// What stages that are about to end told of their work.
+    summaries: HashMap<String, Vec<String>>,
 }
 
 struct Bars {
@@ -73,6 +76,7 @@ impl<'a> Reporter<'a> {
             list_cached: stages.len() <= LIST_CACHED_UP_TO,
             colour: wants_colour(std::io::stdout().is_terminal()),
             bars: None,
+            summaries: HashMap::new(),
         }
     }
 
@@ -101,6 +105,9 @@ impl<'a> Reporter<'a> {
                     bars.progress(stage, phase, *done, *total);
                 }
             }
+            RunEvent::StageSummary { stage, lines } => {
+                self.summaries.insert(stage.clone(), lines.clone());
+            }
             RunEvent::StageFinished { stage, outcome, seconds, reason, .. } => {
                 let ended = self.bars.as_mut().and_then(|bars| bars.running.remove(stage));
                 if let Some(Running { bar, .. }) = ended {
@@ -109,6 +116,9 @@ impl<'a> Reporter<'a> {
                 if *outcome != OutcomeKind::Cached || self.list_cached {
                     let line = self.line(stage, *outcome, *seconds, reason.as_deref());
                     self.print(&line);
+                }
+                for line in self.summaries.remove(stage).into_iter().flatten() {
+                    self.print(&printable(&format!("    {line}")));
                 }
             }
             RunEvent::RunFinished {

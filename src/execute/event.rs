@@ -169,6 +169,13 @@ pub enum RunEvent {
         /// How much there is to do, if known.
         total: Option<u64>,
     },
+    /// A stage tells what came of its work, in words.
+    StageSummary {
+        /// Its name.
+        stage: String,
+        /// Lines for a reader; their text is not stable.
+        lines: Vec<String>,
+    },
     /// A stage ended.
     StageFinished {
         /// Its name.

@@ -175,6 +175,13 @@ impl Progress for Reporter<'_> {
         // Nobody listens any more: the run is ending.
         let _ = self.sender.send(Message::Event(event));
     }
+
+    fn summary(&self, text: &str) {
+        let lines = text.lines().map(str::to_owned).collect();
+        let event = RunEvent::StageSummary { stage: self.stage.to_owned(), lines };
+        // As above.
+        let _ = self.sender.send(Message::Event(event));
+    }
 }
 
 /// A warning is one line: the error and the system's answer.

@@ -8,6 +8,7 @@ mod error;
 mod external;
 mod file_type;
 mod model;
+mod names;
 pub mod operators;
 pub mod passes;
 pub mod proto;

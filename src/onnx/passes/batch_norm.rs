@@ -8,8 +8,8 @@ use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::tensors::from_tensor;
 use crate::tensor::{DType, Shape, Tensor};
 
-use super::names::{FreshNames, Uses, float_attribute, int_attribute};
 use super::{Evaluator, Pass};
+use crate::onnx::names::{FreshNames, Uses, float_attribute, int_attribute};
 
 pub(super) struct FoldBatchNorm;
 

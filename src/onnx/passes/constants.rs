@@ -11,8 +11,8 @@ use crate::onnx::{operators, walk};
 use crate::tensor::{Tensor, TensorSpec};
 
 use super::foldable;
-use super::names::Uses;
 use super::{Evaluator, Pass};
+use crate::onnx::names::Uses;
 
 pub(super) struct FoldConstants;
 

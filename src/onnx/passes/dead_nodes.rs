@@ -8,8 +8,8 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::{TensorProto, ValueInfoProto};
 use crate::onnx::walk;
 
-use super::names::mentions;
 use super::{Evaluator, Pass};
+use crate::onnx::names::mentions;
 
 pub(super) struct RemoveDeadNodes;
 

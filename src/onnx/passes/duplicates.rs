@@ -8,8 +8,8 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::tensors::typed_bytes;
 
-use super::names::{Uses, rename_reads};
 use super::{Evaluator, Pass};
+use crate::onnx::names::{Uses, rename_reads};
 
 pub(super) struct MergeInitializers;
 

@@ -7,7 +7,7 @@ use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::tensors::elements;
 use crate::tensor::DType;
 
-use super::names::int_attribute;
+use crate::onnx::names::int_attribute;
 
 /// How an operator's result grows with its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
 use crate::onnx::proto::{NodeProto, TensorProto};
 
-use super::names::{Uses, rename_reads};
 use super::{Evaluator, Pass};
+use crate::onnx::names::{Uses, rename_reads};
 
 pub(super) struct RemoveIdentities;
 

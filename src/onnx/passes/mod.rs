@@ -18,7 +18,6 @@ mod dead_nodes;
 mod duplicates;
 mod foldable;
 mod identities;
-mod names;
 mod shapes;
 #[cfg(test)]
 mod tests;
