@@ -384,12 +384,16 @@ pub(crate) fn a_model_that_is_no_model_is_refused_with_its_path(backend: &dyn Ba
 pub(crate) fn intermediate_tensors_come_out_of_the_reference(backend: &dyn Backend) {
     let recorded = Recorded::new("mlp");
     let names = ["a1".to_owned(), "logits".to_owned()];
-    let engine = backend.reference(&recorded.model, &names).unwrap();
-    let inputs = recorded.inputs(engine.as_ref());
-    let outputs = run(engine.as_ref(), context(&engine).as_mut(), &inputs).unwrap();
-    assert_eq!(outputs[0].shape(), &Shape(vec![4, 8]));
-    assert!(outputs[0].to_f64().iter().all(|&v| v >= 0.0), "a1 comes after a ReLU");
-    assert_close(&outputs[1], &recorded.array("out.logits", DType::Float32), 1e-5, 1e-5);
     let missing = ["nowhere".to_owned()];
     assert!(backend.reference(&recorded.model, &missing).is_err());
+    assert!(backend.observer(&recorded.model, &missing).is_err());
+    let model = &recorded.model;
+    for engine in [backend.reference(model, &names), backend.observer(model, &names)] {
+        let engine = engine.unwrap();
+        let inputs = recorded.inputs(engine.as_ref());
+        let outputs = run(engine.as_ref(), context(&engine).as_mut(), &inputs).unwrap();
+        assert_eq!(outputs[0].shape(), &Shape(vec![4, 8]));
+        assert!(outputs[0].to_f64().iter().all(|&v| v >= 0.0), "a1 comes after a ReLU");
+        assert_close(&outputs[1], &recorded.array("out.logits", DType::Float32), 1e-5, 1e-5);
+    }
 }

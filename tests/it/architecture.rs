@@ -6,13 +6,14 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 13] = [
     "source",
     "tensor",
     "onnx",
     "artifact",
     "deployment",
     "data",
+    "calibration",
     "suggest",
     "process",
     "progress",
