@@ -101,6 +101,8 @@ fn the_summary_tells_what_was_quantized_and_what_not() {
     Gemm     0 of 1 quantized
     MaxPool  1 of 2 quantized
     kept /conv2/conv (Conv): `skip` names `/conv2/*`
+    kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits
+    kept /conv2/pool (MaxPool): no quantized layer stands beside it
     ");
 }
 
