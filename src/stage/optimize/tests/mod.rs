@@ -13,6 +13,9 @@ use crate::source::Spanned;
 use crate::stage::ResolvedInput;
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
 
+mod models;
+mod opset;
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
 }
