@@ -1,9 +1,10 @@
 //! Problems with the settings of `validate` that show without running anything.
 
 use crate::source::{Span, Spanned};
-use crate::stage::{CheckContext, Problem};
+use crate::stage::{CheckContext, FromRef, Problem};
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
+use crate::times::FEWEST_BLOCKS;
 
 use super::settings::{Accuracy, Compare, Latency, Limits, Validate};
 
@@ -128,16 +129,31 @@ impl Problems {
         }
     }
 
-    fn latency(&mut self, latency: &Latency, place: Span) {
+    fn latency(&mut self, latency: &Latency, from: &Spanned<FromRef>) {
         self.count("latency.batch", &latency.batch);
         self.count("latency.runs", &latency.runs);
         for (name, _, limit) in latency.percentiles() {
             self.limit(name, Some(limit), Range::Above0);
         }
         self.limit("min_throughput", latency.min_throughput.as_ref(), Range::Above0);
-        if latency.percentiles().next().is_none() && latency.min_throughput.is_none() {
-            let help = "set `p50_ms`, `p95_ms`, `p99_ms` or `min_throughput`";
-            self.add("validate::no_limit", "`latency` sets no limit", place, help);
+        if !latency.sets_limit() {
+            let help =
+                "set `p50_ms`, `p95_ms`, `p99_ms`, `min_throughput` or `at_least_as_fast_as`";
+            self.add("validate::no_limit", "`latency` sets no limit", from.span, help);
+        }
+        let Some(other) = &latency.at_least_as_fast_as else { return };
+        if other == from {
+            let message = "`at_least_as_fast_as` names what is tested itself";
+            let help = "name the stage of the engine that it replaces";
+            self.add("validate::same_engine", message, other.span, help);
+        }
+        if (1..FEWEST_BLOCKS).contains(&latency.runs.value) {
+            let message = format!(
+                "`latency.runs` is {}, `at_least_as_fast_as` needs {FEWEST_BLOCKS} or more to tell \
+                 a difference from noise",
+                latency.runs
+            );
+            self.add("validate::runs", message, latency.runs.span, "leave it at 100");
         }
     }
 }
@@ -180,7 +196,7 @@ pub(super) fn problems(validate: &Validate, cx: &CheckContext<'_>) -> Vec<Proble
         }
     }
     if let Some(latency) = &validate.latency {
-        problems.latency(latency, place);
+        problems.latency(latency, &validate.from);
     }
     problems.0
 }

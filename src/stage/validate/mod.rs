@@ -4,17 +4,17 @@
 //! Owns the arithmetic, the gates and the report. Knows nothing of how a backend computes.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
-use crate::backend::cuda::Slot;
-use crate::backend::{self, Backend, Engine, tensorrt};
+use crate::backend::{self, Engine, tensorrt};
 use crate::data::{Array, Dataset};
 use crate::onnx;
+use crate::source::Spanned;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
-use crate::times::Times;
 
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
@@ -31,12 +31,12 @@ mod score;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 pub use settings::{
     Accuracy, AccuracyMetric, Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate,
 };
 
-use batches::BatchSizes;
 use report::{Report, Subject};
 use runnable::{Runnable, Watch, setting};
 use runner::{Findings, Labels, Question, Reference};
@@ -61,7 +61,14 @@ impl GateFailure {
 /// Something to run, and how the report calls it.
 type Loaded = (Subject, Arc<dyn Engine>);
 
+/// The role of the engine that the tested one must not be slower than.
+const RIVAL: &str = "latency.at_least_as_fast_as";
+
 impl Validate {
+    fn rival(&self) -> Option<&Spanned<FromRef>> {
+        self.latency.as_ref()?.at_least_as_fast_as.as_ref()
+    }
+
     fn dataset(&self, cx: &StageContext<'_>, role: &str) -> Result<Dataset, StageError> {
         Ok(Dataset::open(&cx.input(role)?.path, &self.raw)?)
     }
@@ -171,42 +178,6 @@ fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageEr
     }
 }
 
-/// Times runs on the first samples.
-/// The GPU that an engine runs on, for this measurement alone.
-fn timing_slot(subject: &Subject, cx: &StageContext<'_>) -> Result<Option<Slot>, StageError> {
-    let backend = subject.backend.as_deref().and_then(|name| backend::by_name(name).ok());
-    if !backend.is_some_and(Backend::has_devices) {
-        return Ok(None);
-    }
-    cx.progress.report("waiting for the GPU", 0, None);
-    match Slot::take(cx.kept, 0, cx.cancel).map_err(StageError::io("lock the GPU in", cx.kept))? {
-        Some(slot) => Ok(Some(slot)),
-        None => Err(StageError::Cancelled),
-    }
-}
-
-fn measure(
-    latency: &Latency,
-    tested: &mut Runnable<'_>,
-    samples: usize,
-    watch: Watch<'_>,
-) -> Result<Times, StageError> {
-    let batch = latency.batch.value;
-    let sizes = BatchSizes::of_engine(tested.engine.as_ref());
-    if !sizes.takes(batch) {
-        let message = format!("`latency.batch` is {batch}, the engine takes batches of {sizes}");
-        let help = "name a size that it takes, or build it with other profiles".to_owned();
-        return Err(setting(message, latency.batch.span, Some(help)));
-    }
-    if batch > samples {
-        let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
-        let help = "lower it, or give more samples".to_owned();
-        return Err(setting(message, latency.batch.span, Some(help)));
-    }
-    let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
-    Ok(Times::new(times))
-}
-
 impl Stage for Validate {
     fn kind(&self) -> &'static str {
         "validate"
@@ -238,6 +209,13 @@ impl Stage for Validate {
                 role: "reference".into(),
                 reference: reference::stage_or_file(place),
                 accepts: Accepts::ModelEngineOrData,
+            });
+        }
+        if let Some(place) = self.rival() {
+            inputs.push(Input {
+                role: RIVAL.into(),
+                reference: FromRef::reference(place),
+                accepts: Accepts::Engine,
             });
         }
         inputs
@@ -331,6 +309,15 @@ impl Stage for Validate {
             }
             None => None,
         };
+        let mut rival = None;
+        if self.rival().is_some() {
+            let (manifest, engine) = engine::load(cx.input(RIVAL)?)?;
+            let runnable = Runnable::new(engine, &data)?;
+            used.extend(runnable.arrays());
+            let digest = cx.input(RIVAL)?.digest;
+            let subject = Subject { kind: "engine", backend: Some(manifest.backend), digest };
+            rival = Some((subject, runnable));
+        }
         let samples = data.common_samples(&used)?;
         let watch = Watch { progress: cx.progress, cancel: cx.cancel };
         let mut report = Report::new(samples, subject);
@@ -355,9 +342,10 @@ impl Stage for Validate {
             }
         }
         if let Some(latency) = &self.latency {
-            let _slot = timing_slot(&report.tested, cx)?;
-            let times = measure(latency, &mut tested, samples, watch)?;
-            gates::judge_latency(latency, latency.batch.value, &times, &mut report);
+            let (rival, mut runnable) = rival.unzip();
+            let _slot = timing::slot(iter::once(&report.tested).chain(&rival), cx)?;
+            let timing = timing::measure(latency, &mut tested, runnable.as_mut(), samples, watch)?;
+            gates::judge_latency(latency, &timing, rival, &mut report);
         }
         for note in &report.notes {
             tracing::warn!(stage = cx.name, "{note}");

@@ -76,29 +76,18 @@ impl<'a> Runnable<'a> {
         Ok(Values { shape: shape.clone(), values: to_f64(spec.dtype, bytes) })
     }
 
-    /// Times `runs` runs on the first `batch` samples, after `warmup` others.
-    pub(super) fn time(
-        &mut self,
-        batch: usize,
-        warmup: usize,
-        runs: usize,
-        watch: Watch<'_>,
-    ) -> Result<Vec<Duration>, StageError> {
+    /// Takes the first `batch` samples, for runs that are timed.
+    pub(super) fn hold(&mut self, batch: usize) -> Result<(), StageError> {
         let mut feed = Feed::new();
         self.read(0, batch, &mut feed)?;
-        self.fill(&feed)?;
-        let total = warmup.saturating_add(runs);
-        let mut times = Vec::new();
-        for run in 0..total {
-            watch.step("latency", run, total)?;
-            let start = Instant::now();
-            self.context.run()?;
-            let took = start.elapsed();
-            if run >= warmup {
-                times.push(took);
-            }
-        }
-        Ok(times)
+        self.fill(&feed)
+    }
+
+    /// One run on what it holds, and how long it took.
+    pub(super) fn timed_run(&mut self) -> Result<Duration, StageError> {
+        let start = Instant::now();
+        self.context.run()?;
+        Ok(start.elapsed())
     }
 }
 

@@ -238,6 +238,11 @@ pub struct Latency {
     /// At least this many samples per second, one run after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_throughput: Option<Spanned<f64>>,
+    /// The engine must not be slower than this one: a stage that makes an engine, or
+    /// `{ file: path, kind: engine }`. Both run the same samples in turns, in up to 20 blocks; the
+    /// median ratio of their times must not be above 1 by more than the measurement's noise.
+    #[serde(default, skip_serializing)]
+    pub at_least_as_fast_as: Option<Spanned<FromRef>>,
     /// What to do where the measured times spread too much to be trusted.
     #[serde(default, skip_serializing_if = "Spanned::is_default")]
     #[schemars(extend("default" = OnNoise::default()))]
@@ -254,6 +259,13 @@ impl Latency {
         ]
         .into_iter()
         .filter_map(|(name, percent, limit)| Some((name, percent, limit.as_ref()?)))
+    }
+
+    /// Whether anything is limited.
+    pub fn sets_limit(&self) -> bool {
+        self.percentiles().next().is_some()
+            || self.min_throughput.is_some()
+            || self.at_least_as_fast_as.is_some()
     }
 }
 

@@ -17,6 +17,8 @@ use crate::source::{Span, Spanned};
 use crate::stage::{FailureClass, ModelSignature};
 use crate::tensor::{DType, Dim, Shape};
 
+mod latency;
+
 /// y = 2 x, but for the samples it is told to spoil.
 struct Doubler {
     inputs: Vec<TensorSpec>,
@@ -300,6 +302,7 @@ fn latency(p99_ms: f64) -> Latency {
         p95_ms: None,
         p99_ms: Some(unplaced(p99_ms)),
         min_throughput: None,
+        at_least_as_fast_as: None,
         on_noise: Spanned::default(),
     }
 }
