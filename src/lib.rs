@@ -33,6 +33,7 @@
 //! | [`process`] | child processes, cancellation, what this process takes | what they are for |
 //! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
+//! | [`mod@search`] | finding a small set that passes, by trials | what is in a set, how it is tried |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`kserve`] | the messages and the client of KServe v2 over gRPC | what they mean |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
@@ -54,7 +55,7 @@
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, times, progress, kserve, difference
+//!                                process, times, progress, kserve, difference, search
 //! the shared words -> each other only
 //! ```
 //!
@@ -92,6 +93,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod runtime;
+pub mod search;
 pub mod server;
 pub mod source;
 pub mod spec;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 13] = [
     "source",
     "tensor",
     "onnx",
@@ -19,6 +19,7 @@ const SHARED: [&str; 12] = [
     "times",
     "kserve",
     "difference",
+    "search",
 ];
 
 /// Module => modules it may use beside the shared words.
