@@ -19,13 +19,16 @@ use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::{Span, Spanned};
 
+mod assess;
 pub mod build;
 pub mod command;
 pub mod convert;
 mod engine;
 mod error;
 pub mod optimize;
+mod problems;
 mod reference;
+pub mod search;
 pub mod serve;
 pub mod validate;
 

@@ -4,18 +4,15 @@ use std::fmt::Write as _;
 
 use crate::difference::{Difference, Place};
 use crate::stage::FromRef;
+use crate::stage::assess::{Accuracy, Findings, Nans, SLACK};
 use crate::times::{NOISY, Ratio, Times};
 
 use super::report::{
     AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, RivalReport,
     Subject, number,
 };
-use super::runner::{Findings, Nans};
-use super::settings::{Accuracy, Latency, Limits, OnNoise, Validate};
+use super::settings::{Latency, Limits, OnNoise, Validate};
 use super::timing::{OtherTiming, Timing};
-
-/// Rounds off what is only the representation of decimals: 0.97 is not below 0.97.
-const SLACK: f64 = 1e-12;
 
 /// By so much of its time an engine may differ from another however steady the times are: where its
 /// memory happens to lie makes such a difference.

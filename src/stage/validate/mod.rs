@@ -16,30 +16,24 @@ use crate::source::Spanned;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
+use super::assess::{self, Findings, Labels, Question, Reference, Runnable, Watch, setting};
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
     StageError, ToolProbe, engine, reference,
 };
 
-pub(super) mod batches;
 mod check;
 mod gates;
 mod report;
-mod runnable;
-mod runner;
-mod score;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod timing;
 
-pub use settings::{
-    Accuracy, AccuracyMetric, Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate,
-};
+pub use super::assess::{Accuracy, AccuracyMetric};
+pub use settings::{Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate};
 
 use report::{Report, Subject};
-use runnable::{Runnable, Watch, setting};
-use runner::{Findings, Labels, Question, Reference};
 
 /// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
@@ -154,27 +148,6 @@ impl Validate {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// The output that holds the scores: the named one, or the only one.
-fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageError> {
-    let names = outputs.iter().map(|output| output.name.as_str());
-    match (&accuracy.output, outputs) {
-        (Some(name), _) if names.clone().any(|output| output == name.as_str()) => {
-            Ok(name.value.clone())
-        }
-        (Some(name), _) => Err(setting(
-            format!("there is no output `{name}`"),
-            name.span,
-            Some(did_you_mean(name, names, "outputs")),
-        )),
-        (None, [only]) => Ok(only.name.clone()),
-        (None, _) => Err(setting(
-            "there are several outputs, and `accuracy` does not say which has the scores".into(),
-            accuracy.labels.span,
-            Some(format!("add `output:` with one of: {}", names.collect::<Vec<_>>().join(", "))),
-        )),
     }
 }
 
@@ -297,15 +270,9 @@ impl Stage for Validate {
         }
         let labels = match &self.accuracy {
             Some(accuracy) => {
-                let span = accuracy.labels.span;
-                let array = data
-                    .array(&accuracy.labels)
-                    .map_err(|error| setting(error.to_string(), span, error.help()))?;
-                used.push(array);
-                score::check_labels(array, span)?;
-                let output = scores(accuracy, &outputs)?;
-                let metric = accuracy.metric.value;
-                Some(Labels { array, metric, output, span })
+                let labels = Labels::new(accuracy, &data, &outputs)?;
+                used.push(labels.array);
+                Some(labels)
             }
             None => None,
         };
@@ -334,7 +301,7 @@ impl Stage for Validate {
                 batch: self.batch.value,
                 reference_span: self.reference.as_ref().map_or(self.data.span, |place| place.span),
             };
-            let findings = runner::run(&mut tested, &mut reference, &question, watch)?;
+            let findings = assess::run(&mut tested, &mut reference, &question, watch)?;
             self.check_referenced(&findings)?;
             gates::judge(self, &findings, &mut report);
             if let (Some(accuracy), Some(scored)) = (&mut report.accuracy, scored) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::RawArray;
 use crate::source::Spanned;
+use crate::stage::assess::Accuracy;
 use crate::stage::{FileRef, FromRef};
 
 /// Runs an engine or model over data and holds it to limits: difference to a reference, accuracy
@@ -167,45 +168,6 @@ impl Compare {
             rmse: own.rmse.or(common.rmse),
             cosine: own.cosine.or(common.cosine),
             snr_db: own.snr_db.or(common.snr_db),
-        }
-    }
-}
-
-/// Limits for the accuracy of a classifier.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Accuracy {
-    /// When a sample counts as right.
-    pub metric: Spanned<AccuracyMetric>,
-    /// The array of `data` with the right class of every sample, as integers from 0.
-    pub labels: Spanned<String>,
-    /// The output with a score per class; needed only where there are several outputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Spanned<String>>,
-    /// At least this fraction of the samples is right, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_least: Option<Spanned<f64>>,
-    /// The accuracy is at most this much lower than the reference's, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_drop: Option<Spanned<f64>>,
-}
-
-/// When a sample counts as right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AccuracyMetric {
-    /// The highest score is the label's.
-    Top1,
-    /// One of the five highest scores is the label's.
-    Top5,
-}
-
-impl AccuracyMetric {
-    /// The name in specs and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Top5 => "top5",
         }
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use super::runner::{Findings, Nans};
 use super::settings::default_batch;
 use super::*;
 use crate::artifact::Digest;
@@ -14,6 +13,7 @@ use crate::backend::{BackendError, ExecutionContext, Profile, RunTimes, ShapeRan
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 use crate::source::{Span, Spanned};
+use crate::stage::assess::{Findings, Nans};
 use crate::stage::{FailureClass, ModelSignature};
 use crate::tensor::{DType, Dim, Shape};
 
@@ -127,7 +127,7 @@ fn compare(tested: Doubler, reference: Option<Doubler>) -> Result<Findings, Stag
         reference_span: Span::default(),
     };
     let watch = Watch { progress: &NoProgress, cancel: &CancelToken::default() };
-    runner::run(&mut tested, &mut reference, &question, watch)
+    assess::run(&mut tested, &mut reference, &question, watch)
 }
 
 fn dynamic() -> Doubler {

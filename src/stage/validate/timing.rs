@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use crate::backend::{self, Backend, cuda::Slot};
+use crate::stage::assess::{BatchSizes, Runnable, Watch, setting};
 use crate::stage::{StageContext, StageError};
 use crate::times::{Ratio, Times};
 
-use super::batches::BatchSizes;
 use super::report::Subject;
-use super::runnable::{Runnable, Watch, setting};
 use super::settings::Latency;
 
 /// How many blocks there are at most; each takes a little longer for the run that warms it.

@@ -12,12 +12,12 @@ use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
 use super::batches::{Batch, BatchSizes, cover};
+use super::labels::Labels;
 use super::runnable::{Feed, Runnable, Values, Watch, setting};
-use super::score::{Score, is_right};
-use super::settings::AccuracyMetric;
+use super::score::Score;
 
 /// What the tested outputs are compared with.
-pub(super) enum Reference<'a> {
+pub(crate) enum Reference<'a> {
     /// Runs on the same samples.
     Runs(Runnable<'a>),
     /// Was recorded earlier.
@@ -25,43 +25,35 @@ pub(super) enum Reference<'a> {
 }
 
 /// What to find out about each output.
-pub(super) struct Question<'a> {
-    pub(super) floors: BTreeMap<String, f64>,
-    pub(super) labels: Option<Labels<'a>>,
-    pub(super) batch: usize,
+pub(crate) struct Question<'a> {
+    pub(crate) floors: BTreeMap<String, f64>,
+    pub(crate) labels: Option<Labels<'a>>,
+    pub(crate) batch: usize,
     /// The setting to blame where the reference does not fit.
-    pub(super) reference_span: Span,
-}
-
-/// The labels of a classifier's samples.
-pub(super) struct Labels<'a> {
-    pub(super) array: &'a Array,
-    pub(super) metric: AccuracyMetric,
-    pub(super) output: String,
-    pub(super) span: Span,
+    pub(crate) reference_span: Span,
 }
 
 /// The NaN elements of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Nans {
-    pub(super) output: String,
-    pub(super) elements: u64,
+pub(crate) struct Nans {
+    pub(crate) output: String,
+    pub(crate) elements: u64,
     /// Sample and element of the first.
-    pub(super) first: Option<(usize, usize)>,
+    pub(crate) first: Option<(usize, usize)>,
 }
 
 /// What was found out.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// By output that has a reference: the difference and the shape of one sample.
-    pub(super) differences: Vec<(String, Difference, Vec<usize>)>,
+    pub(crate) differences: Vec<(String, Difference, Vec<usize>)>,
     /// Outputs that the recorded reference lacks.
-    pub(super) unreferenced: Vec<String>,
+    pub(crate) unreferenced: Vec<String>,
     /// Of outputs without a reference.
-    pub(super) nans: Vec<Nans>,
-    pub(super) score: Score,
-    pub(super) reference_score: Option<Score>,
-    pub(super) batch: usize,
+    pub(crate) nans: Vec<Nans>,
+    pub(crate) score: Score,
+    pub(crate) reference_score: Option<Score>,
+    pub(crate) batch: usize,
 }
 
 /// Where the reference's values of one output come from.
@@ -72,7 +64,7 @@ enum Source<'a> {
 }
 
 /// Runs everything over every sample.
-pub(super) fn run(
+pub(crate) fn run(
     tested: &mut Runnable<'_>,
     reference: &mut Option<Reference<'_>>,
     question: &Question<'_>,
@@ -228,16 +220,16 @@ fn plan(
 
 /// The samples of one run.
 #[derive(Clone, Copy)]
-struct Rows {
-    first: usize,
-    fresh: usize,
-    count: usize,
+pub(super) struct Rows {
+    pub(super) first: usize,
+    pub(super) fresh: usize,
+    pub(super) count: usize,
 }
 
 impl Rows {
     /// The fresh samples and their values; an output whose axis 0 is not the batch is one
     /// "sample", the first fresh one.
-    fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    pub(super) fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
         let per_batch = values.shape.0.first() == Some(&self.count);
         let len = values.values.len();
         let (from, to, width) = if per_batch && self.count > 0 {
@@ -276,51 +268,5 @@ impl Total {
                 self.first_nan.get_or_insert((sample, element));
             }
         }
-    }
-}
-
-impl Labels<'_> {
-    fn read(&self, start: usize, end: usize) -> Result<Vec<f64>, StageError> {
-        Ok(self.array.rows(start, end)?.to_f64())
-    }
-
-    fn count(
-        &self,
-        rows: Rows,
-        scores: &Values,
-        labels: &[f64],
-        score: &mut Score,
-    ) -> Result<(), StageError> {
-        if scores.shape.0.first() != Some(&rows.count) || scores.shape.rank() < 2 {
-            let message = format!(
-                "output `{}` of shape {} has no score per sample and class",
-                self.output, scores.shape
-            );
-            let help = "accuracy needs an output of shape [batch, classes]".to_owned();
-            return Err(setting(message, self.span, Some(help)));
-        }
-        for (sample, range) in rows.of(scores) {
-            let classes = range.len();
-            let label = labels.get(sample - rows.first).copied().unwrap_or(f64::NAN);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "checked to be a whole number within the classes"
-            )]
-            let class = if label >= 0.0 && label.fract() == 0.0 && label < classes as f64 {
-                label as usize
-            } else {
-                let message = format!(
-                    "label of sample {sample} is {label}, output `{}` has classes 0 to {}",
-                    self.output,
-                    classes.saturating_sub(1)
-                );
-                let help = "labels are the numbers of the classes, from 0".to_owned();
-                return Err(setting(message, self.span, Some(help)));
-            };
-            score.add(sample, is_right(self.metric, &scores.values[range], class));
-        }
-        Ok(())
     }
 }
