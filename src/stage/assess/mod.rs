@@ -15,7 +15,7 @@ pub use accuracy::{Accuracy, AccuracyMetric};
 pub(super) use batches::BatchSizes;
 pub(super) use labels::Labels;
 pub(super) use runnable::{Runnable, Watch, setting};
-pub(super) use runner::{Findings, Nans, Question, Reference, run};
+pub(super) use runner::{Findings, Lane, Nans, Question, run};
 
 /// Rounds off what is only the representation of decimals: 0.97 is not below 0.97.
 pub(super) const SLACK: f64 = 1e-12;

@@ -5,13 +5,14 @@
 //! Which sets are scored is decided in [`crate::search`]; what keeping a node means, by the stage.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::artifact::Fingerprint;
 use crate::backend::Backend;
 use crate::data::Dataset;
 use crate::search::{self, SearchError};
 
-use super::assess::{Labels, Question, Reference, Runnable, setting};
+use super::assess::{Labels, Question, Runnable, setting};
 use super::{StageContext, StageError};
 
 mod measured;
@@ -68,7 +69,7 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
     let data = Dataset::open(&cx.input(DATA)?.path, raw)?;
     let before = task.backend.reference(task.model, &[])?;
     let outputs = before.outputs().to_vec();
-    let runnable = Runnable::new(before, &data)?;
+    let runnable = Runnable::new(Arc::clone(&before), &data)?;
     let labels = match &objective.accuracy {
         Some(accuracy) => Some(Labels::new(accuracy, &data, &outputs)?),
         None => None,
@@ -80,6 +81,12 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
         .chain(labels.as_ref().map(|labels| labels.array))
         .collect();
     let samples = data.common_samples(&used)?;
+    // More contexts than batches would have nothing to do.
+    let lanes = rayon::current_num_threads().min(samples.div_ceil(batch.value.max(1)));
+    let mut references = vec![runnable];
+    for _ in 1..lanes {
+        references.push(Runnable::new(Arc::clone(&before), &data)?);
+    }
     let mut key = task.made_of.clone();
     key.settings = serde_json::json!([key.settings, task.settings.scoring()]);
     let mut trials = Trials {
@@ -87,10 +94,11 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
         make: task.make,
         backend: task.backend,
         data: &data,
-        reference: Some(Reference::Runs(runnable)),
+        references,
         question: Question {
             floors: std::collections::BTreeMap::new(),
             labels,
+            recorded: None,
             batch: batch.value,
             reference_span: task.settings.data.span,
         },

@@ -124,7 +124,7 @@ impl Project {
         if made.len() >= self.patience {
             self.cancel.cancel();
         }
-        let is_kept = |index: usize| kept.contains(&self.names[index].as_str());
+        let is_kept = |index: usize| kept.contains(&format!("/chain/{index}").as_str());
         let added: Vec<[f32; 2]> =
             (0..5).map(|index| if is_kept(index) { [0.0; 2] } else { NOISE[index] }).collect();
         let path = folder.join("model.onnx");

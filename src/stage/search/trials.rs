@@ -1,6 +1,7 @@
 //! [`Trials`]: makes the model in which a set of nodes is kept, and runs it over the samples.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::artifact::Digest;
 use crate::backend::Backend;
@@ -9,7 +10,7 @@ use crate::process::CancelToken;
 use crate::progress::{NoProgress, Progress};
 use crate::search::{Kept, Measure, Score};
 use crate::stage::StageError;
-use crate::stage::assess::{self, Question, Reference, Runnable, Watch};
+use crate::stage::assess::{self, Lane, Question, Runnable, Watch};
 
 use super::MakeModel;
 use super::measured::Measured;
@@ -22,8 +23,8 @@ pub(super) struct Trials<'a> {
     pub(super) make: &'a MakeModel<'a>,
     pub(super) backend: &'static dyn Backend,
     pub(super) data: &'a crate::data::Dataset,
-    /// The model as it was.
-    pub(super) reference: Option<Reference<'a>>,
+    /// The model as it was, once for each batch that runs at the same time.
+    pub(super) references: Vec<Runnable<'a>>,
     pub(super) question: Question<'a>,
     pub(super) objective: &'a Objective,
     pub(super) memory: Memory,
@@ -43,10 +44,18 @@ impl Trials<'_> {
             .map_err(StageError::io("create a folder in", self.scratch))?;
         (self.make)(kept, folder.path())?;
         let engine = self.backend.reference(&onnx::locate(folder.path())?, &[])?;
-        let mut tested = Runnable::new(engine, self.data)?;
+        let tested = self.references.iter().map(|_| Runnable::new(Arc::clone(&engine), self.data));
+        let tested = tested.collect::<Result<Vec<_>, _>>()?;
+        let references = self.references.drain(..).map(Some);
+        let mut lanes: Vec<Lane<'_>> = tested
+            .into_iter()
+            .zip(references)
+            .map(|(tested, reference)| Lane { tested, reference })
+            .collect();
         let watch = Watch { progress: &NoProgress, cancel: self.cancel };
-        let findings = assess::run(&mut tested, &mut self.reference, &self.question, watch)?;
-        Ok(Measured::of(&findings))
+        let findings = assess::run(&mut lanes, &self.question, watch);
+        self.references.extend(lanes.into_iter().filter_map(|lane| lane.reference));
+        Ok(Measured::of(&findings?))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::source::Spanned;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
-use super::assess::{self, Findings, Labels, Question, Reference, Runnable, Watch, setting};
+use super::assess::{self, Findings, Labels, Lane, Question, Runnable, Watch, setting};
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
     StageError, ToolProbe, engine, reference,
@@ -246,11 +246,10 @@ impl Stage for Validate {
         let outputs = engine.outputs().to_vec();
         self.check_output_names(&outputs)?;
         let data = self.dataset(cx, "data")?;
-        let mut tested = Runnable::new(engine, &data)?;
+        let tested = Runnable::new(engine, &data)?;
         let mut used = tested.arrays().to_vec();
 
-        // Declared before the reference that borrows it.
-        let recorded;
+        let mut recorded = None;
         let mut reference_subject = None;
         let mut reference = None;
         if self.reference.is_some() {
@@ -259,13 +258,12 @@ impl Stage for Validate {
                 let runnable = Runnable::new(engine, &data)?;
                 used.extend(runnable.arrays());
                 reference_subject = Some(subject);
-                reference = Some(Reference::Runs(runnable));
+                reference = Some(runnable);
             } else {
-                recorded = self.dataset(cx, "reference")?;
+                let outputs_of = recorded.insert(self.dataset(cx, "reference")?);
                 reference_subject =
                     Some(Subject { kind: "recorded outputs", backend: None, digest: input.digest });
-                self.check_recorded(&recorded, &data, tested.arrays(), &outputs)?;
-                reference = Some(Reference::Recorded(&recorded));
+                self.check_recorded(outputs_of, &data, tested.arrays(), &outputs)?;
             }
         }
         let labels = match &self.accuracy {
@@ -289,7 +287,8 @@ impl Stage for Validate {
         let watch = Watch { progress: cx.progress, cancel: cx.cancel };
         let mut report = Report::new(samples, subject);
         report.reference = reference_subject;
-        if reference.is_some() || labels.is_some() {
+        let mut lane = Lane { tested, reference };
+        if self.reference.is_some() || labels.is_some() {
             let floor = |name: &str| {
                 let limits = self.compare.as_ref()?.of_output(name);
                 Some((name.to_owned(), limits.floor?.value))
@@ -298,10 +297,11 @@ impl Stage for Validate {
             let question = Question {
                 floors: outputs.iter().filter_map(|output| floor(&output.name)).collect(),
                 labels,
+                recorded: recorded.as_ref(),
                 batch: self.batch.value,
                 reference_span: self.reference.as_ref().map_or(self.data.span, |place| place.span),
             };
-            let findings = assess::run(&mut tested, &mut reference, &question, watch)?;
+            let findings = assess::run(std::slice::from_mut(&mut lane), &question, watch)?;
             self.check_referenced(&findings)?;
             gates::judge(self, &findings, &mut report);
             if let (Some(accuracy), Some(scored)) = (&mut report.accuracy, scored) {
@@ -311,7 +311,8 @@ impl Stage for Validate {
         if let Some(latency) = &self.latency {
             let (rival, mut runnable) = rival.unzip();
             let _slot = timing::slot(iter::once(&report.tested).chain(&rival), cx)?;
-            let timing = timing::measure(latency, &mut tested, runnable.as_mut(), samples, watch)?;
+            let timing =
+                timing::measure(latency, &mut lane.tested, runnable.as_mut(), samples, watch)?;
             gates::judge_latency(latency, &timing, rival, &mut report);
         }
         for note in &report.notes {
