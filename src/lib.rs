@@ -34,6 +34,7 @@
 //! | [`process`] | child processes, cancellation, what this process takes | what they are for |
 //! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
+//! | [`mod@search`] | finding a small set that passes, by trials | what is in a set, how it is tried |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`kserve`] | the messages and the client of KServe v2 over gRPC | what they mean |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
@@ -54,8 +55,8 @@
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
-//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact, deployment,
-//!                                process, times, progress, kserve, difference
+//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
+//!                                deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
 //! ```
 //!
@@ -94,6 +95,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod runtime;
+pub mod search;
 pub mod server;
 pub mod source;
 pub mod spec;

@@ -19,6 +19,7 @@ use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::{Span, Spanned};
 
+mod assess;
 pub mod build;
 pub mod calibrate;
 pub mod command;
@@ -27,7 +28,9 @@ mod engine;
 mod error;
 mod observe;
 pub mod optimize;
+mod problems;
 mod reference;
+pub mod search;
 pub mod serve;
 pub mod validate;
 

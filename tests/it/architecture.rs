@@ -20,6 +20,7 @@ const SHARED: [&str; 13] = [
     "times",
     "kserve",
     "difference",
+    "search",
 ];
 
 /// Module => modules it may use beside the shared words.

@@ -21,6 +21,7 @@ mod events;
 mod examples;
 mod hostile;
 mod inspect_engine;
+mod latency;
 mod lock;
 mod readme;
 mod reload;
