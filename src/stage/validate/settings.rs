@@ -56,6 +56,8 @@ pub enum ReferenceBackend {
     /// The embedded CPU backend.
     #[default]
     Cpu,
+    /// ONNX Runtime, where it is installed: faster, and with nearly every operator.
+    Onnxruntime,
 }
 
 impl ReferenceBackend {
@@ -63,6 +65,7 @@ impl ReferenceBackend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Onnxruntime => "onnxruntime",
         }
     }
 }
