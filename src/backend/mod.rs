@@ -25,6 +25,8 @@ pub mod cuda;
 #[cfg(test)]
 pub(crate) mod fake;
 mod host;
+pub mod install;
+pub mod library;
 mod manifest;
 mod model_file;
 pub mod onnxruntime;

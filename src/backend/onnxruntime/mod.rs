@@ -1,6 +1,6 @@
 //! The onnxruntime backend: ONNX models through Microsoft's ONNX Runtime, where it is installed.
 //!
-//! Owns everything that knows the runtime. `library` finds and loads it once per process, `session`
+//! Owns everything that knows the runtime. `discover` finds it, `library` loads it once per process, `session`
 //! prepares a model, `raw` runs it on memory that contexts own, one thread per context. Contexts of
 //! an engine share one session, and so the weights.
 
@@ -24,6 +24,7 @@ use fault::Fault;
 use session::{Effort, Source};
 
 mod context;
+pub mod discover;
 mod engine;
 mod fault;
 mod library;
@@ -49,7 +50,7 @@ impl Backend for OnnxRuntimeBackend {
         &self,
         _tensorrt: &tensorrt::Options,
     ) -> Result<BTreeMap<String, String>, BackendError> {
-        let mut tools = library::tool_facts()?;
+        let mut tools = discover::find()?.facts()?;
         tools.insert("cpu".to_owned(), cpu::features());
         Ok(tools)
     }

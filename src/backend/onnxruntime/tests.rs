@@ -1,14 +1,16 @@
 //! What is the library's own, beside what every backend must do. Skipped where it is missing.
 
-use super::{OnnxRuntimeBackend, library};
+use super::{OnnxRuntimeBackend, discover};
 
 /// Whether the library is here; says so where it is not.
 fn available() -> bool {
-    let here = library::is_here();
-    if !here {
-        eprintln!("SKIPPED: there is no ONNX Runtime here");
+    match discover::find() {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            false
+        }
     }
-    here
 }
 
 mod conformance {
