@@ -19,11 +19,17 @@ use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod contain;
 pub mod cpu;
 pub mod cuda;
 #[cfg(test)]
 pub(crate) mod fake;
+mod host;
+pub mod install;
+pub mod library;
 mod manifest;
+mod model_file;
+pub mod onnxruntime;
 mod regular;
 mod shapes;
 pub mod tensorrt;
@@ -31,7 +37,8 @@ pub mod tensorrt;
 pub use manifest::EngineManifest;
 
 /// Every backend of this build.
-pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
+pub static BACKENDS: &[&dyn Backend] =
+    &[&cpu::CpuBackend, &onnxruntime::OnnxRuntimeBackend, &tensorrt::TensorRtBackend];
 
 /// Finds a backend by its name in specs.
 pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
@@ -323,8 +330,8 @@ pub trait Backend: Send + Sync {
     /// included; empty means the model's outputs.
     fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError>;
 
-    /// Like [`Backend::reference`], but as fast as may be: what is asked for may be rounded in
-    /// another order than the model says. For statistics over many samples.
+    /// Loads a model as [`Backend::reference`] does, but as fast as the backend can without
+    /// changing the values of `outputs` beyond rounding: the executor of calibration.
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
         self.reference(model, outputs)
     }

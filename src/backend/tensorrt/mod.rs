@@ -19,12 +19,9 @@ pub mod discover;
 mod engine;
 mod error;
 mod facts;
-#[cfg(test)]
-mod fake_library;
 mod fastest;
 mod generation;
 mod handle;
-pub mod install;
 mod layers;
 mod options;
 mod plan;

@@ -5,24 +5,24 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::library;
+use super::files;
 
 /// What the loader goes by.
 #[derive(Debug)]
-pub(super) struct Loader {
+pub(in crate::backend) struct Loader {
     /// `LD_LIBRARY_PATH`.
-    pub(super) variable: Option<OsString>,
+    pub(in crate::backend) variable: Option<OsString>,
     /// The cache that `ldconfig` writes.
-    pub(super) cache: PathBuf,
+    pub(in crate::backend) cache: PathBuf,
     /// The folders it searches by itself.
-    pub(super) folders: Vec<PathBuf>,
+    pub(in crate::backend) folders: Vec<PathBuf>,
 }
 
 impl Loader {
     /// That of this process.
-    pub(super) fn here() -> Self {
+    pub(in crate::backend) fn here() -> Self {
         let triple = format!("{}-linux-gnu", env::consts::ARCH);
         let roots = ["/lib", "/usr/lib"].map(PathBuf::from);
         let folders = roots.iter().map(|root| root.join(&triple));
@@ -35,20 +35,20 @@ impl Loader {
         }
     }
 
-    /// The TensorRT libraries in `LD_LIBRARY_PATH`, and what was looked at.
-    pub(super) fn in_variable(&self) -> (Vec<PathBuf>, String) {
+    /// The libraries in `LD_LIBRARY_PATH` that are named so, and what was looked at.
+    pub(super) fn in_variable(&self, is_named: fn(&Path) -> bool) -> (Vec<PathBuf>, String) {
         let Some(variable) = &self.variable else {
             return (Vec::new(), "it is not set".to_owned());
         };
         let folders: Vec<PathBuf> =
             env::split_paths(variable).filter(|path| !path.as_os_str().is_empty()).collect();
         let note = format!("nothing in {}", variable.display());
-        (in_folders(&folders), note)
+        (in_folders(&folders, is_named), note)
     }
 
-    /// The TensorRT libraries that the loader knows without `LD_LIBRARY_PATH`, and what was looked
+    /// The libraries named so that the loader knows without `LD_LIBRARY_PATH`, and what was looked
     /// at.
-    pub(super) fn in_system(&self) -> (Vec<PathBuf>, String) {
+    pub(super) fn in_system(&self, is_named: fn(&Path) -> bool) -> (Vec<PathBuf>, String) {
         let cached = fs::read(&self.cache).ok().map(|bytes| cached_libraries(&bytes));
         let note = format!(
             "nothing in {} or {}",
@@ -60,18 +60,18 @@ impl Loader {
             self.folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
         );
         let mut files: Vec<PathBuf> = cached.unwrap_or_default();
-        files.retain(|file| library::is_runtime(file) && file.exists());
-        files.extend(in_folders(&self.folders));
-        (library::each_once(files), note)
+        files.retain(|file| is_named(file) && file.exists());
+        files.extend(in_folders(&self.folders, is_named));
+        (files::each_once(files), note)
     }
 }
 
 /// The libraries in folders. As for the loader, one of the same name in an earlier folder hides
 /// those in later ones.
-fn in_folders(folders: &[PathBuf]) -> Vec<PathBuf> {
+fn in_folders(folders: &[PathBuf], is_named: fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in folders {
-        for file in library::in_folder(folder).unwrap_or_default() {
+        for file in files::in_folder(folder, is_named).unwrap_or_default() {
             if files.iter().all(|other| other.file_name() != file.file_name()) {
                 files.push(file);
             }
@@ -108,9 +108,11 @@ fn cached_libraries(bytes: &[u8]) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+
+    fn is_named(file: &Path) -> bool {
+        file.to_string_lossy().contains("libnvinfer.so")
+    }
 
     /// A cache as `ldconfig` writes it.
     fn cache(paths: &[&str]) -> Vec<u8> {
@@ -170,8 +172,8 @@ mod tests {
         }
         let variable = env::join_paths([&a, Path::new(""), &b]).unwrap();
         let loader = Loader { variable: Some(variable), cache: a.join("none"), folders: vec![] };
-        let (files, _) = loader.in_variable();
+        let (files, _) = loader.in_variable(is_named);
         assert_eq!(files, [a.join("libnvinfer.so.10"), b.join("libnvinfer.so.8")]);
-        assert!(loader.in_system().1.contains("cannot be read"));
+        assert!(loader.in_system(is_named).1.contains("cannot be read"));
     }
 }

@@ -86,7 +86,7 @@ pub fn python() -> Result<Python, PythonError> {
 }
 
 /// The file that a shell would run.
-pub(in crate::backend::tensorrt) fn program_in_path(name: &str) -> Option<PathBuf> {
+pub(in crate::backend) fn program_in_path(name: &str) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         fs::metadata(path)
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)

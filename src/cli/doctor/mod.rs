@@ -1,4 +1,4 @@
-//! `doctor`: every TensorRT, the CUDA driver, GPUs, Python, and what each can do here.
+//! `doctor`: every TensorRT and ONNX Runtime, the CUDA driver, GPUs, Python, and what each can do here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 
 use crate::backend::cpu::CpuBackend;
 use crate::backend::cuda::{CudaError, DeviceInfo, Driver, driver_release};
+use crate::backend::library::{Python, PythonError, python};
 use crate::backend::tensorrt::discover::{
-    self, Abilities, DiscoverError, Found, LibraryError, Looked, Python, PythonError,
-    TensorRtSelection,
+    self, Abilities, DiscoverError, Found, LibraryError, Looked, TensorRtSelection,
 };
 use crate::backend::{Backend, tensorrt};
 
 use super::ExitStatus;
 use super::console::Console;
 use super::quantity::size;
+
+use onnxruntime::OnnxRuntime;
+
+mod onnxruntime;
 
 /// It takes no arguments of its own.
 #[derive(Debug, Args)]
@@ -29,6 +33,7 @@ struct Findings {
     gpus: Result<Vec<DeviceInfo>, CudaError>,
     release: Option<String>,
     python: Result<Python, PythonError>,
+    onnxruntime: OnnxRuntime,
     cpu: BTreeMap<String, String>,
 }
 
@@ -50,7 +55,8 @@ impl Findings {
             chosen: discover::find(&TensorRtSelection::default()),
             gpus: Driver::get().and_then(Driver::devices),
             release: driver_release(),
-            python: discover::python(),
+            python: python(),
+            onnxruntime: OnnxRuntime::here(),
             cpu,
         }
     }
@@ -58,7 +64,7 @@ impl Findings {
     /// Every library that was seen, with its place.
     fn libraries(&self) -> impl Iterator<Item = (&'static str, &Result<Found, LibraryError>)> {
         self.places.iter().flat_map(|place| {
-            place.libraries.iter().map(|library| (place.place.phrase(), &library.outcome))
+            place.libraries.iter().map(|library| (place.phrase(), &library.outcome))
         })
     }
 
@@ -116,6 +122,7 @@ impl Findings {
                 "problem": problem(self.gpus.as_ref().err()),
                 "help": self.gpus.as_ref().err().and_then(CudaError::help),
             },
+            "onnxruntime": self.onnxruntime.json(),
             "gpus": self.gpus.as_deref().unwrap_or_default(),
             "python": python,
             "cpu": self.cpu,
@@ -146,6 +153,7 @@ impl Findings {
                 );
             }
         }
+        self.onnxruntime.describe(&mut text);
         let cpu: Vec<String> =
             self.cpu.iter().map(|(name, fact)| format!("{name} {fact}")).collect();
         row(&mut text, "cpu", &format!("built in, needs nothing: {}", cpu.join(", ")));
@@ -192,7 +200,7 @@ impl Findings {
         }
         row(text, heading, "none found");
         for place in &self.places {
-            row(text, "", &format!("{}: {}", place.place.phrase(), place.note));
+            row(text, "", &format!("{}: {}", place.phrase(), place.note));
         }
         text.push('\n');
         next.push(

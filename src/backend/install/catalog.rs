@@ -1,10 +1,12 @@
-//! The runtimes that can be installed: which packages, exactly.
+//! The libraries that can be installed: which packages, exactly.
 
 use std::str::FromStr;
 
 use crate::backend::tensorrt::Flavor;
 
-/// A TensorRT that can be installed.
+use super::product::Product;
+
+/// A library that can be installed.
 #[derive(Debug)]
 pub struct Runtime {
     /// Its name on the command line.
@@ -12,13 +14,24 @@ pub struct Runtime {
     /// Its version.
     pub version: &'static str,
     /// The product.
-    pub flavor: Flavor,
+    pub product: Product,
     /// What it is good for.
     pub about: &'static str,
-    /// The terms it comes under: whose, and where they can be read.
-    pub terms: &'static [(&'static str, &'static str)],
+    /// The terms it comes under.
+    pub licence: Licence,
     /// What it is made of.
     pub(super) wheels: &'static [Wheel],
+}
+
+/// The terms a library comes under.
+#[derive(Debug)]
+pub struct Licence {
+    /// Whose they are, or their name.
+    pub name: &'static str,
+    /// Whether they have to be accepted before anything is downloaded.
+    pub must_be_accepted: bool,
+    /// What each is for, and where it can be read.
+    pub terms: &'static [(&'static str, &'static str)],
 }
 
 /// One package, pinned.
@@ -43,16 +56,20 @@ pub(super) struct Wheel {
 }
 
 /// Every runtime that can be installed.
-pub static RUNTIMES: [Runtime; 2] = [
+pub static RUNTIMES: [Runtime; 3] = [
     Runtime {
         name: "tensorrt-rtx",
         version: "1.7.1",
-        flavor: Flavor::Rtx,
+        product: Product::TensorRt(Flavor::Rtx),
         about: "builds engines with no GPU; runs them on RTX GPUs",
-        terms: &[(
-            "TensorRT-RTX",
-            "https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/reference/sla.html",
-        )],
+        licence: Licence {
+            name: "NVIDIA's",
+            must_be_accepted: true,
+            terms: &[(
+                "TensorRT-RTX",
+                "https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/reference/sla.html",
+            )],
+        },
         wheels: &[Wheel {
             package: "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0",
             python: "3.12",
@@ -67,13 +84,17 @@ pub static RUNTIMES: [Runtime; 2] = [
     Runtime {
         name: "tensorrt",
         version: "8.6.0",
-        flavor: Flavor::Standard,
+        product: Product::TensorRt(Flavor::Standard),
         about: "builds and runs engines on GPUs up to Hopper, with cuBLAS and cuDNN",
-        terms: &[
-            ("TensorRT", "https://docs.nvidia.com/deeplearning/tensorrt/sla/index.html"),
-            ("cuBLAS (CUDA)", "https://docs.nvidia.com/cuda/eula/index.html"),
-            ("cuDNN", "https://docs.nvidia.com/deeplearning/cudnn/sla/index.html"),
-        ],
+        licence: Licence {
+            name: "NVIDIA's",
+            must_be_accepted: true,
+            terms: &[
+                ("TensorRT", "https://docs.nvidia.com/deeplearning/tensorrt/sla/index.html"),
+                ("cuBLAS (CUDA)", "https://docs.nvidia.com/cuda/eula/index.html"),
+                ("cuDNN", "https://docs.nvidia.com/deeplearning/cudnn/sla/index.html"),
+            ],
+        },
         wheels: &[
             Wheel {
                 package: "tensorrt==8.6.0",
@@ -107,6 +128,32 @@ pub static RUNTIMES: [Runtime; 2] = [
             },
         ],
     },
+    Runtime {
+        name: "onnxruntime",
+        version: "1.32.0",
+        product: Product::OnnxRuntime,
+        about: "runs models on the CPU: faster than the built-in backend, with nearly every \
+                operator",
+        licence: Licence {
+            name: "MIT",
+            must_be_accepted: false,
+            terms: &[(
+                "ONNX Runtime",
+                "https://github.com/microsoft/onnxruntime/blob/main/LICENSE",
+            )],
+        },
+        wheels: &[Wheel {
+            // The library in it is the same for every version of Python.
+            package: "onnxruntime==1.32.0",
+            python: "3.12",
+            platform: "manylinux_2_28_x86_64",
+            file: "onnxruntime-1.32.0-cp312-cp312-manylinux_2_28_x86_64.whl",
+            bytes: 27_780_211,
+            sha256: "99e1074c4b2197accd5073052a465361be17b89c093b8ffb6e6bd8f986c52df8",
+            libraries: &["libonnxruntime.so"],
+            unpacked: 34_824_680,
+        }],
+    },
 ];
 
 impl Runtime {
@@ -117,14 +164,17 @@ impl Runtime {
 
     /// The shortest text that names it, such as `tensorrt@8.6`.
     pub fn short(&self) -> String {
-        match self.flavor {
-            Flavor::Rtx => self.name.to_owned(),
-            // There are others, so that the name alone would promise the newest.
-            Flavor::Standard => {
-                let minor = self.version.rsplit_once('.').map_or(self.version, |(minor, _)| minor);
-                format!("{}@{minor}", self.name)
-            }
+        // There are others, so that the name alone would promise the newest.
+        if self.product != Product::TensorRt(Flavor::Standard) {
+            return self.name.to_owned();
         }
+        let minor = self.version.rsplit_once('.').map_or(self.version, |(minor, _)| minor);
+        format!("{}@{minor}", self.name)
+    }
+
+    /// Product and version, for people.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.product, self.version)
     }
 
     /// The packages that are downloaded, as pip is asked for them.
@@ -158,9 +208,9 @@ impl FromStr for RuntimeName {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         RUNTIMES.iter().find(|runtime| runtime.is_named(text)).map(Self).ok_or_else(|| {
-            let known = RUNTIMES.each_ref().map(Runtime::short).join("` and `");
+            let known = RUNTIMES.each_ref().map(Runtime::short).join("`, `");
             format!(
-                "`{known}` can be installed; other versions come from NVIDIA, or as Python \
+                "`{known}` can be installed; other versions come from their makers, or as Python \
                  packages such as `tensorrt-cu12`, and are found where those put them"
             )
         })
@@ -179,6 +229,9 @@ mod tests {
         }
         for text in ["tensorrt@8", "tensorrt@8.6", "tensorrt@8.6.0"] {
             assert_eq!(named(text).unwrap(), "tensorrt-8.6.0", "{text}");
+        }
+        for text in ["onnxruntime", "onnxruntime@1", "onnxruntime@1.32.0"] {
+            assert_eq!(named(text).unwrap(), "onnxruntime-1.32.0", "{text}");
         }
         for text in ["tensorrt", "tensorrt@", "tensorrt@8.60", "tensorrt@10", "rtx", "", "@8.6"] {
             let error = named(text).unwrap_err();

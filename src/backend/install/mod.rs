@@ -1,4 +1,4 @@
-//! Installing a TensorRT from public packages, for one user, without being root.
+//! Installing libraries from public packages, for one user, without being root.
 //!
 //! Owns what can be installed and how it gets into its folder: whole, or not at all. Everything
 //! happens in a folder beside it whose name starts with a dot, which is renamed at the end; what was
@@ -12,22 +12,27 @@ use rustix::fs::statvfs;
 use crate::process::CancelToken;
 use crate::progress::Progress;
 
-use super::discover::{self, Found};
-
 mod catalog;
 mod download;
 mod error;
+mod product;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
-pub use catalog::{RUNTIMES, Runtime, RuntimeName};
+pub use catalog::{Licence, RUNTIMES, Runtime, RuntimeName};
 pub use download::Pip;
 pub use error::InstallError;
+pub use product::{Installed, Product};
 
 /// The runtime in a folder of runtimes, if it is there and can be used.
-pub fn installed(runtime: &Runtime, folder: &Path) -> Option<Found> {
+pub fn installed(runtime: &Runtime, folder: &Path) -> Option<Installed> {
     in_folder(runtime, &folder.join(runtime.folder())).ok()
+}
+
+/// Every library in a folder of runtimes: its file, and what it is or why it cannot be used.
+pub fn list(folder: &Path) -> Vec<(PathBuf, Result<Installed, String>)> {
+    product::all(folder)
 }
 
 /// Installs a runtime into a folder of runtimes; one that is there already is replaced.
@@ -40,7 +45,7 @@ pub fn install(
     pip: &Pip,
     progress: &dyn Progress,
     cancel: &CancelToken,
-) -> Result<Found, InstallError> {
+) -> Result<Installed, InstallError> {
     let partial = folder.join(format!(".{}.partial", runtime.folder()));
     fs::create_dir_all(&partial).map_err(InstallError::io("create", &partial))?;
     let _lock = Lock::take(&partial)?;
@@ -107,18 +112,15 @@ fn clean_up(partial: &Path) -> Option<PathBuf> {
 }
 
 /// The one library in a folder, which must be the runtime.
-fn in_folder(runtime: &Runtime, folder: &Path) -> Result<Found, InstallError> {
-    let wanted = || format!("{} {}", runtime.flavor.product(), runtime.version);
-    let sightings = discover::in_folder(folder);
-    let Some(sighting) = sightings.into_iter().next() else {
-        return Err(InstallError::Unusable { wanted: wanted(), found: "no library".to_owned() });
-    };
-    let found = sighting.outcome.map_err(|error| InstallError::unusable(wanted(), &error))?;
-    found.parser().map_err(|error| InstallError::unusable(wanted(), &error))?;
-    let version = found.version.to_string();
-    if found.flavor != runtime.flavor || !version.starts_with(&format!("{}.", runtime.version)) {
-        let found = format!("{} {version}", found.flavor.product());
-        return Err(InstallError::Unusable { wanted: wanted(), found });
+fn in_folder(runtime: &Runtime, folder: &Path) -> Result<Installed, InstallError> {
+    let unusable = |found: String| InstallError::Unusable { wanted: runtime.title(), found };
+    let found = product::examine(runtime.product, folder)
+        .ok_or_else(|| unusable("no library".to_owned()))?
+        .map_err(unusable)?;
+    let exactly = found.version == runtime.version;
+    let of_it = exactly || found.version.starts_with(&format!("{}.", runtime.version));
+    if found.product != runtime.product || !of_it {
+        return Err(unusable(format!("{} {}", found.product, found.version)));
     }
     Ok(found)
 }

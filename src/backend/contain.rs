@@ -1,4 +1,5 @@
-//! [`contained`]: calls into tract with its panics turned into errors, and kept off the terminal.
+//! [`contained`]: calls into libraries with their panics turned into errors, and kept off the
+//! terminal.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,9 +12,9 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Runs `work`; a panic in it becomes its message. The panic hook installed at the first call
-/// hands every other panic to the hook that was there before.
-pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs `work`, which calls `library`; a panic in it becomes its message. The panic hook installed
+/// at the first call hands every other panic to the hook that was there before.
+pub(super) fn contained<T>(library: &str, work: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -25,7 +26,7 @@ pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     DEPTH.with(|depth| depth.set(depth.get() + 1));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     DEPTH.with(|depth| depth.set(depth.get() - 1));
-    result.map_err(|payload| format!("internal error of tract: {}", message(payload.as_ref())))
+    result.map_err(|payload| format!("internal error of {library}: {}", message(payload.as_ref())))
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {
@@ -42,13 +43,13 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_message_and_nested_calls_keep_count() {
-        assert_eq!(contained(|| 3), Ok(3));
-        let outer = contained(|| {
-            let inner: Result<(), String> = contained(|| panic!("inner {}", 1));
-            assert_eq!(inner, Err("internal error of tract: inner 1".to_owned()));
+        assert_eq!(contained("it", || 3), Ok(3));
+        let outer = contained("it", || {
+            let inner: Result<(), String> = contained("it", || panic!("inner {}", 1));
+            assert_eq!(inner, Err("internal error of it: inner 1".to_owned()));
             panic!("outer")
         });
-        assert_eq!(outer, Err::<(), _>("internal error of tract: outer".to_owned()));
+        assert_eq!(outer, Err::<(), _>("internal error of it: outer".to_owned()));
         assert_eq!(DEPTH.with(Cell::get), 0);
     }
 }

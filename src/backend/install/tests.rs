@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use zip::write::FileOptions;
 
+use crate::backend::library::fake::Fake;
 use crate::backend::tensorrt::Flavor;
-use crate::backend::tensorrt::fake_library::Fake;
 use crate::progress::NoProgress;
 
 use super::catalog::Wheel;
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    fn install(&self, wheels: Vec<Wheel>) -> Result<Found, InstallError> {
+    fn install(&self, wheels: Vec<Wheel>) -> Result<Installed, InstallError> {
         self.install_with(wheels, &NoProgress, &CancelToken::default())
     }
 
@@ -98,7 +98,7 @@ impl World {
         wheels: Vec<Wheel>,
         progress: &dyn Progress,
         cancel: &CancelToken,
-    ) -> Result<Found, InstallError> {
+    ) -> Result<Installed, InstallError> {
         install(&runtime(wheels), &self.runtimes(), &self.pip, progress, cancel)
     }
 
@@ -131,9 +131,9 @@ fn runtime(wheels: Vec<Wheel>) -> Runtime {
     Runtime {
         name: "tensorrt-rtx",
         version: "1.7.1",
-        flavor: Flavor::Rtx,
+        product: Product::TensorRt(Flavor::Rtx),
         about: "",
-        terms: &[],
+        licence: Licence { name: "", must_be_accepted: false, terms: &[] },
         wheels: wheels.leak(),
     }
 }
@@ -168,8 +168,7 @@ fn libraries_and_licences_are_unpacked_and_nothing_else_stays() {
     let math = world.package("math", &[("nvidia/lib/libmath.so.12", b"math")]);
     let phases = Phases::default();
     let found = world.install_with(vec![main, math], &phases, &CancelToken::default()).unwrap();
-    assert_eq!(found.version.to_string(), "1.7.1.116");
-    assert!(found.parser.is_some());
+    assert_eq!(found.version, "1.7.1.116");
     assert_eq!(
         world.files(),
         [

@@ -66,7 +66,7 @@ fn is_library(name: &str, wheel: &Wheel) -> bool {
 /// The texts that say what may be done with a package.
 fn is_licence(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["license", "licence", "notice", "acknowledgements", "readme", "metadata"]
+    ["license", "licence", "notice", "thirdparty", "acknowledgements", "readme", "metadata"]
         .iter()
         .any(|start| name.starts_with(start))
 }

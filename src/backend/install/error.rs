@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::backend::tensorrt::discover::LibraryError;
-
 /// Why a runtime was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
@@ -104,11 +102,6 @@ impl InstallError {
         move |source| Self::Io { doing, path: path.to_owned(), source }
     }
 
-    /// What was unpacked instead of a library.
-    pub(super) fn unusable(wanted: String, found: &LibraryError) -> Self {
-        Self::Unusable { wanted, found: found.to_string() }
-    }
-
     /// The error, knowing which folder of complete downloads was kept.
     pub(super) fn keeping(self, kept: Option<PathBuf>) -> Self {
         if let Self::Cancelled { .. } = self { Self::Cancelled { kept } } else { self }
@@ -128,8 +121,8 @@ impl InstallError {
                 python.display()
             ),
             Self::WrongMachine => {
-                "install TensorRT from NVIDIA, and name it with --tensorrt-lib or \
-                 TRT_PIPELINE_TENSORRT"
+                "install the library as its makers say, and name it with --tensorrt-lib or \
+                 --onnxruntime-lib"
                     .into()
             }
             Self::Busy { .. } => "wait until it is done".into(),

@@ -4,33 +4,33 @@ use std::path::{Path, PathBuf};
 
 /// A library to make.
 #[derive(Clone)]
-pub(in crate::backend::tensorrt) struct Fake {
-    pub(in crate::backend::tensorrt) machine: u16,
-    pub(in crate::backend::tensorrt) soname: &'static str,
-    pub(in crate::backend::tensorrt) exports: Vec<String>,
-    pub(in crate::backend::tensorrt) build_id: Option<[u8; 4]>,
+pub(in crate::backend) struct Fake {
+    pub(in crate::backend) machine: u16,
+    pub(in crate::backend) soname: &'static str,
+    pub(in crate::backend) exports: Vec<String>,
+    pub(in crate::backend) build_id: Option<[u8; 4]>,
 }
 
 /// The machine the tests run on, as ELF files number it.
 const HERE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
 
 impl Fake {
-    pub(in crate::backend::tensorrt) fn new(soname: &'static str, exports: &[&str]) -> Self {
+    pub(in crate::backend) fn new(soname: &'static str, exports: &[&str]) -> Self {
         let exports = exports.iter().map(|name| (*name).to_owned()).collect();
         Self { machine: HERE, soname, exports, build_id: Some([0xab, 0xcd, 1, 2]) }
     }
 
     /// TensorRT of a version such as `10_13_3_9`.
-    pub(in crate::backend::tensorrt) fn runtime(soname: &'static str, version: &str) -> Self {
+    pub(in crate::backend) fn runtime(soname: &'static str, version: &str) -> Self {
         Self::new(soname, &["createInferBuilder_INTERNAL", &format!("tensorrt_version_{version}")])
     }
 
-    pub(in crate::backend::tensorrt) fn parser(soname: &'static str) -> Self {
+    pub(in crate::backend) fn parser(soname: &'static str) -> Self {
         Self::new(soname, &["createNvOnnxParser_INTERNAL", "getNvOnnxParserVersion"])
     }
 
     /// Writes the library and gives its path.
-    pub(in crate::backend::tensorrt) fn write(&self, folder: &Path, name: &str) -> PathBuf {
+    pub(in crate::backend) fn write(&self, folder: &Path, name: &str) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
         let path = folder.join(name);
         std::fs::write(&path, self.bytes()).unwrap();
@@ -38,7 +38,7 @@ impl Fake {
     }
 
     /// The file: header, one note segment, symbols, their names, the dynamic section, sections.
-    pub(in crate::backend::tensorrt) fn bytes(&self) -> Vec<u8> {
+    pub(in crate::backend) fn bytes(&self) -> Vec<u8> {
         let mut names = vec![0];
         let mut name = |text: &str| {
             let at = u32::try_from(names.len()).unwrap();

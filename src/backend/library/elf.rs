@@ -1,7 +1,7 @@
 //! What a shared library says of itself, read from its file without loading it.
 //!
 //! Reads the headers, the dynamic symbols and the notes: some hundred kilobytes of a file of any
-//! size. Knows nothing of TensorRT.
+//! size. Knows no library by name.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,56 +16,58 @@ use object::endian::Endianness;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 use object::read::{ReadCache, ReadRef as _};
 
-use super::error::LibraryError;
+use super::error::FileError;
 
 /// What a shared library says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SharedLibrary {
+pub(in crate::backend) struct SharedLibrary {
     /// The name it is loaded by.
-    pub(super) soname: Option<String>,
+    pub(in crate::backend) soname: Option<String>,
     /// The linker's digest of its content, in hexadecimal.
-    pub(super) build_id: Option<String>,
+    pub(in crate::backend) build_id: Option<String>,
     /// The names it defines for others, without those of C++.
-    pub(super) exports: BTreeSet<String>,
+    pub(in crate::backend) exports: BTreeSet<String>,
+    /// The versions of its interface that its linker was told, such as `VERS_1.32.0`.
+    pub(in crate::backend) versions: BTreeSet<String>,
 }
 
 type Header = FileHeader64<Endianness>;
 
 /// Reads a shared library of this machine.
-pub(super) fn read(path: &Path) -> Result<SharedLibrary, LibraryError> {
+pub(in crate::backend) fn read(path: &Path) -> Result<SharedLibrary, FileError> {
     // Before it is opened: opening a pipe waits for someone to write into it.
-    let metadata = fs::metadata(path).map_err(LibraryError::read(path))?;
+    let metadata = fs::metadata(path).map_err(FileError::read(path))?;
     if !metadata.is_file() {
-        return Err(LibraryError::NotShared { path: path.to_owned(), what: "no regular file" });
+        return Err(FileError::NotShared { path: path.to_owned(), what: "no regular file" });
     }
-    let file = File::open(path).map_err(LibraryError::read(path))?;
+    let file = File::open(path).map_err(FileError::read(path))?;
     let bytes = metadata.len();
     let data = &ReadCache::new(file);
     // Too short for a header is told as what its first bytes are.
     let start = data.read_bytes_at(0, bytes.min(64)).unwrap_or_default();
     if let Some(what) = foreign(start) {
-        return Err(LibraryError::NotShared { path: path.to_owned(), what });
+        return Err(FileError::NotShared { path: path.to_owned(), what });
     }
-    let damaged = |reason: object::read::Error| LibraryError::Damaged {
+    let damaged = |reason: object::read::Error| FileError::Damaged {
         path: path.to_owned(),
         reason: reason.to_string(),
     };
     if start.len() < size_of::<Header>() {
         let needed = size_of::<Header>() as u64;
-        return Err(LibraryError::Truncated { path: path.to_owned(), bytes, needed });
+        return Err(FileError::Truncated { path: path.to_owned(), bytes, needed });
     }
     if start[4] != object::elf::ELFCLASS64 {
         let found = "32-bit processors".to_owned();
-        return Err(LibraryError::WrongMachine { path: path.to_owned(), found });
+        return Err(FileError::WrongMachine { path: path.to_owned(), found });
     }
     let header = Header::parse(data).map_err(damaged)?;
     let endian = header.endian().map_err(damaged)?;
     if Some(header.e_machine(endian)) != machine_here() {
         let found = machine_name(header.e_machine(endian));
-        return Err(LibraryError::WrongMachine { path: path.to_owned(), found });
+        return Err(FileError::WrongMachine { path: path.to_owned(), found });
     }
     if header.e_type(endian) != ET_DYN {
-        return Err(LibraryError::NotShared {
+        return Err(FileError::NotShared {
             path: path.to_owned(),
             what: "a program or an object file",
         });
@@ -74,7 +76,7 @@ pub(super) fn read(path: &Path) -> Result<SharedLibrary, LibraryError> {
     let table = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
     let needed = header.e_shoff(endian).saturating_add(table);
     if needed > bytes {
-        return Err(LibraryError::Truncated { path: path.to_owned(), bytes, needed });
+        return Err(FileError::Truncated { path: path.to_owned(), bytes, needed });
     }
     contents(header, endian, data).map_err(damaged)
 }
@@ -112,7 +114,33 @@ fn contents(
             }
         }
     }
-    Ok(SharedLibrary { soname, build_id, exports })
+    let mut versions = BTreeSet::new();
+    if let Some((mut definitions, strings)) = sections.gnu_verdef(endian, data)? {
+        let strings = sections.strings(endian, data, strings)?;
+        while let Some((_, mut names)) = definitions.next()? {
+            // The first is its name, others are those it comes after.
+            if let Some(name) = names.next()? {
+                let name = name.name(endian, strings)?;
+                versions.insert(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+    }
+    Ok(SharedLibrary { soname, build_id, exports, versions })
+}
+
+/// The linker's digest of a library, which is read from its header; a digest of the file where
+/// the linker made none.
+pub(in crate::backend) fn identity(
+    path: &Path,
+    build_id: Option<String>,
+) -> Result<String, FileError> {
+    if let Some(build_id) = build_id {
+        return Ok(build_id);
+    }
+    let file = File::open(path).map_err(FileError::read(path))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(FileError::read(path))?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// What a file is that does not start as ELF files do, with its article.

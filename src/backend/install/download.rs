@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::backend::tensorrt::discover::program_in_path;
+use crate::backend::library::program_in_path;
 use crate::process::{self, CancelToken, Ending, Job, JobError, Outcome};
 use crate::progress::Progress;
 
