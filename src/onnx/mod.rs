@@ -11,6 +11,7 @@ mod model;
 mod names;
 pub mod operators;
 pub mod passes;
+pub mod precision;
 pub mod proto;
 mod save;
 mod scan;
@@ -19,6 +20,7 @@ mod summary;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod types;
 mod walk;
 
 pub use check::{Defect, NodeName};
@@ -29,3 +31,4 @@ pub use model::{Model, locate};
 pub use signature::{ModelSignature, tensor_spec};
 pub use summary::Summary;
 pub use tensors::{data_type, dtype, from_tensor};
+pub use types::ElementTypes;
