@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::Defect;
 use super::file_type::FileType;
+use super::opset::OpsetProblem;
 
 /// Why a model is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,18 @@ pub enum OnnxError {
         tensor: String,
         /// Why.
         reason: String,
+    },
+    /// The model cannot be brought to another opset.
+    #[error("`{}` cannot be brought from opset {from} to {to}: {problem}", path.display())]
+    Opset {
+        /// The model file.
+        path: PathBuf,
+        /// The model's opset.
+        from: i64,
+        /// The one that was asked for.
+        to: i64,
+        /// What stands in the way.
+        problem: OpsetProblem,
     },
     /// The model breaks rules of the standard, or uses what is not supported. Sorted, never empty.
     #[error("`{}` is not usable: {}", path.display(), defects_text(defects))]
@@ -185,6 +198,7 @@ impl OnnxError {
             Self::SeveralModelsInFolder { .. } => Some("name one of them".into()),
             Self::ExternalData { problem, .. } => Some(problem.help().to_owned()),
             Self::Defects { defects, .. } => defects.iter().find_map(Defect::help),
+            Self::Opset { problem, .. } => Some(problem.help()),
             Self::Io { .. } | Self::Values { .. } => None,
         }
     }

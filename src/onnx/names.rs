@@ -145,3 +145,15 @@ pub(super) fn float_attribute(node: &NodeProto, name: &str, default: f32) -> f32
     let found = node.attribute.iter().find(|attribute| attribute.name() == name);
     found.map_or(default, AttributeProto::f)
 }
+
+/// A list of integers that a node has as an attribute.
+pub(super) fn ints_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.map(|attribute| attribute.ints.as_slice())
+}
+
+/// A text that a node has as an attribute; `None` where it is not UTF-8.
+pub(super) fn text_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.and_then(|attribute| std::str::from_utf8(attribute.s.as_deref()?).ok())
+}

@@ -12,6 +12,9 @@ use crate::progress::NoProgress;
 use crate::stage::ResolvedInput;
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
 
+mod models;
+mod opset;
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
 }
