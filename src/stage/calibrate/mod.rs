@@ -11,8 +11,8 @@ use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::calibration::{CalibrationCache, Choice, Grid, Quantizer};
 use crate::onnx::quantize::{Placement, Rules, insert};
-use crate::onnx::{self, Model, NodePatterns};
-use crate::suggest::did_you_mean;
+use crate::onnx::{self, Model, Pattern};
+use crate::source::Spanned;
 
 use super::convert::write_json;
 use super::{
@@ -53,7 +53,7 @@ impl Calibrate {
             grid: self.dtype.value,
             min_channels: self.min_channels.value,
             per_channel: self.per_channel.value,
-            skip: NodePatterns::new(self.skip.iter().map(|pattern| pattern.value.clone())),
+            skip: self.skip.iter().map(|pattern| pattern.value.clone()).collect(),
             keeps_first: self.first_layer.value == EndLayer::Keep,
             keeps_last: self.last_layer.value == EndLayer::Keep,
         }
@@ -78,39 +78,20 @@ impl Calibrate {
 
     /// A pattern that chooses nothing is a slip.
     fn check_skip(&self, model: &Model) -> Result<(), StageError> {
-        let unused = self.rules().skip.unused(&model.graph);
-        let Some(pattern) = unused.first().and_then(|at| self.skip.get(*at)) else { return Ok(()) };
-        let nodes = || model.graph.node.iter();
-        let names = nodes().filter_map(|node| node.name.as_deref());
-        let mut names: Vec<&str> =
-            nodes().filter_map(|node| node.op_type.as_deref()).chain(names).collect();
-        names.sort_unstable();
-        names.dedup();
-        Err(StageError::Setting {
-            message: format!("`{pattern}` is no operator and no node of the model"),
-            span: pattern.span,
-            help: Some(did_you_mean(pattern, names.iter().copied(), "operators and nodes")),
-        })
+        let slip = |pattern: &Spanned<String>| {
+            let help = Pattern::new(pattern).unmatched(model)?;
+            let message = format!("`{pattern}` is no operator and no node of the model");
+            Some(StageError::Setting { message, span: pattern.span, help: Some(help) })
+        };
+        self.skip.iter().find_map(slip).map_or(Ok(()), Err)
     }
 
-    /// What is inserted must be in the model's opset.
-    fn check_opset(&self, model: &Model) -> Result<(), StageError> {
-        let least = match self.dtype.value {
+    /// The first opset that has what is inserted.
+    fn least_opset(&self) -> i64 {
+        match self.dtype.value {
             Grid::Int8 => 13,
             Grid::Fp8E4m3 => 19,
-        };
-        let found = model.opset().unwrap_or(0);
-        if found >= least {
-            return Ok(());
         }
-        Err(StageError::Setting {
-            message: format!(
-                "the model is of opset {found}, and {} needs {least}",
-                self.dtype.value.name()
-            ),
-            span: self.from.span,
-            help: Some(format!("export it with opset {least} or later")),
-        })
     }
 }
 
@@ -189,10 +170,15 @@ impl Stage for Calibrate {
         cx.progress.report("checking", 0, None);
         let mut model = Model::load(&onnx::locate(&cx.input("from")?.path)?)?;
         model.check()?;
-        self.check_opset(&model)?;
         self.check_skip(&model)?;
+        let mut file = model.path().to_owned();
+        if model.opset().is_some_and(|opset| opset < self.least_opset()) {
+            model.raise_opset(self.least_opset())?;
+            model.save(cx.scratch)?;
+            file = onnx::locate(cx.scratch)?;
+        }
         let mut placement = Placement::find(&model, &self.rules())?;
-        let ranges = ranges::find(self, cx, &model, &placement)?;
+        let ranges = ranges::find(self, cx, (&model, &file), &placement)?;
         for (tensor, dtype) in &ranges.others {
             placement.without(&model, tensor, &format!("`{tensor}` is {dtype}, not float32"));
         }

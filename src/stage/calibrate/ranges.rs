@@ -44,11 +44,11 @@ pub(super) struct Ranges {
     pub(super) observed: Option<Observed>,
 }
 
-/// Finds the range of every activation of a placement.
+/// Finds the range of every activation of a placement. `file` has what is in `model`.
 pub(super) fn find(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &Model,
+    (model, file): (&Model, &Path),
     placement: &Placement,
 ) -> Result<Ranges, StageError> {
     let mut ranges = Ranges::default();
@@ -61,7 +61,7 @@ pub(super) fn find(
     }
     if !wanted.is_empty() {
         let data = Dataset::open(&cx.input("data")?.path, &settings.raw)?;
-        observe(settings, cx, model, &wanted, &data, &mut ranges)?;
+        observe(settings, cx, (model, file), &wanted, &data, &mut ranges)?;
     }
     Ok(ranges)
 }
@@ -108,7 +108,7 @@ fn take_cached(
 fn observe(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &Model,
+    (model, file): (&Model, &Path),
     wanted: &[String],
     data: &Dataset,
     ranges: &mut Ranges,
@@ -116,7 +116,7 @@ fn observe(
     let span = settings.data.as_ref().map_or(settings.from.span, |data| data.span);
     let observation = Observation {
         backend: backend::by_name(settings.backend.name())?,
-        model: model.path(),
+        model: file,
         tensors: wanted,
         data,
         most_samples: settings.samples.map(|samples| samples.value),
