@@ -37,6 +37,16 @@ def batches(arrays, size):
         yield {name: array[start:start + size] for name, array in arrays.items()}
 
 
+def run_alone(node, values, opset):
+    """The first output of a node whose inputs are in `values`."""
+    known = {key: values[key] for key in dict.fromkeys(node.input) if key}
+    infos = [helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+             for key, value in known.items()]
+    graph = helper.make_graph([node], "one", infos, [helper.make_empty_tensor_value_info(node.output[0])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR)
+    return session(model).run(node.output[:1], known)[0]
+
+
 class Network:
     """A graph that grows node by node; each node also runs at once on a few samples."""
 
@@ -54,17 +64,8 @@ class Network:
         """Appends a node named `name`, which is also its output's name."""
         node = helper.make_node(op, inputs, [name], name, **attributes)
         self.nodes.append(node)
-        self.values[name] = self._run_alone(node)
+        self.values[name] = run_alone(node, self.values, OPSET)
         return name
-
-    def _run_alone(self, node):
-        known = {key: self.values[key] for key in dict.fromkeys(node.input)}
-        infos = [helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-                 for key, value in known.items()]
-        out = helper.make_empty_tensor_value_info(node.output[0])
-        graph = helper.make_graph([node], "one", infos, [out])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-        return session(model).run(None, known)[0]
 
     def model(self, output):
         """The graph up to `output`; the first dimension of inputs and output is `batch`."""
