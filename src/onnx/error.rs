@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::batch::BatchProblem;
 use super::check::Defect;
+use super::extract::ExtractProblem;
 use super::file_type::FileType;
 use super::opset::OpsetProblem;
 
@@ -105,6 +107,22 @@ pub enum OnnxError {
         reason: String,
         /// What to do.
         help: String,
+    },
+    /// A part cannot be cut out of the model.
+    #[error("`{}`: {problem}", path.display())]
+    Extract {
+        /// The model file.
+        path: PathBuf,
+        /// What stands in the way.
+        problem: ExtractProblem,
+    },
+    /// The model's batch size cannot be changed.
+    #[error("`{}` cannot take another batch size: {problem}", path.display())]
+    Batch {
+        /// The model file.
+        path: PathBuf,
+        /// What stands in the way.
+        problem: BatchProblem,
     },
     /// The model cannot be brought to another opset.
     #[error("`{}` cannot be brought from opset {from} to {to}: {problem}", path.display())]
@@ -213,6 +231,8 @@ impl OnnxError {
             Self::ExternalData { problem, .. } => Some(problem.help().to_owned()),
             Self::Defects { defects, .. } => defects.iter().find_map(Defect::help),
             Self::Refused { help, .. } => Some(help.clone()),
+            Self::Extract { problem, .. } => problem.help(),
+            Self::Batch { problem, .. } => Some(problem.help()),
             Self::Opset { problem, .. } => Some(problem.help()),
             Self::Io { .. } | Self::Values { .. } => None,
         }

@@ -3,9 +3,11 @@
 //! Owns everything that is known of the format. Knows nothing of stages, backends or caches; what
 //! must be computed is asked of a [`passes::Evaluator`].
 
+mod batch;
 mod check;
 mod error;
 mod external;
+mod extract;
 mod file_type;
 mod model;
 mod names;
@@ -27,9 +29,11 @@ mod tests;
 mod types;
 mod walk;
 
+pub use batch::{BatchProblem, BatchSize};
 pub use check::{Defect, NodeName};
 pub use error::{ExternalProblem, OnnxError};
 pub use external::{ExternalRef, external_files, external_ref};
+pub use extract::ExtractProblem;
 pub use file_type::FileType;
 pub use model::{Model, locate};
 pub use opset::OpsetProblem;

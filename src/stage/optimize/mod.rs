@@ -1,16 +1,17 @@
 //! `optimize`: rewrites a model into an equal one with less to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::artifact::ArtifactKind;
 use crate::data::RawArray;
-use crate::onnx::passes::{self, PassReport};
+use crate::onnx::passes::{self, PassName};
 use crate::onnx::{self, Model};
+use crate::process::CancelToken;
 use crate::source::Spanned;
 
 use super::convert::write_json;
@@ -20,21 +21,46 @@ use super::{
 
 mod evaluate;
 mod precision;
+mod settings;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 pub use precision::{IoTypes, Precision};
+pub use settings::Batch;
+use summary::Inventory;
+pub use summary::{Changes, Counts};
 
-/// Rewrites a model into one that computes the same with less to do: constants are computed
-/// ahead, `Identity` and `Dropout` go, `BatchNormalization` is folded into convolutions, equal
-/// weights are kept once, what reaches no output is removed, and shapes are written down. With
-/// `precision`, what can do with 16 bits computes in 16 bits. Inputs and outputs stay as they are
-/// unless `io` says otherwise.
+/// Rewrites a model into one that computes the same with less to do: constants and shapes are
+/// computed ahead, what changes nothing goes, what is there twice is kept once, normalizations and
+/// scalings of channels are folded into the weights before them, what reaches no output is removed,
+/// and shapes are written down. With `precision`, what can do with 16 bits computes in 16 bits.
+/// Inputs and outputs stay as they are unless other ones are named, or `io` says otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Optimize {
     /// The model: the name of a stage that makes one, or `{ file: model.onnx, kind: model }`.
     pub from: Spanned<FromRef>,
+    /// The tensors that the model is to take, by name, to keep a part of it; by default its
+    /// inputs.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// The tensors that the model is to give, by name, to keep a part of it; by default its
+    /// outputs.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// How many samples the model takes at once: `dynamic`, or a number. Sets axis 0 of every
+    /// input and output; a model that has another number built in where it cannot be changed is
+    /// refused. By default as it is.
+    #[serde(default)]
+    pub batch: Option<Batch>,
+    /// The version of the operator set that the model is to be of, such as 21; only to later ones.
+    /// By default as it is.
+    #[serde(default)]
+    pub opset: Option<i64>,
+    /// Passes to leave out.
+    #[serde(default)]
+    pub skip: BTreeSet<PassName>,
     /// The type to compute in. `fp16` and `bf16` put casts into the graph, so that every backend
     /// computes the same nodes in it; `precision.json` lists them. Nodes that need more stay in
     /// float32: sums, softmaxes and normalizations, powers and exponentials, weights beyond the
@@ -60,21 +86,29 @@ pub struct Optimize {
     pub raw: IndexMap<String, RawArray>,
 }
 
-/// What is written beside the model, as `optimize.json`.
-#[derive(Debug, Serialize)]
-struct Changes {
-    format: u32,
-    passes: Vec<PassReport>,
-    nodes: Counts,
-    /// By operator; only those whose number changed.
-    operators: BTreeMap<String, Counts>,
-    parameter_bytes: Counts,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Counts {
-    before: u64,
-    after: u64,
+impl Optimize {
+    /// Optimizes a model in memory and tells what changed. On an error the model is of no use.
+    pub fn rewrite(&self, model: &mut Model, cancel: &CancelToken) -> Result<Changes, StageError> {
+        let alive = || if cancel.is_cancelled() { Err(StageError::Cancelled) } else { Ok(()) };
+        model.check()?;
+        let before = Inventory::of(model)?;
+        alive()?;
+        if !self.inputs.is_empty() || !self.outputs.is_empty() {
+            model.extract(&self.inputs, &self.outputs)?;
+        }
+        if let Some(Batch(size)) = self.batch {
+            model.set_batch(size)?;
+        }
+        if let Some(opset) = self.opset {
+            model.raise_opset(opset)?;
+        }
+        let evaluator = evaluate::CpuEvaluator { cancel };
+        let passes = passes::run_without(model, &evaluator, &self.skip)?;
+        alive()?;
+        // What a pass breaks must not leave this stage.
+        model.check()?;
+        Ok(Changes::between(&before, &Inventory::of(model)?, passes))
+    }
 }
 
 impl Stage for Optimize {
@@ -83,7 +117,9 @@ impl Stage for Optimize {
     }
 
     fn version(&self) -> u32 {
-        1
+        // 2: more passes, shapes by our own rules, initializers are no inputs, and the opset is in
+        // the report.
+        2
     }
 
     fn makes(&self) -> ArtifactKind {
@@ -107,6 +143,24 @@ impl Stage for Optimize {
     fn settings(&self) -> Value {
         let mut settings = serde_json::Map::new();
         self.precision_settings(&mut settings);
+        let mut set = |name: &str, value: Value| {
+            settings.insert(name.to_owned(), value);
+        };
+        if !self.inputs.is_empty() {
+            set("inputs", json!(self.inputs));
+        }
+        if !self.outputs.is_empty() {
+            set("outputs", json!(self.outputs));
+        }
+        if let Some(batch) = self.batch {
+            set("batch", json!(batch));
+        }
+        if let Some(opset) = self.opset {
+            set("opset", json!(opset));
+        }
+        if !self.skip.is_empty() {
+            set("skip", json!(self.skip));
+        }
         settings.into()
     }
 
@@ -115,7 +169,11 @@ impl Stage for Optimize {
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {
-        (!self.converts_io()).then_some("from")
+        let keeps = self.inputs.is_empty()
+            && self.outputs.is_empty()
+            && self.batch.is_none()
+            && !self.converts_io();
+        keeps.then_some("from")
     }
 
     fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
@@ -123,49 +181,18 @@ impl Stage for Optimize {
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
-        cx.progress.report("checking", 0, None);
+        cx.progress.report("reading", 0, None);
         let mut model = Model::load(&onnx::locate(&cx.input("from")?.path)?)?;
-        model.check()?;
-        let before = model.summary()?;
         if cx.cancel.is_cancelled() {
             return Err(StageError::Cancelled);
         }
         cx.progress.report("rewriting", 0, None);
-        let evaluator = evaluate::CpuEvaluator { cancel: cx.cancel };
-        let passes = passes::run(&mut model, &evaluator)?;
-        if cx.cancel.is_cancelled() {
-            return Err(StageError::Cancelled);
-        }
-        // What a pass breaks must not leave this stage.
-        model.check()?;
-        if let Some(told) = self.lower(&mut model, cx)? {
-            cx.progress.summary(&told);
-        }
-        let after = model.summary()?;
+        let changes = self.rewrite(&mut model, cx.cancel)?;
+        let lowered = self.lower(&mut model, cx)?;
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
-        let names: BTreeSet<&String> =
-            before.operators.keys().chain(after.operators.keys()).collect();
-        let count = |counts: &BTreeMap<String, usize>, name| {
-            counts.get(name).map_or(0, |&count| count as u64)
-        };
-        let changes = Changes {
-            format: 1,
-            passes,
-            nodes: Counts { before: before.nodes as u64, after: after.nodes as u64 },
-            operators: names
-                .into_iter()
-                .map(|name| {
-                    let before = count(&before.operators, name);
-                    (name.clone(), Counts { before, after: count(&after.operators, name) })
-                })
-                .filter(|(_, counts)| counts.before != counts.after)
-                .collect(),
-            parameter_bytes: Counts {
-                before: before.parameter_bytes,
-                after: after.parameter_bytes,
-            },
-        };
+        let told: Vec<String> = std::iter::once(changes.to_string()).chain(lowered).collect();
+        cx.progress.summary(&told.join("\n"));
         write_json(&cx.out.join("optimize.json"), &changes)
     }
 }
