@@ -27,6 +27,7 @@
 //! | [`source`] | places in the user's file: `SourceFile`, `Span`, `Spanned` | YAML |
 //! | [`suggest`] | the word somebody may have meant | |
 //! | [`tensor`] | element types, shapes, tensors in memory | ONNX, files, devices |
+//! | [`calibration`] | the range of a tensor from its values; calibration caches | models, samples |
 //! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
@@ -54,8 +55,8 @@
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
-//! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, times, progress, kserve, difference, search
+//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
+//!                                deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
 //! ```
 //!
@@ -82,6 +83,7 @@
 pub mod artifact;
 pub mod backend;
 pub mod bench;
+pub mod calibration;
 pub mod cli;
 pub mod data;
 pub mod deployment;

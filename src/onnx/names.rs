@@ -71,6 +71,12 @@ pub(super) fn rename_reads(graph: &mut GraphProto, renamed: &BTreeMap<String, St
     }
 }
 
+/// What messages call a node: its name, or its first output where it has none.
+pub(super) fn node_name(node: &NodeProto) -> &str {
+    let first_output = node.output.first().map_or("", String::as_str);
+    node.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(first_output)
+}
+
 /// Gives names that occur nowhere in the model.
 #[derive(Debug)]
 pub(super) struct FreshNames(BTreeSet<String>);
@@ -135,4 +141,16 @@ pub(super) fn int_attribute(node: &NodeProto, name: &str, default: i64) -> i64 {
 pub(super) fn float_attribute(node: &NodeProto, name: &str, default: f32) -> f32 {
     let found = node.attribute.iter().find(|attribute| attribute.name() == name);
     found.map_or(default, AttributeProto::f)
+}
+
+/// A list of integers that a node has as an attribute.
+pub(super) fn ints_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.map(|attribute| attribute.ints.as_slice())
+}
+
+/// A text that a node has as an attribute; `None` where it is not UTF-8.
+pub(super) fn text_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.and_then(|attribute| std::str::from_utf8(attribute.s.as_deref()?).ok())
 }

@@ -13,6 +13,7 @@ mod bench;
 mod bench_endpoint;
 mod bench_tensorrt;
 mod cache;
+mod calibrate;
 mod cli;
 mod cuda;
 mod cuda_memory;

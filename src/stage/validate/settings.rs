@@ -57,6 +57,8 @@ pub enum ReferenceBackend {
     /// The embedded CPU backend.
     #[default]
     Cpu,
+    /// ONNX Runtime, where it is installed: faster, and with nearly every operator.
+    Onnxruntime,
 }
 
 impl ReferenceBackend {
@@ -64,6 +66,7 @@ impl ReferenceBackend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Onnxruntime => "onnxruntime",
         }
     }
 }

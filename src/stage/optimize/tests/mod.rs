@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::artifact::Digest;
+use crate::backend;
+use crate::onnx::Summary;
+use crate::process::CancelToken;
+use crate::progress::NoProgress;
+use crate::source::Spanned;
+use crate::stage::ResolvedInput;
+use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
+
+mod models;
+mod opset;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
+}
+
+fn optimize(name: &str, cancel: &CancelToken) -> Result<tempfile::TempDir, StageError> {
+    let (out, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let input = ResolvedInput { path: fixture(name), digest: Digest::of(b""), kind: None };
+    let inputs = BTreeMap::from([("from".to_owned(), input)]);
+    let stage = Optimize { from: Spanned::unplaced(FromRef::Stage("onnx".into())) };
+    stage.run(&StageContext {
+        name: "slim",
+        spec_dir: out.path(),
+        inputs: &inputs,
+        out: out.path(),
+        scratch: scratch.path(),
+        kept: scratch.path(),
+        progress: &NoProgress,
+        cancel,
+    })?;
+    Ok(out)
+}
+
+#[test]
+fn the_report_tells_what_changed() {
+    let out = optimize("conv_bn.onnx", &CancelToken::default()).unwrap();
+    let text = std::fs::read_to_string(out.path().join("optimize.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["format"], 1);
+    assert_eq!(report["nodes"], json!({ "before": 11, "after": 5 }));
+    assert_eq!(
+        report["operators"],
+        json!({
+            "BatchNormalization": { "before": 2, "after": 0 },
+            "Dropout": { "before": 1, "after": 0 },
+            "Identity": { "before": 2, "after": 0 },
+            "Sqrt": { "before": 1, "after": 0 },
+        })
+    );
+}
+
+/// A change of this digest changes what users have in their lock files: bump `version()`.
+#[test]
+fn the_files_of_version_1_stay_as_they_are() {
+    let mut all = Vec::new();
+    for name in ["conv_bn.onnx", "constant_chain.onnx", "shape_math.onnx", "mlp.onnx"] {
+        let out = optimize(name, &CancelToken::default()).unwrap();
+        for file in ["model.onnx", "optimize.json"] {
+            all.extend(std::fs::read(out.path().join(file)).unwrap());
+        }
+    }
+    assert_eq!(Digest::of(&all).short(), "68014e4fcd4a");
+}
+
+#[test]
+fn external_data_is_gathered_in_one_file() {
+    let out = optimize("external.onnx", &CancelToken::default()).unwrap();
+    let model = Model::load(&out.path().join("model.onnx")).unwrap();
+    model.check().unwrap();
+    let source = Model::load(&fixture("external.onnx")).unwrap();
+    let values = |model: &Model| model.values(&model.graph.initializer[0]).unwrap().to_f64();
+    assert_eq!(values(&model), values(&source));
+}
+
+#[test]
+fn a_broken_model_and_a_cancelled_run_make_no_files() {
+    let error = optimize("bad_unknown_op.onnx", &CancelToken::default()).unwrap_err();
+    assert!(matches!(error, StageError::Onnx(_)));
+    let cancel = CancelToken::default();
+    cancel.cancel();
+    assert!(matches!(optimize("mlp.onnx", &cancel), Err(StageError::Cancelled)));
+}
+
+#[test]
+fn the_settings_have_no_precision_yet() {
+    let parsed: Result<Optimize, _> = serde_json::from_value(json!({ "precision": "fp16" }));
+    assert!(parsed.is_err());
+}
+
+/// The model's outputs on inputs that look random, by the CPU backend's reference execution.
+fn outputs(model: &Path, seed: u64) -> Vec<(Shape, Vec<f64>)> {
+    let engine = backend::by_name("cpu").unwrap().reference(model, &[]).unwrap();
+    let mut context = engine.clone().new_context().unwrap();
+    for (index, input) in engine.inputs().iter().enumerate() {
+        let tensor = sample(input, seed + index as u64);
+        context.input_mut(index, tensor.shape()).unwrap().copy_from_slice(tensor.bytes());
+    }
+    context.run().unwrap();
+    let read = |(index, spec): (usize, &TensorSpec)| {
+        let (shape, bytes) = context.output(index).unwrap();
+        (shape.clone(), crate::tensor::to_f64(spec.dtype, bytes))
+    };
+    engine.outputs().iter().enumerate().map(read).collect()
+}
+
+/// A tensor that fits an input, with three for every free extent.
+fn sample(spec: &TensorSpec, seed: u64) -> Tensor {
+    let extent = |dim: &Dim| if let Dim::Fixed(extent) = dim { *extent } else { 3 };
+    let shape = Shape(spec.dims.as_ref().unwrap().iter().map(extent).collect());
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        f32::from(u16::try_from(state >> 48).unwrap()) / 32_768.0 - 1.0
+    };
+    let count = shape.checked_elements().unwrap();
+    match spec.dtype {
+        DType::Bool => {
+            let flags: Vec<u8> = (0..count).map(|_| u8::from(next() > 0.0)).collect();
+            Tensor::from_bytes(DType::Bool, shape, &flags).unwrap()
+        }
+        DType::Float32 => {
+            let values: Vec<f32> = (0..count).map(|_| next()).collect();
+            Tensor::from_f32(shape, &values).unwrap()
+        }
+        other => panic!("no sample of {other}"),
+    }
+}
+
+fn summary(folder: &Path) -> Summary {
+    Model::load(&folder.join("model.onnx")).unwrap().summary().unwrap()
+}
+
+#[test]
+fn optimized_models_give_the_same_results() {
+    let names = [
+        "mlp",
+        "fixed_batch",
+        "conv_bn",
+        "conv_shared_by_two",
+        "conv_transpose_bn",
+        "shape_math",
+        "shared_initializers",
+        "if_capture",
+        "log",
+        "no_batch",
+        "two_inputs",
+        "external",
+    ];
+    for name in names {
+        let file = format!("{name}.onnx");
+        let out = optimize(&file, &CancelToken::default()).unwrap();
+        for seed in 1..9 {
+            let before = outputs(&fixture(&file), seed);
+            let after = outputs(&out.path().join("model.onnx"), seed);
+            assert_eq!(before.len(), after.len());
+            for ((shape, expected), (found_shape, found)) in before.iter().zip(&after) {
+                assert_eq!(shape, found_shape, "{name}");
+                for (expected, found) in expected.iter().zip(found) {
+                    let limit = 1e-5 * expected.abs().max(1.0);
+                    let same = expected.is_nan() && found.is_nan();
+                    assert!(
+                        same || (expected - found).abs() <= limit,
+                        "{name}: {expected} {found}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn arithmetic_on_shapes_and_constants_is_done_ahead() {
+    let out = optimize("shape_math.onnx", &CancelToken::default()).unwrap();
+    let operators = summary(out.path()).operators;
+    assert_eq!(
+        operators.into_iter().collect::<Vec<_>>(),
+        [("Mul".into(), 1), ("Reshape".into(), 1)]
+    );
+    let out = optimize("constant_chain.onnx", &CancelToken::default()).unwrap();
+    assert_eq!(summary(out.path()).nodes, 2);
+}
+
+#[test]
+fn shapes_of_intermediates_are_written_down_with_their_symbols() {
+    let out = optimize("mlp.onnx", &CancelToken::default()).unwrap();
+    let model = Model::load(&out.path().join("model.onnx")).unwrap();
+    let described: Vec<String> = model
+        .graph
+        .value_info
+        .iter()
+        .map(|value| crate::onnx::tensor_spec(value).unwrap().to_string())
+        .collect();
+    assert_eq!(
+        described,
+        ["h float32 [batch,8]", "a float32 [batch,8]", "logits float32 [batch,3]"]
+    );
+}
