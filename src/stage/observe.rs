@@ -14,7 +14,7 @@ use crate::source::Span;
 use crate::tensor::{Dim, Shape, Tensor, TensorSpec};
 
 use super::StageError;
-use super::validate::batches::{Batch, BatchSizes, cover};
+use super::assess::{Batch, BatchSizes, cover};
 
 /// Sees what the tensors hold.
 pub(super) trait Visitor: Send {

@@ -139,6 +139,18 @@ impl Placement {
         Ok(placement)
     }
 
+    /// The names of the nodes that take quantized inputs, each once, in the model's order.
+    pub fn quantized_nodes(&self, model: &Model) -> Vec<String> {
+        let mut left: HashSet<&str> = self
+            .decisions
+            .iter()
+            .filter(|decision| decision.quantized)
+            .map(|decision| decision.node.as_str())
+            .collect();
+        let nodes = model.graph.node.iter().map(node_name);
+        nodes.filter(|name| left.remove(name)).map(str::to_owned).collect()
+    }
+
     /// The activation whose scale one has: itself, or the one that its values come from.
     pub fn source<'a>(&'a self, tensor: &'a str) -> &'a str {
         let mut source = tensor;

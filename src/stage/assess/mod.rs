@@ -12,7 +12,7 @@ mod runner;
 mod score;
 
 pub use accuracy::{Accuracy, AccuracyMetric};
-pub(super) use batches::BatchSizes;
+pub(super) use batches::{Batch, BatchSizes, cover};
 pub(super) use labels::Labels;
 pub(super) use runnable::{Runnable, Watch, setting};
 pub(super) use runner::{Findings, Lane, Nans, Question, run};

@@ -1,6 +1,6 @@
 //! The range of every tensor that is quantized: from a calibration cache, or out of samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -42,10 +42,34 @@ pub(super) struct Ranges {
     /// Tensors that are no float32, and what they are.
     pub(super) others: BTreeMap<String, DType>,
     pub(super) observed: Option<Observed>,
+    /// The tensors that were looked for.
+    asked: BTreeSet<String>,
+}
+
+impl Ranges {
+    /// Finds what a placement needs beside what is known.
+    pub(super) fn complete(
+        &mut self,
+        settings: &Calibrate,
+        cx: &StageContext<'_>,
+        model: &Model,
+        placement: &Placement,
+    ) -> Result<(), StageError> {
+        let mut sources = placement.activations.keys().map(|tensor| placement.source(tensor));
+        if sources.all(|tensor| self.asked.contains(tensor)) {
+            return Ok(());
+        }
+        let more = find(settings, cx, model, placement)?;
+        self.by_tensor.extend(more.by_tensor);
+        self.others.extend(more.others);
+        self.asked.extend(more.asked);
+        self.observed = self.observed.or(more.observed);
+        Ok(())
+    }
 }
 
 /// Finds the range of every activation of a placement.
-pub(super) fn find(
+fn find(
     settings: &Calibrate,
     cx: &StageContext<'_>,
     model: &Model,
@@ -54,6 +78,7 @@ pub(super) fn find(
     let mut ranges = Ranges::default();
     let own = |tensor: &&String| placement.source(tensor) == tensor.as_str();
     let mut wanted: Vec<String> = placement.activations.keys().filter(own).cloned().collect();
+    ranges.asked.extend(wanted.iter().cloned());
     if settings.cache.is_some() {
         let cache = CalibrationCache::read(&cx.input("cache")?.path)
             .map_err(|error| settings.cache_error(error.to_string(), error.help()))?;
