@@ -69,7 +69,7 @@ pub(super) fn search(
     model: &Model,
     ranges: &mut Ranges,
 ) -> Result<Outcome, StageError> {
-    let candidates = place(settings, cx, model, &[], ranges)?.quantized_nodes(model);
+    let candidates = place(settings, cx, model, &[], ranges)?.quantized_layers(model);
     let backend = backend::by_name(settings.backend.name())?;
     let ranges = RefCell::new(ranges);
     let task = Task {
