@@ -12,7 +12,8 @@ mod names;
 pub mod operators;
 mod opset;
 pub mod passes;
-mod patterns;
+mod pattern;
+pub mod precision;
 pub mod proto;
 pub mod quantize;
 mod save;
@@ -23,6 +24,7 @@ mod summary;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod types;
 mod walk;
 
 pub use check::{Defect, NodeName};
@@ -31,7 +33,8 @@ pub use external::{ExternalRef, external_files, external_ref};
 pub use file_type::FileType;
 pub use model::{Model, locate};
 pub use opset::OpsetProblem;
-pub use patterns::NodePatterns;
+pub use pattern::Pattern;
 pub use signature::{ModelSignature, tensor_spec};
 pub use summary::Summary;
 pub use tensors::{data_type, dtype, from_tensor};
+pub use types::ElementTypes;

@@ -11,11 +11,12 @@ use crate::onnx::quantize::{Placement, QuantizedWeight, insert};
 use crate::stage::search::{self, Outcome, Search, Task};
 use crate::stage::{Stage, StageContext, StageError};
 
-use super::ranges::Ranges;
+use super::ranges::{Ranges, Source};
 use super::settings::Calibrate;
 
 /// What quantizing came to.
 pub(super) struct Quantized {
+    pub(super) model: Model,
     pub(super) placement: Placement,
     pub(super) quantizers: BTreeMap<String, Quantizer>,
     pub(super) weights: Vec<QuantizedWeight>,
@@ -25,12 +26,13 @@ pub(super) struct Quantized {
 fn place(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &Model,
+    source: Source<'_>,
     kept: &[&str],
     ranges: &mut Ranges,
 ) -> Result<Placement, StageError> {
+    let (model, _) = source;
     let mut placement = Placement::find(model, &settings.rules(kept))?;
-    ranges.complete(settings, cx, model, &placement)?;
+    ranges.complete(settings, cx, source, &placement)?;
     for (tensor, dtype) in &ranges.others {
         placement.without(model, tensor, &format!("`{tensor}` is {dtype}, not float32"));
     }
@@ -44,13 +46,14 @@ fn place(
 pub(super) fn quantize(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &mut Model,
+    source: Source<'_>,
     kept: &[&str],
     ranges: &mut Ranges,
 ) -> Result<Quantized, StageError> {
-    let mut placement = place(settings, cx, model, kept, ranges)?;
+    let mut placement = place(settings, cx, source, kept, ranges)?;
+    let mut model = source.0.clone();
     let quantizers = settings.quantizers(&placement, ranges);
-    let weights = insert(model, &placement, &quantizers, settings.dtype.value)?;
+    let weights = insert(&mut model, &placement, &quantizers, settings.dtype.value)?;
     // What the rewriting breaks must not leave this stage.
     model.check()?;
     for decision in &mut placement.decisions {
@@ -58,7 +61,7 @@ pub(super) fn quantize(
             "`search` found that it must be".clone_into(&mut decision.reason);
         }
     }
-    Ok(Quantized { placement, quantizers, weights })
+    Ok(Quantized { model, placement, quantizers, weights })
 }
 
 /// Finds the nodes that must be kept for the objective of the search.
@@ -66,21 +69,20 @@ pub(super) fn search(
     settings: &Calibrate,
     search: &Search,
     cx: &StageContext<'_>,
-    model: &Model,
+    source: Source<'_>,
     ranges: &mut Ranges,
 ) -> Result<Outcome, StageError> {
-    let candidates = place(settings, cx, model, &[], ranges)?.quantized_layers(model);
+    let candidates = place(settings, cx, source, &[], ranges)?.quantized_layers(source.0);
     let backend = backend::by_name(settings.backend.name())?;
     let ranges = RefCell::new(ranges);
     let task = Task {
         settings: search,
         backend,
-        model: model.path(),
+        model: source.1,
         candidates: &candidates,
         make: &|kept, folder| {
-            let mut model = model.clone();
-            quantize(settings, cx, &mut model, kept, &mut ranges.borrow_mut())?;
-            Ok(model.save(folder)?)
+            let quantized = quantize(settings, cx, source, kept, &mut ranges.borrow_mut())?;
+            Ok(quantized.model.save(folder)?)
         },
         made_of: Fingerprint {
             inputs: cx.inputs.iter().map(|(role, input)| (role.clone(), input.digest)).collect(),

@@ -11,8 +11,8 @@ use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::calibration::{CalibrationCache, Choice, Grid, Quantizer};
 use crate::onnx::quantize::{Placement, Rules};
-use crate::onnx::{self, Model, NodePatterns};
-use crate::suggest::did_you_mean;
+use crate::onnx::{self, Model, Pattern};
+use crate::source::Spanned;
 
 use super::convert::write_json;
 use super::search::Search;
@@ -58,7 +58,7 @@ impl Calibrate {
             grid: self.dtype.value,
             min_channels: self.min_channels.value,
             per_channel: self.per_channel.value,
-            skip: NodePatterns::new(skip.chain(kept.iter().copied()).map(str::to_owned)),
+            skip: skip.chain(kept.iter().copied()).map(str::to_owned).collect(),
             keeps_first: self.first_layer.value == EndLayer::Keep,
             keeps_last: self.last_layer.value == EndLayer::Keep,
         }
@@ -83,39 +83,20 @@ impl Calibrate {
 
     /// A pattern that chooses nothing is a slip.
     fn check_skip(&self, model: &Model) -> Result<(), StageError> {
-        let unused = self.rules(&[]).skip.unused(&model.graph);
-        let Some(pattern) = unused.first().and_then(|at| self.skip.get(*at)) else { return Ok(()) };
-        let nodes = || model.graph.node.iter();
-        let names = nodes().filter_map(|node| node.name.as_deref());
-        let mut names: Vec<&str> =
-            nodes().filter_map(|node| node.op_type.as_deref()).chain(names).collect();
-        names.sort_unstable();
-        names.dedup();
-        Err(StageError::Setting {
-            message: format!("`{pattern}` is no operator and no node of the model"),
-            span: pattern.span,
-            help: Some(did_you_mean(pattern, names.iter().copied(), "operators and nodes")),
-        })
+        let slip = |pattern: &Spanned<String>| {
+            let help = Pattern::new(pattern).unmatched(model)?;
+            let message = format!("`{pattern}` is no operator and no node of the model");
+            Some(StageError::Setting { message, span: pattern.span, help: Some(help) })
+        };
+        self.skip.iter().find_map(slip).map_or(Ok(()), Err)
     }
 
-    /// What is inserted must be in the model's opset.
-    fn check_opset(&self, model: &Model) -> Result<(), StageError> {
-        let least = match self.dtype.value {
+    /// The first opset that has what is inserted.
+    fn least_opset(&self) -> i64 {
+        match self.dtype.value {
             Grid::Int8 => 13,
             Grid::Fp8E4m3 => 19,
-        };
-        let found = model.opset().unwrap_or(0);
-        if found >= least {
-            return Ok(());
         }
-        Err(StageError::Setting {
-            message: format!(
-                "the model is of opset {found}, and {} needs {least}",
-                self.dtype.value.name()
-            ),
-            span: self.from.span,
-            help: Some(format!("export it with opset {least} or later")),
-        })
     }
 }
 
@@ -196,18 +177,24 @@ impl Stage for Calibrate {
         cx.progress.report("checking", 0, None);
         let mut model = Model::load(&onnx::locate(&cx.input("from")?.path)?)?;
         model.check()?;
-        self.check_opset(&model)?;
         self.check_skip(&model)?;
+        let mut file = model.path().to_owned();
+        if model.opset().is_some_and(|opset| opset < self.least_opset()) {
+            model.raise_opset(self.least_opset())?;
+            model.save(cx.scratch)?;
+            file = onnx::locate(cx.scratch)?;
+        }
+        let source = (&model, file.as_path());
         let mut ranges = Ranges::default();
         let searched = match &self.search {
-            Some(search) => Some(keep::search(self, search, cx, &model, &mut ranges)?),
+            Some(search) => Some(keep::search(self, search, cx, source, &mut ranges)?),
             None => None,
         };
         let kept = searched.iter().flat_map(|outcome| &outcome.kept).map(String::as_str);
         let kept: Vec<&str> = kept.collect();
         cx.progress.report("quantizing", 0, None);
-        let Quantized { placement, quantizers, weights } =
-            keep::quantize(self, cx, &mut model, &kept, &mut ranges)?;
+        let Quantized { model, placement, quantizers, weights } =
+            keep::quantize(self, cx, source, &kept, &mut ranges)?;
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
         let report = Report::new(self, &placement, &ranges, &quantizers, weights);

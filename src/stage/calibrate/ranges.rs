@@ -35,6 +35,9 @@ pub(super) struct Found {
     pub(super) from: Origin,
 }
 
+/// A model, and the file that has what is in it.
+pub(super) type Source<'a> = (&'a Model, &'a Path);
+
 /// What is known of the tensors.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
@@ -52,14 +55,14 @@ impl Ranges {
         &mut self,
         settings: &Calibrate,
         cx: &StageContext<'_>,
-        model: &Model,
+        source: Source<'_>,
         placement: &Placement,
     ) -> Result<(), StageError> {
         let mut sources = placement.activations.keys().map(|tensor| placement.source(tensor));
         if sources.all(|tensor| self.asked.contains(tensor)) {
             return Ok(());
         }
-        let more = find(settings, cx, model, placement)?;
+        let more = find(settings, cx, source, placement)?;
         self.by_tensor.extend(more.by_tensor);
         self.others.extend(more.others);
         self.asked.extend(more.asked);
@@ -72,7 +75,7 @@ impl Ranges {
 fn find(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &Model,
+    (model, file): Source<'_>,
     placement: &Placement,
 ) -> Result<Ranges, StageError> {
     let mut ranges = Ranges::default();
@@ -86,7 +89,7 @@ fn find(
     }
     if !wanted.is_empty() {
         let data = Dataset::open(&cx.input("data")?.path, &settings.raw)?;
-        observe(settings, cx, model, &wanted, &data, &mut ranges)?;
+        observe(settings, cx, (model, file), &wanted, &data, &mut ranges)?;
     }
     Ok(ranges)
 }
@@ -133,7 +136,7 @@ fn take_cached(
 fn observe(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    model: &Model,
+    (model, file): Source<'_>,
     wanted: &[String],
     data: &Dataset,
     ranges: &mut Ranges,
@@ -141,7 +144,7 @@ fn observe(
     let span = settings.data.as_ref().map_or(settings.from.span, |data| data.span);
     let observation = Observation {
         backend: backend::by_name(settings.backend.name())?,
-        model: model.path(),
+        model: file,
         tensors: wanted,
         data,
         most_samples: settings.samples.map(|samples| samples.value),

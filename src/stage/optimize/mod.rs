@@ -2,31 +2,62 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::artifact::ArtifactKind;
+use crate::data::RawArray;
 use crate::onnx::passes::{self, PassReport};
 use crate::onnx::{self, Model};
 use crate::source::Spanned;
 
 use super::convert::write_json;
-use super::{Accepts, FromRef, Input, Stage, StageContext, StageError};
+use super::{
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+};
 
 mod evaluate;
+mod precision;
 #[cfg(test)]
 mod tests;
 
+pub use precision::{IoTypes, Precision};
+
 /// Rewrites a model into one that computes the same with less to do: constants are computed
 /// ahead, `Identity` and `Dropout` go, `BatchNormalization` is folded into convolutions, equal
-/// weights are kept once, what reaches no output is removed, and shapes are written down.
-/// Inputs and outputs stay as they are.
+/// weights are kept once, what reaches no output is removed, and shapes are written down. With
+/// `precision`, what can do with 16 bits computes in 16 bits. Inputs and outputs stay as they are
+/// unless `io` says otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Optimize {
     /// The model: the name of a stage that makes one, or `{ file: model.onnx, kind: model }`.
     pub from: Spanned<FromRef>,
+    /// The type to compute in. `fp16` and `bf16` put casts into the graph, so that every backend
+    /// computes the same nodes in it; `precision.json` lists them. Nodes that need more stay in
+    /// float32: sums, softmaxes and normalizations, powers and exponentials, weights beyond the
+    /// type's range, and operators that the standard knows in float32 only.
+    #[serde(default)]
+    pub precision: Spanned<Precision>,
+    /// Of which type the inputs and outputs are that were float32.
+    #[serde(default)]
+    pub io: Spanned<IoTypes>,
+    /// Nodes that stay in float32: operators such as `MatMul`, and names of nodes, in which `*`
+    /// stands for any text and `?` for any character, such as `encoder/*`.
+    #[serde(default)]
+    pub keep_fp32: Vec<Spanned<String>>,
+    /// Samples that tell which values come near the end of the range of `precision`, or stay below
+    /// it; the nodes that make or read them stay in float32. An `.npz` file, an `.npy` file, or a
+    /// folder of `.npy` or raw files. Arrays are named as the model's inputs; axis 0 counts the
+    /// samples.
+    #[serde(default)]
+    pub data: Option<Spanned<FileRef>>,
+    /// Arrays of `data` that are raw files, by name: `NAME/*.bin` with one sample each in the
+    /// order of their names, or `NAME.bin` with all samples. `.raw` does as well.
+    #[serde(default)]
+    pub raw: IndexMap<String, RawArray>,
 }
 
 /// What is written beside the model, as `optimize.json`.
@@ -60,15 +91,23 @@ impl Stage for Optimize {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input {
+        let from = Input {
             role: "from".into(),
             reference: FromRef::reference(&self.from),
             accepts: Accepts::Model,
-        }]
+        };
+        let data = self.data.as_ref().map(|place| Input {
+            role: "data".into(),
+            reference: FileRef::reference(place),
+            accepts: Accepts::Data,
+        });
+        [from].into_iter().chain(data).collect()
     }
 
     fn settings(&self) -> Value {
-        Value::Object(serde_json::Map::new())
+        let mut settings = serde_json::Map::new();
+        self.precision_settings(&mut settings);
+        settings.into()
     }
 
     fn deterministic(&self) -> bool {
@@ -76,7 +115,11 @@ impl Stage for Optimize {
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {
-        Some("from")
+        (!self.converts_io()).then_some("from")
+    }
+
+    fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
+        self.precision_problems(cx)
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
@@ -95,6 +138,9 @@ impl Stage for Optimize {
         }
         // What a pass breaks must not leave this stage.
         model.check()?;
+        if let Some(told) = self.lower(&mut model, cx)? {
+            cx.progress.summary(&told);
+        }
         let after = model.summary()?;
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
