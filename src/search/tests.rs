@@ -102,6 +102,7 @@ fn a_budget_for_less_than_both_ends_is_an_error() {
 
 #[test]
 fn the_one_bad_candidate_is_found_and_the_way_to_it_told() {
+    use Purpose::{Bisection, Ends, Sensitivity as Alone};
     let mut model = Model::new(10.0, additive(&[1, 1, 50, 1, 1]));
     let found = smallest(5, 100, &mut model).unwrap();
     assert_eq!((&found.kept, found.complete), (&kept(&[2]), true));
@@ -110,7 +111,6 @@ fn the_one_bad_candidate_is_found_and_the_way_to_it_told() {
     let worst = Sensitivity { candidates: 2..3, loss: 50.0 };
     assert_eq!((found.sensitivities.len(), &found.sensitivities[0]), (5, &worst));
     let purposes: Vec<Purpose> = found.trials.iter().map(|trial| trial.purpose).collect();
-    use Purpose::{Bisection, Ends, Sensitivity as Alone};
     assert_eq!(purposes, [Ends, Ends, Alone, Alone, Alone, Alone, Alone, Bisection, Bisection]);
 }
 

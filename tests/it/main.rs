@@ -27,6 +27,7 @@ mod readme;
 mod reload;
 mod robustness;
 mod schema;
+mod search;
 mod serve;
 mod serve_grpc;
 mod serve_http;

@@ -147,6 +147,17 @@ impl Placement {
         Ok(placement)
     }
 
+    /// The names of the layers that take quantized inputs, each once, in the model's order. Poolings
+    /// and additions are not among them: without a quantized layer beside them, they are not either.
+    pub fn quantized_layers(&self, model: &Model) -> Vec<String> {
+        let constants = Constants::of(model);
+        let quantized = self.decisions.iter().filter(|decision| decision.quantized);
+        let mut left: HashSet<&str> = quantized.map(|decision| decision.node.as_str()).collect();
+        let layers = model.graph.node.iter().filter(|node| constants.operands(node).is_some());
+        let names = layers.map(node_name).filter(|name| left.remove(name));
+        names.map(str::to_owned).collect()
+    }
+
     /// The activation whose scale one has: itself, or the one that its values come from.
     pub fn source<'a>(&'a self, tensor: &'a str) -> &'a str {
         let mut source = tensor;

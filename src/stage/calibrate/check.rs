@@ -2,11 +2,11 @@
 
 use crate::calibration::{Grid, Method};
 use crate::source::Span;
-use crate::stage::{FileRef, Problem};
+use crate::stage::{CheckContext, FileRef, Problem};
 
 use super::settings::Calibrate;
 
-pub(super) fn problems(settings: &Calibrate) -> Vec<Problem> {
+pub(super) fn problems(settings: &Calibrate, cx: &CheckContext<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |code, message: &str, span: Span, help: &str| {
         let (message, help) = (message.to_owned(), Some(help.to_owned()));
@@ -65,6 +65,10 @@ pub(super) fn problems(settings: &Calibrate) -> Vec<Problem> {
             let help = "give the extents of one sample";
             add("calibrate::raw_shape", &message, raw.shape.span, help);
         }
+    }
+    if let Some(search) = &settings.search {
+        let outputs = cx.model.map(|model| model.outputs.as_slice());
+        problems.extend(search.problems(outputs));
     }
     problems
 }

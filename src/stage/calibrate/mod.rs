@@ -10,23 +10,26 @@ use serde_json::{Value, json};
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::calibration::{CalibrationCache, Choice, Grid, Quantizer};
-use crate::onnx::quantize::{Placement, Rules, insert};
+use crate::onnx::quantize::{Placement, Rules};
 use crate::onnx::{self, Model, Pattern};
 use crate::source::Spanned;
 
 use super::convert::write_json;
+use super::search::Search;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
     ToolProbe,
 };
 
 mod check;
+mod keep;
 mod ranges;
 mod report;
 mod settings;
 
 pub use settings::{Calibrate, EndLayer};
 
+use keep::Quantized;
 use ranges::Ranges;
 use report::Report;
 
@@ -48,12 +51,14 @@ impl Calibrate {
         }
     }
 
-    fn rules(&self) -> Rules {
+    /// What to quantize, but for some nodes that are kept.
+    fn rules(&self, kept: &[&str]) -> Rules {
+        let skip = self.skip.iter().map(|pattern| pattern.value.as_str());
         Rules {
             grid: self.dtype.value,
             min_channels: self.min_channels.value,
             per_channel: self.per_channel.value,
-            skip: self.skip.iter().map(|pattern| pattern.value.clone()).collect(),
+            skip: skip.chain(kept.iter().copied()).map(str::to_owned).collect(),
             keeps_first: self.first_layer.value == EndLayer::Keep,
             keeps_last: self.last_layer.value == EndLayer::Keep,
         }
@@ -119,7 +124,8 @@ impl Stage for Calibrate {
             let reference = FileRef::reference(file.as_ref()?);
             Some(Input { role: role.to_owned(), reference, accepts: Accepts::Data })
         });
-        std::iter::once(from).chain(files).collect()
+        let search = self.search.iter().flat_map(Search::inputs);
+        std::iter::once(from).chain(files).chain(search).collect()
     }
 
     fn settings(&self) -> Value {
@@ -138,6 +144,7 @@ impl Stage for Calibrate {
         set("min_channels", self.min_channels == settings::sixteen(), json!(self.min_channels));
         set("first_layer", self.first_layer.is_default(), json!(self.first_layer));
         set("last_layer", self.last_layer.is_default(), json!(self.last_layer));
+        set("search", self.search.is_none(), json!(self.search));
         set("backend", self.backend.is_default(), json!(self.backend));
         set("batch", self.batch.is_none(), json!(self.batch));
         set("samples", self.samples.is_none(), json!(self.samples));
@@ -146,7 +153,7 @@ impl Stage for Calibrate {
     }
 
     fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        if self.data.is_none() {
+        if self.data.is_none() && self.search.is_none() {
             return Ok(BTreeMap::new());
         }
         Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
@@ -155,15 +162,15 @@ impl Stage for Calibrate {
     /// Kernels add up in another order on another processor: what is seen in samples differs in
     /// the last bit there, and so do scales.
     fn deterministic(&self) -> bool {
-        self.data.is_none()
+        self.data.is_none() && self.search.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {
         Some("from")
     }
 
-    fn check(&self, _cx: &CheckContext<'_>) -> Vec<Problem> {
-        check::problems(self)
+    fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
+        check::problems(self, cx)
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
@@ -177,26 +184,25 @@ impl Stage for Calibrate {
             model.save(cx.scratch)?;
             file = onnx::locate(cx.scratch)?;
         }
-        let mut placement = Placement::find(&model, &self.rules())?;
-        let ranges = ranges::find(self, cx, (&model, &file), &placement)?;
-        for (tensor, dtype) in &ranges.others {
-            placement.without(&model, tensor, &format!("`{tensor}` is {dtype}, not float32"));
-        }
-        if cx.cancel.is_cancelled() {
-            return Err(StageError::Cancelled);
-        }
+        let source = (&model, file.as_path());
+        let mut ranges = Ranges::default();
+        let searched = match &self.search {
+            Some(search) => Some(keep::search(self, search, cx, source, &mut ranges)?),
+            None => None,
+        };
+        let kept = searched.iter().flat_map(|outcome| &outcome.kept).map(String::as_str);
+        let kept: Vec<&str> = kept.collect();
         cx.progress.report("quantizing", 0, None);
-        let quantizers = self.quantizers(&placement, &ranges);
-        let weights = insert(&mut model, &placement, &quantizers, self.dtype.value)?;
-        // What the rewriting breaks must not leave this stage.
-        model.check()?;
+        let Quantized { model, placement, quantizers, weights } =
+            keep::quantize(self, cx, source, &kept, &mut ranges)?;
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
         let report = Report::new(self, &placement, &ranges, &quantizers, weights);
         for note in &report.notes {
             tracing::warn!(stage = cx.name, "{note}");
         }
-        cx.progress.summary(&report.summary());
+        let searched = searched.map_or(String::new(), |outcome| outcome.summary);
+        cx.progress.summary(&format!("{}{searched}", report.summary()));
         write_json(&cx.out.join("calibrate.json"), &report)?;
         let cache = CalibrationCache {
             version: CACHE_VERSION,

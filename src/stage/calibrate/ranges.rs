@@ -1,6 +1,6 @@
 //! The range of every tensor that is quantized: from a calibration cache, or out of samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -35,6 +35,9 @@ pub(super) struct Found {
     pub(super) from: Origin,
 }
 
+/// A model, and the file that has what is in it.
+pub(super) type Source<'a> = (&'a Model, &'a Path);
+
 /// What is known of the tensors.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
@@ -42,18 +45,43 @@ pub(super) struct Ranges {
     /// Tensors that are no float32, and what they are.
     pub(super) others: BTreeMap<String, DType>,
     pub(super) observed: Option<Observed>,
+    /// The tensors that were looked for.
+    asked: BTreeSet<String>,
 }
 
-/// Finds the range of every activation of a placement. `file` has what is in `model`.
-pub(super) fn find(
+impl Ranges {
+    /// Finds what a placement needs beside what is known.
+    pub(super) fn complete(
+        &mut self,
+        settings: &Calibrate,
+        cx: &StageContext<'_>,
+        source: Source<'_>,
+        placement: &Placement,
+    ) -> Result<(), StageError> {
+        let mut sources = placement.activations.keys().map(|tensor| placement.source(tensor));
+        if sources.all(|tensor| self.asked.contains(tensor)) {
+            return Ok(());
+        }
+        let more = find(settings, cx, source, placement)?;
+        self.by_tensor.extend(more.by_tensor);
+        self.others.extend(more.others);
+        self.asked.extend(more.asked);
+        self.observed = self.observed.or(more.observed);
+        Ok(())
+    }
+}
+
+/// Finds the range of every activation of a placement.
+fn find(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    (model, file): (&Model, &Path),
+    (model, file): Source<'_>,
     placement: &Placement,
 ) -> Result<Ranges, StageError> {
     let mut ranges = Ranges::default();
     let own = |tensor: &&String| placement.source(tensor) == tensor.as_str();
     let mut wanted: Vec<String> = placement.activations.keys().filter(own).cloned().collect();
+    ranges.asked.extend(wanted.iter().cloned());
     if settings.cache.is_some() {
         let cache = CalibrationCache::read(&cx.input("cache")?.path)
             .map_err(|error| settings.cache_error(error.to_string(), error.help()))?;
@@ -108,7 +136,7 @@ fn take_cached(
 fn observe(
     settings: &Calibrate,
     cx: &StageContext<'_>,
-    (model, file): (&Model, &Path),
+    (model, file): Source<'_>,
     wanted: &[String],
     data: &Dataset,
     ranges: &mut Ranges,

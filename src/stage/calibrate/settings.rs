@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::{Grid, Method};
 use crate::data::RawArray;
 use crate::source::Spanned;
+use crate::stage::search::Search;
 use crate::stage::validate::ReferenceBackend;
 use crate::stage::{FileRef, FromRef};
 
@@ -62,6 +63,10 @@ pub struct Calibrate {
     /// What becomes of the last layer with weights.
     #[serde(default)]
     pub last_layer: Spanned<EndLayer>,
+    /// Finds a smallest set of nodes that must stay as they are, beside those of `skip`, for the
+    /// quantized model to reach an objective.
+    #[serde(default)]
+    pub search: Option<Search>,
     /// What runs the model over the samples.
     #[serde(default)]
     pub backend: Spanned<ReferenceBackend>,

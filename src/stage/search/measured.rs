@@ -78,9 +78,9 @@ impl Measured {
         search::Score { loss: -self.snr_db, passes: is_clear && is_right && is_finite }
     }
 
-    /// `27.4 dB, top1 0.9722`.
+    /// `SNR 27.4 dB, top1 0.9722`.
     pub(super) fn text(self, objective: &Objective) -> String {
-        let noise = decibels(self.snr_db);
+        let noise = format!("SNR {}", decibels(self.snr_db));
         match (&objective.accuracy, self.answers) {
             (Some(limits), Some(answers)) => {
                 format!("{noise}, {} {:.4}", limits.metric.name(), answers.accuracy())

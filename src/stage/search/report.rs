@@ -160,7 +160,8 @@ pub(super) fn summary(task: &Task<'_>, found: &Found, measured: &[(Kept, Measure
         let (metric, before) = (limits.metric.name(), answers.accuracy_before());
         let _ = writeln!(text, "the model as it was: {metric} {before:.4}");
     }
-    let _ = write!(text, "found in {} trials", found.trials.len());
+    let trials = found.trials.len();
+    let _ = write!(text, "found in {trials} trial{}", if trials == 1 { "" } else { "s" });
     if !found.complete {
         let _ = write!(
             text,

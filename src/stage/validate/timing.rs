@@ -58,20 +58,16 @@ pub(super) fn measure<'a>(
     watch: Watch<'_>,
 ) -> Result<Timing, StageError> {
     check_batch(latency, tested, "the engine", samples)?;
-    match other {
-        Some(other) => {
-            check_batch(latency, other, "the engine of `at_least_as_fast_as`", samples)?;
-            in_turns(latency, tested, other, watch)
-        }
-        None => {
-            let Latency { warmup, runs, .. } = latency;
-            let mut turn = Turn::new(tested, latency)?;
-            let mut steps = Steps { watch, done: 0, total: warmup.saturating_add(runs.value) };
-            turn.warm(warmup.value, &mut steps)?;
-            turn.block(runs.value, &mut steps)?;
-            Ok(Timing { times: Times::new(turn.times), other: None })
-        }
+    if let Some(other) = other {
+        check_batch(latency, other, "the engine of `at_least_as_fast_as`", samples)?;
+        return in_turns(latency, tested, other, watch);
     }
+    let Latency { warmup, runs, .. } = latency;
+    let mut turn = Turn::new(tested, latency)?;
+    let mut steps = Steps { watch, done: 0, total: warmup.saturating_add(runs.value) };
+    turn.warm(warmup.value, &mut steps)?;
+    turn.block(runs.value, &mut steps)?;
+    Ok(Timing { times: Times::new(turn.times), other: None })
 }
 
 fn check_batch(
