@@ -105,9 +105,6 @@ fn collect(graph: &GraphProto, taken: &mut BTreeSet<String>) {
     }
 }
 
-/// Before this version of the format every initializer had to be listed as an input too.
-const FIRST_WITHOUT_LISTED_INITIALIZERS: i64 = 4;
-
 impl Model {
     /// Whether a node is the standard's operator of that name, not a function of the model.
     pub(super) fn is_standard(&self, node: &NodeProto, op: &str) -> bool {
@@ -120,12 +117,6 @@ impl Model {
             && !self.header.functions.iter().any(|function| {
                 function.name() == node.op_type() && function.domain() == node.domain()
             })
-    }
-
-    /// Allows initializers that are not listed as inputs, as later versions of the format do.
-    pub(super) fn unlist_initializers(&mut self) {
-        let version = self.header.ir_version().max(FIRST_WITHOUT_LISTED_INITIALIZERS);
-        self.header.ir_version = Some(version);
     }
 
     /// The initializers of the main graph by name.

@@ -20,8 +20,6 @@ use super::{operators, signature, walk};
 pub(super) use scope::node_name;
 use scope::{Checker, Scope};
 
-pub(super) use scope::node_name;
-
 /// The version of the default operator set that a list of imports names.
 pub(super) fn default_opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
     imports
