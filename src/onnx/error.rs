@@ -94,6 +94,20 @@ pub enum OnnxError {
         /// Why.
         reason: String,
     },
+    /// A node that stands in the way of what was asked for.
+    #[error("`{}`: node `{node}` ({op}): {reason}", model.display())]
+    Refused {
+        /// The model file.
+        model: PathBuf,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// Why it is in the way.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// A part cannot be cut out of the model.
     #[error("`{}`: {problem}", path.display())]
     Extract {
@@ -216,6 +230,7 @@ impl OnnxError {
             Self::SeveralModelsInFolder { .. } => Some("name one of them".into()),
             Self::ExternalData { problem, .. } => Some(problem.help().to_owned()),
             Self::Defects { defects, .. } => defects.iter().find_map(Defect::help),
+            Self::Refused { help, .. } => Some(help.clone()),
             Self::Extract { problem, .. } => problem.help(),
             Self::Batch { problem, .. } => Some(problem.help()),
             Self::Opset { problem, .. } => Some(problem.help()),

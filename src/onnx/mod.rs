@@ -14,7 +14,10 @@ mod names;
 pub mod operators;
 mod opset;
 pub mod passes;
+mod pattern;
+pub mod precision;
 pub mod proto;
+pub mod quantize;
 mod save;
 mod scan;
 mod shapes;
@@ -23,6 +26,7 @@ mod summary;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod types;
 mod walk;
 
 pub use batch::{BatchProblem, BatchSize};
@@ -33,6 +37,8 @@ pub use extract::ExtractProblem;
 pub use file_type::FileType;
 pub use model::{Model, locate};
 pub use opset::OpsetProblem;
+pub use pattern::Pattern;
 pub use signature::{ModelSignature, tensor_spec};
 pub use summary::Summary;
 pub use tensors::{data_type, dtype, from_tensor};
+pub use types::ElementTypes;

@@ -152,8 +152,6 @@ pub struct PassReport {
 /// More rounds than any chain of rewrites that feed each other needs.
 const MOST_ROUNDS: usize = 32;
 
-const FIRST_WITHOUT_LISTED_INITIALIZERS: i64 = 4;
-
 /// Runs every pass until none changes anything, then writes down the inferred shapes. The model
 /// must have passed [`Model::check`].
 pub fn run(model: &mut Model, evaluator: &dyn Evaluator) -> Result<Vec<PassReport>, OnnxError> {
@@ -182,10 +180,8 @@ pub fn run_without(
             break;
         }
     }
-    // Before this version of the format every initializer had to be listed as an input too.
     if reports.iter().any(|report| report.changes > 0) {
-        let version = model.header.ir_version().max(FIRST_WITHOUT_LISTED_INITIALIZERS);
-        model.header.ir_version = Some(version);
+        model.allow_unlisted_initializers();
         model.unlist_initializers();
     }
     let last: &dyn Pass = &shapes::InferShapes;

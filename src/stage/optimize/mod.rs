@@ -2,25 +2,31 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::artifact::ArtifactKind;
+use crate::data::RawArray;
 use crate::onnx::passes::{self, PassName};
 use crate::onnx::{self, Model};
 use crate::process::CancelToken;
 use crate::source::Spanned;
 
 use super::convert::write_json;
-use super::{Accepts, FromRef, Input, Stage, StageContext, StageError};
+use super::{
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+};
 
 mod evaluate;
+mod precision;
 mod settings;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use precision::{IoTypes, Precision};
 pub use settings::Batch;
 use summary::Inventory;
 pub use summary::{Changes, Counts};
@@ -28,7 +34,8 @@ pub use summary::{Changes, Counts};
 /// Rewrites a model into one that computes the same with less to do: constants and shapes are
 /// computed ahead, what changes nothing goes, what is there twice is kept once, normalizations and
 /// scalings of channels are folded into the weights before them, what reaches no output is removed,
-/// and shapes are written down. Inputs and outputs stay as they are unless other ones are named.
+/// and shapes are written down. With `precision`, what can do with 16 bits computes in 16 bits.
+/// Inputs and outputs stay as they are unless other ones are named, or `io` says otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Optimize {
@@ -54,6 +61,29 @@ pub struct Optimize {
     /// Passes to leave out.
     #[serde(default)]
     pub skip: BTreeSet<PassName>,
+    /// The type to compute in. `fp16` and `bf16` put casts into the graph, so that every backend
+    /// computes the same nodes in it; `precision.json` lists them. Nodes that need more stay in
+    /// float32: sums, softmaxes and normalizations, powers and exponentials, weights beyond the
+    /// type's range, and operators that the standard knows in float32 only.
+    #[serde(default)]
+    pub precision: Spanned<Precision>,
+    /// Of which type the inputs and outputs are that were float32.
+    #[serde(default)]
+    pub io: Spanned<IoTypes>,
+    /// Nodes that stay in float32: operators such as `MatMul`, and names of nodes, in which `*`
+    /// stands for any text and `?` for any character, such as `encoder/*`.
+    #[serde(default)]
+    pub keep_fp32: Vec<Spanned<String>>,
+    /// Samples that tell which values come near the end of the range of `precision`, or stay below
+    /// it; the nodes that make or read them stay in float32. An `.npz` file, an `.npy` file, or a
+    /// folder of `.npy` or raw files. Arrays are named as the model's inputs; axis 0 counts the
+    /// samples.
+    #[serde(default)]
+    pub data: Option<Spanned<FileRef>>,
+    /// Arrays of `data` that are raw files, by name: `NAME/*.bin` with one sample each in the
+    /// order of their names, or `NAME.bin` with all samples. `.raw` does as well.
+    #[serde(default)]
+    pub raw: IndexMap<String, RawArray>,
 }
 
 impl Optimize {
@@ -97,15 +127,22 @@ impl Stage for Optimize {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input {
+        let from = Input {
             role: "from".into(),
             reference: FromRef::reference(&self.from),
             accepts: Accepts::Model,
-        }]
+        };
+        let data = self.data.as_ref().map(|place| Input {
+            role: "data".into(),
+            reference: FileRef::reference(place),
+            accepts: Accepts::Data,
+        });
+        [from].into_iter().chain(data).collect()
     }
 
     fn settings(&self) -> Value {
         let mut settings = serde_json::Map::new();
+        self.precision_settings(&mut settings);
         let mut set = |name: &str, value: Value| {
             settings.insert(name.to_owned(), value);
         };
@@ -132,8 +169,15 @@ impl Stage for Optimize {
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {
-        let keeps = self.inputs.is_empty() && self.outputs.is_empty() && self.batch.is_none();
+        let keeps = self.inputs.is_empty()
+            && self.outputs.is_empty()
+            && self.batch.is_none()
+            && !self.converts_io();
         keeps.then_some("from")
+    }
+
+    fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
+        self.precision_problems(cx)
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
@@ -144,9 +188,11 @@ impl Stage for Optimize {
         }
         cx.progress.report("rewriting", 0, None);
         let changes = self.rewrite(&mut model, cx.cancel)?;
+        let lowered = self.lower(&mut model, cx)?;
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
-        cx.progress.summary(&changes.to_string());
+        let told: Vec<String> = std::iter::once(changes.to_string()).chain(lowered).collect();
+        cx.progress.summary(&told.join("\n"));
         write_json(&cx.out.join("optimize.json"), &changes)
     }
 }
