@@ -92,6 +92,20 @@ pub enum OnnxError {
         /// Why.
         reason: String,
     },
+    /// A node that stands in the way of what was asked for.
+    #[error("`{}`: node `{node}` ({op}): {reason}", model.display())]
+    Refused {
+        /// The model file.
+        model: PathBuf,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// Why it is in the way.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// The model cannot be brought to another opset.
     #[error("`{}` cannot be brought from opset {from} to {to}: {problem}", path.display())]
     Opset {
@@ -198,6 +212,7 @@ impl OnnxError {
             Self::SeveralModelsInFolder { .. } => Some("name one of them".into()),
             Self::ExternalData { problem, .. } => Some(problem.help().to_owned()),
             Self::Defects { defects, .. } => defects.iter().find_map(Defect::help),
+            Self::Refused { help, .. } => Some(help.clone()),
             Self::Opset { problem, .. } => Some(problem.help()),
             Self::Io { .. } | Self::Values { .. } => None,
         }

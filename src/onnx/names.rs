@@ -71,6 +71,12 @@ pub(super) fn rename_reads(graph: &mut GraphProto, renamed: &BTreeMap<String, St
     }
 }
 
+/// What messages call a node: its name, or its first output where it has none.
+pub(super) fn node_name(node: &NodeProto) -> &str {
+    let first_output = node.output.first().map_or("", String::as_str);
+    node.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(first_output)
+}
+
 /// Gives names that occur nowhere in the model.
 #[derive(Debug)]
 pub(super) struct FreshNames(BTreeSet<String>);

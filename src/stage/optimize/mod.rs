@@ -8,17 +8,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::artifact::ArtifactKind;
+use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
 use crate::onnx::passes::{self, PassReport};
 use crate::onnx::{self, Model};
 use crate::source::Spanned;
 
 use super::convert::write_json;
+use super::validate::ReferenceBackend;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+    ToolProbe,
 };
 
 mod evaluate;
+mod magnitudes;
 mod precision;
 #[cfg(test)]
 mod tests;
@@ -45,7 +49,7 @@ pub struct Optimize {
     #[serde(default)]
     pub io: Spanned<IoTypes>,
     /// Nodes that stay in float32: operators such as `MatMul`, and names of nodes, in which `*`
-    /// stands for any text and `?` for any character, such as `encoder/*`.
+    /// stands for any text, such as `encoder/*`.
     #[serde(default)]
     pub keep_fp32: Vec<Spanned<String>>,
     /// Samples that tell which values come near the end of the range of `precision`, or stay below
@@ -54,6 +58,9 @@ pub struct Optimize {
     /// samples.
     #[serde(default)]
     pub data: Option<Spanned<FileRef>>,
+    /// What runs the model over the samples.
+    #[serde(default)]
+    pub backend: Spanned<ReferenceBackend>,
     /// Arrays of `data` that are raw files, by name: `NAME/*.bin` with one sample each in the
     /// order of their names, or `NAME.bin` with all samples. `.raw` does as well.
     #[serde(default)]
@@ -110,8 +117,16 @@ impl Stage for Optimize {
         settings.into()
     }
 
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        if self.data.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
+    }
+
+    /// What is observed differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
-        true
+        self.data.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {

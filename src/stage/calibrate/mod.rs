@@ -1,0 +1,231 @@
+//! `calibrate`: writes the ranges that samples have into a model, as explicit quantization.
+//!
+//! Owns the settings and the order of steps. Where quantization goes is `onnx::quantize`, how a
+//! range is chosen is `calibration`, how a model is run over samples is `observe`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::artifact::ArtifactKind;
+use crate::backend::{self, tensorrt};
+use crate::calibration::{CalibrationCache, Choice, Grid, Quantizer};
+use crate::onnx::quantize::{Placement, Rules, insert};
+use crate::onnx::{self, Model, NodePatterns};
+use crate::suggest::did_you_mean;
+
+use super::convert::write_json;
+use super::{
+    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+    ToolProbe,
+};
+
+mod check;
+mod ranges;
+mod report;
+mod settings;
+
+pub use settings::{Calibrate, EndLayer};
+
+use ranges::Ranges;
+use report::Report;
+
+/// The calibration cache's file.
+const CACHE: &str = "calibration.cache";
+
+/// The version that caches are written for: TensorRT's own check of it is a warning.
+const CACHE_VERSION: u32 = 8600;
+
+/// What percentile ranges leave out by default is one value in ten thousand.
+const PERCENTILE: f64 = 99.99;
+
+impl Calibrate {
+    fn choice(&self) -> Choice {
+        Choice {
+            method: self.method.value,
+            percentile: self.percentile.as_ref().map_or(PERCENTILE, |percentile| percentile.value),
+            grid: self.dtype.value,
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            grid: self.dtype.value,
+            min_channels: self.min_channels.value,
+            per_channel: self.per_channel.value,
+            skip: NodePatterns::new(self.skip.iter().map(|pattern| pattern.value.clone())),
+            keeps_first: self.first_layer.value == EndLayer::Keep,
+            keeps_last: self.last_layer.value == EndLayer::Keep,
+        }
+    }
+
+    fn quantizer(&self, range: crate::calibration::Range) -> Quantizer {
+        if self.symmetric.value {
+            Quantizer::symmetric(self.dtype.value, range.magnitude())
+        } else {
+            Quantizer::asymmetric(range)
+        }
+    }
+
+    /// Scale and zero point of every activation.
+    fn quantizers(&self, placement: &Placement, ranges: &Ranges) -> BTreeMap<String, Quantizer> {
+        let quantizer = |tensor: &String| {
+            let found = ranges.by_tensor.get(placement.source(tensor))?;
+            Some((tensor.clone(), self.quantizer(found.range)))
+        };
+        placement.activations.keys().filter_map(quantizer).collect()
+    }
+
+    /// A pattern that chooses nothing is a slip.
+    fn check_skip(&self, model: &Model) -> Result<(), StageError> {
+        let unused = self.rules().skip.unused(&model.graph);
+        let Some(pattern) = unused.first().and_then(|at| self.skip.get(*at)) else { return Ok(()) };
+        let nodes = || model.graph.node.iter();
+        let names = nodes().filter_map(|node| node.name.as_deref());
+        let mut names: Vec<&str> =
+            nodes().filter_map(|node| node.op_type.as_deref()).chain(names).collect();
+        names.sort_unstable();
+        names.dedup();
+        Err(StageError::Setting {
+            message: format!("`{pattern}` is no operator and no node of the model"),
+            span: pattern.span,
+            help: Some(did_you_mean(pattern, names.iter().copied(), "operators and nodes")),
+        })
+    }
+
+    /// What is inserted must be in the model's opset.
+    fn check_opset(&self, model: &Model) -> Result<(), StageError> {
+        let least = match self.dtype.value {
+            Grid::Int8 => 13,
+            Grid::Fp8E4m3 => 19,
+        };
+        let found = model.opset().unwrap_or(0);
+        if found >= least {
+            return Ok(());
+        }
+        Err(StageError::Setting {
+            message: format!(
+                "the model is of opset {found}, and {} needs {least}",
+                self.dtype.value.name()
+            ),
+            span: self.from.span,
+            help: Some(format!("export it with opset {least} or later")),
+        })
+    }
+}
+
+impl Stage for Calibrate {
+    fn kind(&self) -> &'static str {
+        "calibrate"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn makes(&self) -> ArtifactKind {
+        ArtifactKind::Model
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let from = Input {
+            role: "from".to_owned(),
+            reference: FromRef::reference(&self.from),
+            accepts: Accepts::Model,
+        };
+        let files = [("data", &self.data), ("cache", &self.cache)].into_iter();
+        let files = files.filter_map(|(role, file)| {
+            let reference = FileRef::reference(file.as_ref()?);
+            Some(Input { role: role.to_owned(), reference, accepts: Accepts::Data })
+        });
+        std::iter::once(from).chain(files).collect()
+    }
+
+    fn settings(&self) -> Value {
+        let mut settings = serde_json::Map::new();
+        let mut set = |name: &str, is_default: bool, value: Value| {
+            if !is_default {
+                settings.insert(name.to_owned(), value);
+            }
+        };
+        set("method", self.method.is_default(), json!(self.method));
+        set("percentile", self.percentile.is_none(), json!(self.percentile));
+        set("dtype", self.dtype.is_default(), json!(self.dtype));
+        set("symmetric", self.symmetric.value, json!(self.symmetric));
+        set("per_channel", self.per_channel.value, json!(self.per_channel));
+        set("skip", self.skip.is_empty(), json!(self.skip));
+        set("min_channels", self.min_channels == settings::sixteen(), json!(self.min_channels));
+        set("first_layer", self.first_layer.is_default(), json!(self.first_layer));
+        set("last_layer", self.last_layer.is_default(), json!(self.last_layer));
+        set("backend", self.backend.is_default(), json!(self.backend));
+        set("batch", self.batch.is_none(), json!(self.batch));
+        set("samples", self.samples.is_none(), json!(self.samples));
+        set("raw", self.raw.is_empty(), json!(self.raw));
+        settings.into()
+    }
+
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        if self.data.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
+    }
+
+    /// Kernels add up in another order on another processor: what is seen in samples differs in
+    /// the last bit there, and so do scales.
+    fn deterministic(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn keeps_signature_of(&self) -> Option<&'static str> {
+        Some("from")
+    }
+
+    fn check(&self, _cx: &CheckContext<'_>) -> Vec<Problem> {
+        check::problems(self)
+    }
+
+    fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
+        cx.progress.report("checking", 0, None);
+        let mut model = Model::load(&onnx::locate(&cx.input("from")?.path)?)?;
+        model.check()?;
+        self.check_opset(&model)?;
+        self.check_skip(&model)?;
+        let mut placement = Placement::find(&model, &self.rules())?;
+        let ranges = ranges::find(self, cx, &model, &placement)?;
+        for (tensor, dtype) in &ranges.others {
+            placement.without(&model, tensor, &format!("`{tensor}` is {dtype}, not float32"));
+        }
+        if cx.cancel.is_cancelled() {
+            return Err(StageError::Cancelled);
+        }
+        cx.progress.report("quantizing", 0, None);
+        let quantizers = self.quantizers(&placement, &ranges);
+        let weights = insert(&mut model, &placement, &quantizers, self.dtype.value)?;
+        // What the rewriting breaks must not leave this stage.
+        model.check()?;
+        cx.progress.report("writing", 0, None);
+        model.save(cx.out)?;
+        let report = Report::new(self, &placement, &ranges, &quantizers, weights);
+        for note in &report.notes {
+            tracing::warn!(stage = cx.name, "{note}");
+        }
+        cx.progress.summary(&report.summary());
+        write_json(&cx.out.join("calibrate.json"), &report)?;
+        let cache = CalibrationCache {
+            version: CACHE_VERSION,
+            algorithm: self.method.cache_algorithm().to_owned(),
+            scales: placement
+                .activations
+                .keys()
+                .filter_map(|tensor| {
+                    let source = placement.source(tensor);
+                    let magnitude = ranges.by_tensor.get(source)?.range.magnitude();
+                    Some((tensor.clone(), Quantizer::symmetric(Grid::Int8, magnitude).scale))
+                })
+                .collect(),
+        };
+        let path = cx.out.join(CACHE);
+        std::fs::write(&path, cache.to_string()).map_err(StageError::io("write", path))
+    }
+}
