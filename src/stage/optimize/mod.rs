@@ -1,6 +1,6 @@
 //! `optimize`: rewrites a model into an equal one with less to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::artifact::ArtifactKind;
+use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
 use crate::onnx::passes::{self, PassName};
 use crate::onnx::{self, Model};
@@ -15,11 +16,14 @@ use crate::process::CancelToken;
 use crate::source::Spanned;
 
 use super::convert::write_json;
+use super::validate::ReferenceBackend;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+    ToolProbe,
 };
 
 mod evaluate;
+mod magnitudes;
 mod precision;
 mod settings;
 mod summary;
@@ -71,7 +75,7 @@ pub struct Optimize {
     #[serde(default)]
     pub io: Spanned<IoTypes>,
     /// Nodes that stay in float32: operators such as `MatMul`, and names of nodes, in which `*`
-    /// stands for any text and `?` for any character, such as `encoder/*`.
+    /// stands for any text, such as `encoder/*`.
     #[serde(default)]
     pub keep_fp32: Vec<Spanned<String>>,
     /// Samples that tell which values come near the end of the range of `precision`, or stay below
@@ -80,6 +84,9 @@ pub struct Optimize {
     /// samples.
     #[serde(default)]
     pub data: Option<Spanned<FileRef>>,
+    /// What runs the model over the samples.
+    #[serde(default)]
+    pub backend: Spanned<ReferenceBackend>,
     /// Arrays of `data` that are raw files, by name: `NAME/*.bin` with one sample each in the
     /// order of their names, or `NAME.bin` with all samples. `.raw` does as well.
     #[serde(default)]
@@ -164,8 +171,16 @@ impl Stage for Optimize {
         settings.into()
     }
 
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        if self.data.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
+    }
+
+    /// What is observed differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
-        true
+        self.data.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {

@@ -6,13 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::onnx::Model;
-use crate::onnx::Pattern;
 use crate::onnx::precision::{self, Half, Io, Lowered, Settings};
+use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
 use crate::stage::{CheckContext, Problem, StageContext, StageError};
 
-use super::{Counts, Optimize};
+use super::{Counts, Optimize, magnitudes};
 
 /// The type that a model computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +82,9 @@ impl Optimize {
         if !self.keep_fp32.is_empty() {
             settings.insert("keep_fp32".into(), json!(self.keep_fp32));
         }
+        if !self.backend.is_default() {
+            settings.insert("backend".into(), json!(self.backend));
+        }
         if !self.raw.is_empty() {
             settings.insert("raw".into(), json!(self.raw));
         }
@@ -114,11 +116,15 @@ impl Optimize {
     ) -> Result<Option<String>, StageError> {
         let Some(half) = self.precision.half() else { return Ok(None) };
         cx.progress.report("lowering", 0, None);
-        let keep: Vec<Pattern<'_>> =
-            self.keep_fp32.iter().map(|pattern| Pattern::new(&pattern.value)).collect();
+        let keep = NodePatterns::new(self.keep_fp32.iter().map(|pattern| pattern.value.clone()));
         self.check_patterns(model, &keep)?;
+        let observed = match &self.data {
+            Some(place) => Some(magnitudes::observe(self, place.span, model, cx)?),
+            None => None,
+        };
         let before = model.summary()?.parameter_bytes;
-        let settings = Settings { half, io: self.io.value.into(), keep: &keep, observed: None };
+        let io = self.io.value.into();
+        let settings = Settings { half, io, keep: &keep, observed: observed.as_ref() };
         let lowered = precision::lower(model, &settings)?;
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
@@ -127,18 +133,14 @@ impl Optimize {
         Ok(Some(told(&lowered, parameter_bytes)))
     }
 
-    fn check_patterns(&self, model: &Model, keep: &[Pattern<'_>]) -> Result<(), StageError> {
-        for (pattern, place) in keep.iter().zip(self.keep_fp32.iter()) {
-            if let Some(help) = pattern.unmatched(model) {
-                let message = format!(
-                    "`keep_fp32` names `{}`, which is no operator and no node of the model after \
-                     its other rewrites",
-                    pattern.text()
-                );
-                return Err(StageError::Setting { message, span: place.span, help: Some(help) });
-            }
-        }
-        Ok(())
+    /// A pattern that means no node is a slip of the pen.
+    fn check_patterns(&self, model: &Model, keep: &NodePatterns) -> Result<(), StageError> {
+        let Some((at, help)) = keep.slip(&model.graph) else { return Ok(()) };
+        let pattern = &self.keep_fp32[at];
+        let message = format!(
+            "`{pattern}` is no operator and no node of the model, as the other rewrites leave it"
+        );
+        Err(StageError::Setting { message, span: pattern.span, help: Some(help) })
     }
 }
 
