@@ -21,6 +21,7 @@ mod examples;
 mod hostile;
 mod inspect_engine;
 mod lock;
+mod onnxruntime;
 mod readme;
 mod reload;
 mod robustness;
