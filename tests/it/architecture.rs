@@ -6,19 +6,21 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 14] = [
     "source",
     "tensor",
     "onnx",
     "artifact",
     "deployment",
     "data",
+    "calibration",
     "suggest",
     "process",
     "progress",
     "times",
     "kserve",
     "difference",
+    "search",
 ];
 
 /// Module => modules it may use beside the shared words.

@@ -120,6 +120,12 @@ impl Backend for CpuBackend {
             program(model, outputs, Rearranging::None).map_err(|fault| fault.loading(model))?;
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
+
+    fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
+        let program =
+            program(model, outputs, Rearranging::Free).map_err(|fault| fault.loading(model))?;
+        Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
+    }
 }
 
 fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {

@@ -30,10 +30,7 @@ mod stopwatch;
 mod sys;
 mod timing_cache;
 
-pub use calibration::{
-    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
-    DatasetSource,
-};
+pub use calibration::{BatchInput, BatchSpec, CalibrationError, CalibrationSource, DatasetSource};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use layers::Layer;

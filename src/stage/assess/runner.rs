@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::data::{Array, Dataset};
 use crate::difference::Difference;
 use crate::source::Span;
@@ -12,56 +14,49 @@ use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
 
 use super::batches::{Batch, BatchSizes, cover};
+use super::labels::Labels;
 use super::runnable::{Feed, Runnable, Values, Watch, setting};
-use super::score::{Score, is_right};
-use super::settings::AccuracyMetric;
+use super::score::Score;
 
-/// What the tested outputs are compared with.
-pub(super) enum Reference<'a> {
-    /// Runs on the same samples.
-    Runs(Runnable<'a>),
-    /// Was recorded earlier.
-    Recorded(&'a Dataset),
+/// What runs one batch after the other, beside other lanes: what is tested and, where that runs too,
+/// its reference.
+pub(crate) struct Lane<'a> {
+    pub(crate) tested: Runnable<'a>,
+    pub(crate) reference: Option<Runnable<'a>>,
 }
 
 /// What to find out about each output.
-pub(super) struct Question<'a> {
-    pub(super) floors: BTreeMap<String, f64>,
-    pub(super) labels: Option<Labels<'a>>,
-    pub(super) batch: usize,
+pub(crate) struct Question<'a> {
+    pub(crate) floors: BTreeMap<String, f64>,
+    pub(crate) labels: Option<Labels<'a>>,
+    /// The reference, where it was recorded earlier and does not run.
+    pub(crate) recorded: Option<&'a Dataset>,
+    pub(crate) batch: usize,
     /// The setting to blame where the reference does not fit.
-    pub(super) reference_span: Span,
-}
-
-/// The labels of a classifier's samples.
-pub(super) struct Labels<'a> {
-    pub(super) array: &'a Array,
-    pub(super) metric: AccuracyMetric,
-    pub(super) output: String,
-    pub(super) span: Span,
+    pub(crate) reference_span: Span,
 }
 
 /// The NaN elements of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Nans {
-    pub(super) output: String,
-    pub(super) elements: u64,
+pub(crate) struct Nans {
+    pub(crate) output: String,
+    pub(crate) elements: u64,
     /// Sample and element of the first.
-    pub(super) first: Option<(usize, usize)>,
+    pub(crate) first: Option<(usize, usize)>,
 }
 
 /// What was found out.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// By output that has a reference: the difference and the shape of one sample.
-    pub(super) differences: Vec<(String, Difference, Vec<usize>)>,
+    pub(crate) differences: Vec<(String, Difference, Vec<usize>)>,
     /// Outputs that the recorded reference lacks.
-    pub(super) unreferenced: Vec<String>,
+    pub(crate) unreferenced: Vec<String>,
     /// Of outputs without a reference.
-    pub(super) nans: Vec<Nans>,
-    pub(super) score: Score,
-    pub(super) reference_score: Option<Score>,
-    pub(super) batch: usize,
+    pub(crate) nans: Vec<Nans>,
+    pub(crate) score: Score,
+    pub(crate) reference_score: Option<Score>,
+    pub(crate) batch: usize,
 }
 
 /// Where the reference's values of one output come from.
@@ -71,63 +66,57 @@ enum Source<'a> {
     None,
 }
 
-/// Runs everything over every sample.
-pub(super) fn run(
-    tested: &mut Runnable<'_>,
-    reference: &mut Option<Reference<'_>>,
+/// Runs everything over every sample, as many batches at the same time as there are lanes. What is
+/// found does not depend on their number.
+pub(crate) fn run(
+    lanes: &mut [Lane<'_>],
     question: &Question<'_>,
     watch: Watch<'_>,
 ) -> Result<Findings, StageError> {
-    let outputs = tested.engine.outputs().to_vec();
-    let sources = sources(&outputs, reference.as_ref(), question.reference_span)?;
-    let samples = tested.arrays().first().map_or(0, |array| array.samples());
-    let (batches, batch) = plan(tested, reference.as_ref(), samples, question)?;
+    let Some(lane) = lanes.first() else { return Ok(Findings::default()) };
+    let outputs = lane.tested.engine.outputs().to_vec();
+    let sources = sources(&outputs, lane, question)?;
+    let samples = lane.tested.arrays().first().map_or(0, |array| array.samples());
+    let (batches, batch) = plan(lane, samples, question)?;
     let mut findings = Findings { batch, ..Findings::default() };
     let mut totals: Vec<Total> = outputs
         .iter()
         .map(|output| Total::new(question.floors.get(&output.name).copied().unwrap_or(0.0)))
         .collect();
     let mut reference_score = Score::default();
-    for Batch { start, fresh, end } in batches {
-        watch.step("samples", start, samples)?;
-        let mut feed = Feed::new();
-        tested.read(start, end, &mut feed)?;
-        tested.run(&feed)?;
-        if let Some(Reference::Runs(other)) = reference {
-            other.read(start, end, &mut feed)?;
-            other.run(&feed)?;
-        }
-        let labels = question.labels.as_ref().map(|labels| labels.read(start, end)).transpose()?;
-        for (index, (spec, total)) in outputs.iter().zip(&mut totals).enumerate() {
-            let actual = tested.output(index, spec)?;
-            let expected = match (&sources[index], &reference) {
-                (Source::Output(other), Some(Reference::Runs(runnable))) => {
-                    let spec = &runnable.engine.outputs()[*other];
-                    Some(runnable.output(*other, spec)?)
-                }
-                (Source::Array(array), _) => {
-                    let rows = array.rows(start, end)?;
-                    Some(Values { shape: rows.shape().clone(), values: rows.to_f64() })
-                }
-                _ => None,
-            };
-            if let Some(expected) = expected.as_ref().filter(|other| other.shape != actual.shape) {
-                let message = format!(
-                    "output `{}` has shape {} and its reference {}",
-                    spec.name, actual.shape, expected.shape
-                );
-                let help = "compare with what the same model gives for the same samples";
-                return Err(setting(message, question.reference_span, Some(help.into())));
-            }
+    for together in batches.chunks(lanes.len()) {
+        let first = together.first().map_or(0, |batch| batch.start);
+        watch.step("samples", first, samples)?;
+        let values = match (&mut *lanes, together) {
+            ([lane, ..], [batch]) => vec![lane.run(*batch, &outputs, &sources)?],
+            _ => lanes
+                .par_iter_mut()
+                .zip(together)
+                .map(|(lane, batch)| lane.run(*batch, &outputs, &sources))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        for (&Batch { start, fresh, end }, values) in together.iter().zip(values) {
+            let labels =
+                question.labels.as_ref().map(|labels| labels.read(start, end)).transpose()?;
             let rows = Rows { first: start, fresh, count: end - start };
-            total.add(rows, &actual, expected.as_ref());
-            if let (Some(asked), Some(labels)) = (&question.labels, &labels)
-                && asked.output == spec.name
-            {
-                asked.count(rows, &actual, labels, &mut findings.score)?;
-                if let Some(expected) = &expected {
-                    asked.count(rows, expected, labels, &mut reference_score)?;
-                    findings.reference_score = Some(reference_score);
+            for ((spec, total), (actual, expected)) in outputs.iter().zip(&mut totals).zip(values) {
+                if let Some(expected) = expected.as_ref().filter(|it| it.shape != actual.shape) {
+                    let message = format!(
+                        "output `{}` has shape {} and its reference {}",
+                        spec.name, actual.shape, expected.shape
+                    );
+                    let help = "compare with what the same model gives for the same samples";
+                    return Err(setting(message, question.reference_span, Some(help.into())));
+                }
+                total.add(rows, &actual, expected.as_ref());
+                if let (Some(asked), Some(labels)) = (&question.labels, &labels)
+                    && asked.output == spec.name
+                {
+                    asked.count(rows, &actual, labels, &mut findings.score)?;
+                    if let Some(expected) = &expected {
+                        asked.count(rows, expected, labels, &mut reference_score)?;
+                        findings.reference_score = Some(reference_score);
+                    }
                 }
             }
         }
@@ -140,7 +129,7 @@ pub(super) fn run(
                     elements: total.nans,
                     first: total.first_nan,
                 });
-                if reference.is_some() {
+                if question.recorded.is_some() {
                     findings.unreferenced.push(spec.name);
                 }
             }
@@ -150,16 +139,49 @@ pub(super) fn run(
     Ok(findings)
 }
 
+impl Lane<'_> {
+    /// Runs one batch; gives every output and its reference.
+    fn run(
+        &mut self,
+        Batch { start, end, .. }: Batch,
+        outputs: &[TensorSpec],
+        sources: &[Source<'_>],
+    ) -> Result<Vec<(Values, Option<Values>)>, StageError> {
+        let mut feed = Feed::new();
+        self.tested.read(start, end, &mut feed)?;
+        self.tested.run(&feed)?;
+        if let Some(reference) = &mut self.reference {
+            reference.read(start, end, &mut feed)?;
+            reference.run(&feed)?;
+        }
+        let values = outputs.iter().zip(sources).enumerate().map(|(index, (spec, source))| {
+            let expected = match (source, &self.reference) {
+                (Source::Output(other), Some(runnable)) => {
+                    Some(runnable.output(*other, &runnable.engine.outputs()[*other])?)
+                }
+                (Source::Array(array), _) => {
+                    let rows = array.rows(start, end)?;
+                    Some(Values { shape: rows.shape().clone(), values: rows.to_f64() })
+                }
+                _ => None,
+            };
+            Ok((self.tested.output(index, spec)?, expected))
+        });
+        values.collect()
+    }
+}
+
 /// Finds the reference of every output. A model or engine must have them all, recorded outputs
 /// at least one.
 fn sources<'a>(
     outputs: &[TensorSpec],
-    reference: Option<&Reference<'a>>,
-    span: Span,
+    lane: &Lane<'_>,
+    question: &Question<'a>,
 ) -> Result<Vec<Source<'a>>, StageError> {
-    match reference {
-        None => Ok(outputs.iter().map(|_| Source::None).collect()),
-        Some(Reference::Runs(runnable)) => {
+    let span = question.reference_span;
+    match (&lane.reference, question.recorded) {
+        (None, None) => Ok(outputs.iter().map(|_| Source::None).collect()),
+        (Some(runnable), _) => {
             let theirs = runnable.engine.outputs();
             let find = |output: &TensorSpec| {
                 let at = theirs.iter().position(|other| other.name == output.name);
@@ -172,7 +194,7 @@ fn sources<'a>(
             };
             outputs.iter().map(find).collect()
         }
-        Some(Reference::Recorded(data)) => {
+        (None, Some(data)) => {
             let known: Vec<&str> = data.names().collect();
             let find = |output: &TensorSpec| {
                 if known.contains(&output.name.as_str()) {
@@ -198,13 +220,12 @@ fn sources<'a>(
 }
 
 fn plan(
-    tested: &Runnable<'_>,
-    reference: Option<&Reference<'_>>,
+    lane: &Lane<'_>,
     samples: usize,
     question: &Question<'_>,
 ) -> Result<(Vec<Batch>, usize), StageError> {
-    let mut sizes = BatchSizes::of_engine(tested.engine.as_ref());
-    if let Some(Reference::Runs(other)) = reference {
+    let mut sizes = BatchSizes::of_engine(lane.tested.engine.as_ref());
+    if let Some(other) = &lane.reference {
         let theirs = BatchSizes::of_engine(other.engine.as_ref());
         let both = sizes.and(&theirs);
         if both.nearest(1).is_none() {
@@ -228,16 +249,16 @@ fn plan(
 
 /// The samples of one run.
 #[derive(Clone, Copy)]
-struct Rows {
-    first: usize,
-    fresh: usize,
-    count: usize,
+pub(super) struct Rows {
+    pub(super) first: usize,
+    pub(super) fresh: usize,
+    pub(super) count: usize,
 }
 
 impl Rows {
     /// The fresh samples and their values; an output whose axis 0 is not the batch is one
     /// "sample", the first fresh one.
-    fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    pub(super) fn of(self, values: &Values) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
         let per_batch = values.shape.0.first() == Some(&self.count);
         let len = values.values.len();
         let (from, to, width) = if per_batch && self.count > 0 {
@@ -276,51 +297,5 @@ impl Total {
                 self.first_nan.get_or_insert((sample, element));
             }
         }
-    }
-}
-
-impl Labels<'_> {
-    fn read(&self, start: usize, end: usize) -> Result<Vec<f64>, StageError> {
-        Ok(self.array.rows(start, end)?.to_f64())
-    }
-
-    fn count(
-        &self,
-        rows: Rows,
-        scores: &Values,
-        labels: &[f64],
-        score: &mut Score,
-    ) -> Result<(), StageError> {
-        if scores.shape.0.first() != Some(&rows.count) || scores.shape.rank() < 2 {
-            let message = format!(
-                "output `{}` of shape {} has no score per sample and class",
-                self.output, scores.shape
-            );
-            let help = "accuracy needs an output of shape [batch, classes]".to_owned();
-            return Err(setting(message, self.span, Some(help)));
-        }
-        for (sample, range) in rows.of(scores) {
-            let classes = range.len();
-            let label = labels.get(sample - rows.first).copied().unwrap_or(f64::NAN);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "checked to be a whole number within the classes"
-            )]
-            let class = if label >= 0.0 && label.fract() == 0.0 && label < classes as f64 {
-                label as usize
-            } else {
-                let message = format!(
-                    "label of sample {sample} is {label}, output `{}` has classes 0 to {}",
-                    self.output,
-                    classes.saturating_sub(1)
-                );
-                let help = "labels are the numbers of the classes, from 0".to_owned();
-                return Err(setting(message, self.span, Some(help)));
-            };
-            score.add(sample, is_right(self.metric, &scores.values[range], class));
-        }
-        Ok(())
     }
 }

@@ -13,40 +13,40 @@ use crate::stage::StageError;
 use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
 
 /// An error about a setting.
-pub(super) fn setting(message: String, span: Span, help: Option<String>) -> StageError {
+pub(crate) fn setting(message: String, span: Span, help: Option<String>) -> StageError {
     StageError::Setting { message, span, help }
 }
 
 /// An engine with a context of its own and the arrays that feed it.
-pub(super) struct Runnable<'a> {
-    pub(super) engine: Arc<dyn Engine>,
+pub(crate) struct Runnable<'a> {
+    pub(crate) engine: Arc<dyn Engine>,
     context: Box<dyn ExecutionContext>,
     arrays: Vec<&'a Array>,
 }
 
 /// One output of one run, decoded.
-pub(super) struct Values {
-    pub(super) shape: Shape,
-    pub(super) values: Vec<f64>,
+pub(crate) struct Values {
+    pub(crate) shape: Shape,
+    pub(crate) values: Vec<f64>,
 }
 
 /// The samples of one batch by array, so that what two engines share is read once.
-pub(super) type Feed = BTreeMap<String, Tensor>;
+pub(crate) type Feed = BTreeMap<String, Tensor>;
 
 impl<'a> Runnable<'a> {
     /// Fails where the data does not have what the engine's inputs need.
-    pub(super) fn new(engine: Arc<dyn Engine>, data: &'a Dataset) -> Result<Self, StageError> {
+    pub(crate) fn new(engine: Arc<dyn Engine>, data: &'a Dataset) -> Result<Self, StageError> {
         let arrays = data.arrays_for(engine.inputs())?;
         let context = Arc::clone(&engine).new_context()?;
         Ok(Self { engine, context, arrays })
     }
 
-    pub(super) fn arrays(&self) -> &[&'a Array] {
+    pub(crate) fn arrays(&self) -> &[&'a Array] {
         &self.arrays
     }
 
     /// Reads the samples of its inputs, but for those that are in `feed` already.
-    pub(super) fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
+    pub(crate) fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
         for array in &self.arrays {
             if !feed.contains_key(array.name()) {
                 feed.insert(array.name().to_owned(), array.rows(start, end)?);
@@ -56,7 +56,7 @@ impl<'a> Runnable<'a> {
     }
 
     /// Runs on what was read.
-    pub(super) fn run(&mut self, feed: &Feed) -> Result<(), StageError> {
+    pub(crate) fn run(&mut self, feed: &Feed) -> Result<(), StageError> {
         self.fill(feed)?;
         self.context.run()?;
         Ok(())
@@ -71,46 +71,35 @@ impl<'a> Runnable<'a> {
     }
 
     /// An output of the last run.
-    pub(super) fn output(&self, index: usize, spec: &TensorSpec) -> Result<Values, StageError> {
+    pub(crate) fn output(&self, index: usize, spec: &TensorSpec) -> Result<Values, StageError> {
         let (shape, bytes) = self.context.output(index)?;
         Ok(Values { shape: shape.clone(), values: to_f64(spec.dtype, bytes) })
     }
 
-    /// Times `runs` runs on the first `batch` samples, after `warmup` others.
-    pub(super) fn time(
-        &mut self,
-        batch: usize,
-        warmup: usize,
-        runs: usize,
-        watch: Watch<'_>,
-    ) -> Result<Vec<Duration>, StageError> {
+    /// Takes the first `batch` samples, for runs that are timed.
+    pub(crate) fn hold(&mut self, batch: usize) -> Result<(), StageError> {
         let mut feed = Feed::new();
         self.read(0, batch, &mut feed)?;
-        self.fill(&feed)?;
-        let total = warmup.saturating_add(runs);
-        let mut times = Vec::new();
-        for run in 0..total {
-            watch.step("latency", run, total)?;
-            let start = Instant::now();
-            self.context.run()?;
-            let took = start.elapsed();
-            if run >= warmup {
-                times.push(took);
-            }
-        }
-        Ok(times)
+        self.fill(&feed)
+    }
+
+    /// One run on what it holds, and how long it took.
+    pub(crate) fn timed_run(&mut self) -> Result<Duration, StageError> {
+        let start = Instant::now();
+        self.context.run()?;
+        Ok(start.elapsed())
     }
 }
 
 /// Tells progress and obeys cancellation.
 #[derive(Clone, Copy)]
-pub(super) struct Watch<'a> {
-    pub(super) progress: &'a dyn Progress,
-    pub(super) cancel: &'a CancelToken,
+pub(crate) struct Watch<'a> {
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) cancel: &'a CancelToken,
 }
 
 impl Watch<'_> {
-    pub(super) fn step(&self, phase: &str, done: usize, total: usize) -> Result<(), StageError> {
+    pub(crate) fn step(&self, phase: &str, done: usize, total: usize) -> Result<(), StageError> {
         if self.cancel.is_cancelled() {
             return Err(StageError::Cancelled);
         }

@@ -1,25 +1,19 @@
 //! [`Score`]: how many samples a classifier gets right.
 
-use crate::data::Array;
-use crate::source::Span;
-use crate::stage::StageError;
-use crate::tensor::DType;
-
-use super::runnable::setting;
-use super::settings::AccuracyMetric;
+use super::accuracy::AccuracyMetric;
 
 /// A count of right answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Score {
-    pub(super) right: usize,
-    pub(super) samples: usize,
+pub(crate) struct Score {
+    pub(crate) right: usize,
+    pub(crate) samples: usize,
     /// The first sample that was wrong.
-    pub(super) first_wrong: Option<usize>,
+    pub(crate) first_wrong: Option<usize>,
 }
 
 impl Score {
     /// Counts one sample.
-    pub(super) fn add(&mut self, sample: usize, right: bool) {
+    pub(crate) fn add(&mut self, sample: usize, right: bool) {
         self.samples += 1;
         self.right += usize::from(right);
         if !right {
@@ -29,34 +23,14 @@ impl Score {
 
     /// The fraction that is right.
     #[expect(clippy::cast_precision_loss, reason = "a count of samples, far below 2^53")]
-    pub(super) fn accuracy(&self) -> f64 {
+    pub(crate) fn accuracy(&self) -> f64 {
         if self.samples == 0 { 0.0 } else { self.right as f64 / self.samples as f64 }
     }
 }
 
-/// Fails where an array cannot hold one class number per sample.
-pub(super) fn check_labels(array: &Array, span: Span) -> Result<(), StageError> {
-    let dtype = array.dtype();
-    if dtype.is_float() || dtype == DType::Bool {
-        let message = format!("labels are integers, the array `{}` is {dtype}", array.name());
-        let help = format!("convert it when saving: `{}.astype(\"int64\")`", array.name());
-        return Err(setting(message, span, Some(help)));
-    }
-    let shape = array.shape();
-    if shape.0.iter().skip(1).any(|extent| *extent != 1) {
-        let message = format!(
-            "labels are one class number per sample, the array `{}` has shape {shape}",
-            array.name()
-        );
-        let help = "save the number of the right class, such as `one_hot.argmax(1)`".to_owned();
-        return Err(setting(message, span, Some(help)));
-    }
-    Ok(())
-}
-
 /// Whether the label's score is among the highest. Of equal scores the lower class goes first; a
 /// NaN score is never right.
-pub(super) fn is_right(metric: AccuracyMetric, scores: &[f64], label: usize) -> bool {
+pub(crate) fn is_right(metric: AccuracyMetric, scores: &[f64], label: usize) -> bool {
     let Some(&own) = scores.get(label).filter(|score| !score.is_nan()) else { return false };
     let before = scores
         .iter()

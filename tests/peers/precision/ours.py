@@ -1,0 +1,50 @@
+"""Runs trt-pipeline: a spec of model -> optimize -> calibrations, and what each stage took."""
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+
+# The very library that the other side uses.
+LIBRARY = Path(onnxruntime.__file__).parent
+
+
+class Ours:
+    """A pipeline in a folder of its own: stages `onnx`, `slim`, and calibrations of `slim`.
+
+    `calibrations` are settings of `calibrate` by stage; `from` is not among them.
+    """
+
+    def __init__(self, binary, folder, model, calibrations):
+        self.binary, self.folder = Path(binary).resolve(), Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stages = {"onnx": {"convert": {"model": str(Path(model).resolve())}}, "slim": {"optimize": {"from": "onnx"}}}
+        stages |= {name: {"calibrate": {"from": "slim", **settings}} for name, settings in calibrations.items()}
+        self.spec = self.folder / "pipeline.yaml"
+        # JSON is YAML.
+        self.spec.write_text(json.dumps({"version": 1, "name": "precision", "stages": stages}, indent=1))
+
+    def run(self, stage, force=False, cores=None):
+        """The stage's (seconds, peak MiB of the process); with `force`, made again and nothing else."""
+        argv = [str(self.binary), "run", str(self.spec), stage, "--format", "json", "--cache-dir", str(self.folder / "cache")]
+        argv += [f"--force={stage}"] if force else []
+        environment = os.environ | {"TRT_PIPELINE_ONNXRUNTIME": str(LIBRARY)}
+        pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
+        with tempfile.TemporaryFile() as out:
+            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, env=environment, preexec_fn=pin)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0)
+            said = out.read().decode()
+        if process.returncode:
+            raise SystemExit(f"`{' '.join(argv)}` ended with {process.returncode}:\n{said}")
+        events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        seconds = next(e["seconds"] for e in events if e["event"] == "stage_finished" and e["stage"] == stage)
+        return seconds, usage.ru_maxrss / 1024
+
+    def made(self, stage):
+        """The model that the stage made."""
+        return self.folder / "build" / "precision" / stage / "model.onnx"
