@@ -243,7 +243,7 @@ fn a_model_with_external_data_becomes_an_engine_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let engine = compiled(&OnnxRuntimeBackend, &table(dir.path(), 2)).unwrap();
     let got = outputs(&engine, &[Tensor::from_i64(vec![1].into(), &[1]).unwrap()]);
-    assert_eq!(got[0].to_f64()[1023], -1.5);
+    assert_eq!(got[0].to_f64().last(), Some(&-1.5));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn an_operator_without_a_kernel_is_told_by_its_node() {
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.onnx");
-    let of = DataType::Uint8;
+    let of = DataType::Bfloat16;
     let graph = GraphProto {
         node: vec![NodeProto { name: Some("sum".to_owned()), ..node("Add", &["a", "a"], "y") }],
         input: vec![value("a", of, &[1])],
