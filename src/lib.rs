@@ -27,12 +27,14 @@
 //! | [`source`] | places in the user's file: `SourceFile`, `Span`, `Spanned` | YAML |
 //! | [`suggest`] | the word somebody may have meant | |
 //! | [`tensor`] | element types, shapes, tensors in memory | ONNX, files, devices |
+//! | [`calibration`] | the range of a tensor from its values; calibration caches | models, samples |
 //! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation, what this process takes | what they are for |
 //! | [`difference`] | how far values are from their reference | limits, what made them |
 //! | [`times`] | what measured run times say | what ran |
+//! | [`mod@search`] | finding a small set that passes, by trials | what is in a set, how it is tried |
 //! | [`progress`] | how work tells how far it is | who listens |
 //! | [`kserve`] | the messages and the client of KServe v2 over gRPC | what they mean |
 //! | [`deployment`] | the format of `deployment.json` | stages, servers |
@@ -53,8 +55,8 @@
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  watch -> nothing
-//! all of these -> the shared words: source, suggest, tensor, data, onnx, artifact, deployment,
-//!                                process, times, progress, kserve, difference
+//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
+//!                                deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
 //! ```
 //!
@@ -81,6 +83,7 @@
 pub mod artifact;
 pub mod backend;
 pub mod bench;
+pub mod calibration;
 pub mod cli;
 pub mod data;
 pub mod deployment;
@@ -92,6 +95,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod runtime;
+pub mod search;
 pub mod server;
 pub mod source;
 pub mod spec;

@@ -1,8 +1,13 @@
-//! [`Times`]: what measured run times say: percentiles, mean, spread.
+//! What measured run times say: [`Times`] has percentiles, mean and spread, [`Ratio`] compares two
+//! things that ran in turns.
 //!
 //! Knows nothing of what ran.
 
 use std::time::Duration;
+
+mod ratio;
+
+pub use ratio::{FEWEST_BLOCKS, Ratio};
 
 /// Above this [`Times::spread`] the times are called noisy.
 pub const NOISY: f64 = 0.25;

@@ -13,10 +13,14 @@ use super::{
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 
-/// One test per check, for a backend that is a constant expression.
+/// One test per check, for a backend that is a constant expression; skipped where a condition does
+/// not hold.
 macro_rules! conformance_tests {
     ($backend:expr) => {
-        $crate::backend::conformance::conformance_tests!(@ $backend,
+        $crate::backend::conformance::conformance_tests!($backend, if true);
+    };
+    ($backend:expr, if $available:expr) => {
+        $crate::backend::conformance::conformance_tests!(@ $backend, $available,
             recorded_outputs_come_back_from_engine_and_reference,
             contexts_of_one_engine_agree_and_do_not_share_memory,
             contexts_run_concurrently_with_the_results_they_give_alone,
@@ -32,11 +36,18 @@ macro_rules! conformance_tests {
             an_empty_batch_is_an_error_or_an_empty_result,
             a_loaded_engine_lists_what_its_manifest_lists,
             a_model_that_is_no_model_is_refused_with_its_path,
-            intermediate_tensors_come_out_of_the_reference,
+            intermediate_tensors_come_out_of_reference_and_observer,
         );
     };
-    (@ $backend:expr, $($check:ident),+ $(,)?) => {
-        $(#[test] fn $check() { $crate::backend::conformance::$check(&$backend); })+
+    (@ $backend:expr, $available:expr, $($check:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $check() {
+                if $available {
+                    $crate::backend::conformance::$check(&$backend);
+                }
+            }
+        )+
     };
 }
 pub(crate) use conformance_tests;
@@ -381,15 +392,22 @@ pub(crate) fn a_model_that_is_no_model_is_refused_with_its_path(backend: &dyn Ba
     }
 }
 
-pub(crate) fn intermediate_tensors_come_out_of_the_reference(backend: &dyn Backend) {
+pub(crate) fn intermediate_tensors_come_out_of_reference_and_observer(backend: &dyn Backend) {
     let recorded = Recorded::new("mlp");
     let names = ["a1".to_owned(), "logits".to_owned()];
-    let engine = backend.reference(&recorded.model, &names).unwrap();
-    let inputs = recorded.inputs(engine.as_ref());
-    let outputs = run(engine.as_ref(), context(&engine).as_mut(), &inputs).unwrap();
-    assert_eq!(outputs[0].shape(), &Shape(vec![4, 8]));
-    assert!(outputs[0].to_f64().iter().all(|&v| v >= 0.0), "a1 comes after a ReLU");
-    assert_close(&outputs[1], &recorded.array("out.logits", DType::Float32), 1e-5, 1e-5);
-    let missing = ["nowhere".to_owned()];
-    assert!(backend.reference(&recorded.model, &missing).is_err());
+    type Load = fn(&dyn Backend, &Path, &[String]) -> Result<Arc<dyn Engine>, BackendError>;
+    let ways: [Load; 2] =
+        [|b, model, names| b.reference(model, names), |b, model, names| b.observer(model, names)];
+    for load in ways {
+        let engine = load(backend, &recorded.model, &names).unwrap();
+        let specs: Vec<_> = engine.outputs().iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(specs, ["a1", "logits"]);
+        let inputs = recorded.inputs(engine.as_ref());
+        let outputs = run(engine.as_ref(), context(&engine).as_mut(), &inputs).unwrap();
+        assert_eq!(outputs[0].shape(), &Shape(vec![4, 8]));
+        assert!(outputs[0].to_f64().iter().all(|&v| v >= 0.0), "a1 comes after a ReLU");
+        assert_close(&outputs[1], &recorded.array("out.logits", DType::Float32), 1e-5, 1e-5);
+        let missing = ["nowhere".to_owned()];
+        assert!(load(backend, &recorded.model, &missing).is_err());
+    }
 }

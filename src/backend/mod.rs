@@ -19,11 +19,17 @@ use crate::tensor::{Shape, Tensor, TensorSpec};
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod contain;
 pub mod cpu;
 pub mod cuda;
 #[cfg(test)]
 pub(crate) mod fake;
+mod host;
+pub mod install;
+pub mod library;
 mod manifest;
+mod model_file;
+pub mod onnxruntime;
 mod regular;
 mod shapes;
 pub mod tensorrt;
@@ -31,7 +37,8 @@ pub mod tensorrt;
 pub use manifest::EngineManifest;
 
 /// Every backend of this build.
-pub static BACKENDS: &[&dyn Backend] = &[&cpu::CpuBackend, &tensorrt::TensorRtBackend];
+pub static BACKENDS: &[&dyn Backend] =
+    &[&cpu::CpuBackend, &onnxruntime::OnnxRuntimeBackend, &tensorrt::TensorRtBackend];
 
 /// Finds a backend by its name in specs.
 pub fn by_name(name: &str) -> Result<&'static dyn Backend, BackendError> {
@@ -322,6 +329,12 @@ pub trait Backend: Send + Sync {
     /// the executor of constant folding. `outputs` selects tensors by name, intermediates
     /// included; empty means the model's outputs.
     fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError>;
+
+    /// Loads a model as [`Backend::reference`] does, but as fast as the backend can without
+    /// changing the values of `outputs` beyond rounding: the executor of calibration.
+    fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
+        self.reference(model, outputs)
+    }
 }
 
 /// A loaded engine, shared by its contexts.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::backend::tensorrt::discover;
+use crate::backend::{onnxruntime, tensorrt};
 use crate::plan::GraphFormat;
 
 mod bench;
@@ -82,6 +82,9 @@ struct Global {
     /// The TensorRT library to use, or the folder it is in
     #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     tensorrt_lib: Option<PathBuf>,
+    /// The ONNX Runtime library to use, or the folder it is in
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    onnxruntime_lib: Option<PathBuf>,
 }
 
 /// A command whose output is for people or for programs.
@@ -135,9 +138,9 @@ enum Command {
     Bench(Formatted<bench::BenchArgs>),
     /// List, clean or verify the cache
     Cache(Formatted<cache::CacheArgs>),
-    /// Show what of TensorRT, CUDA and Python is here, and what it can do
+    /// Show what of TensorRT, ONNX Runtime, CUDA and Python is here, and what it can do
     Doctor(Formatted<doctor::DoctorArgs>),
-    /// Install a TensorRT, or list those installed
+    /// Install TensorRT or ONNX Runtime, or list those installed
     Runtime(Formatted<runtime::RuntimeArgs>),
     /// Write a small pipeline to start from
     Init(init::InitArgs),
@@ -209,7 +212,10 @@ fn with_args(args: impl IntoIterator<Item = OsString>) -> ExitStatus {
         return ExitStatus::USAGE;
     }
     if let Some(path) = cli.global.tensorrt_lib {
-        discover::name_library(path);
+        tensorrt::discover::name_library(path);
+    }
+    if let Some(path) = cli.global.onnxruntime_lib {
+        onnxruntime::discover::name_library(path);
     }
     let status = match cli.command {
         Command::Run(Formatted { args, .. }) => run::run(&args, &console),

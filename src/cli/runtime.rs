@@ -1,4 +1,4 @@
-//! `runtime`: install a TensorRT from public packages, list those installed.
+//! `runtime`: install a library from public packages, list those installed.
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,11 @@ use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::backend::tensorrt::discover::{self, Found};
-use crate::backend::tensorrt::install::{self, InstallError, Pip, RUNTIMES, Runtime, RuntimeName};
+use crate::backend::install::{
+    self, InstallError, Installed, Pip, Product, RUNTIMES, Runtime, RuntimeName,
+};
+use crate::backend::library::runtimes_folder;
+use crate::backend::tensorrt::Flavor;
 use crate::process::CancelToken;
 use crate::progress::Progress;
 
@@ -31,9 +34,9 @@ pub(super) struct RuntimeArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Download a TensorRT through pip and install it for this user
+    /// Download TensorRT or ONNX Runtime through pip and install it for this user
     Install {
-        /// Which: `tensorrt-rtx` or `tensorrt@8.6`
+        /// Which: `tensorrt-rtx`, `tensorrt@8.6` or `onnxruntime`
         runtime: RuntimeName,
         /// Accept NVIDIA's licence without being asked
         #[arg(long)]
@@ -46,7 +49,7 @@ enum Action {
 pub(super) fn runtime(args: &RuntimeArgs, console: &Console) -> ExitStatus {
     let dir = args.dir.as_deref().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
-    let Some(folder) = dir.or_else(discover::runtimes_folder) else {
+    let Some(folder) = dir.or_else(runtimes_folder) else {
         let help = "name a folder with --dir or TRT_PIPELINE_RUNTIMES";
         console.error(
             "runtime::folder",
@@ -73,7 +76,7 @@ fn try_install(
     accepted: bool,
     console: &Console,
 ) -> Result<(), ExitStatus> {
-    let title = format!("{} {}", runtime.flavor.product(), runtime.version);
+    let title = runtime.title();
     let target = folder.join(runtime.folder());
     if let Some(found) = install::installed(runtime, folder) {
         console.line(&format!("{title} is installed already, in {}", target.display()));
@@ -81,8 +84,9 @@ fn try_install(
         return Ok(());
     }
     let may_ask = console.is_interactive() && io::stdin().is_terminal();
+    let accepted = accepted || !runtime.licence.must_be_accepted;
     if !accepted && !may_ask {
-        let terms: Vec<&str> = runtime.terms.iter().map(|(_, place)| *place).collect();
+        let terms: Vec<&str> = runtime.licence.terms.iter().map(|(_, place)| *place).collect();
         let message = format!(
             "{title} comes under NVIDIA's licence, which has to be accepted, and there is no \
              terminal to ask on"
@@ -112,9 +116,10 @@ fn try_install(
     let found = found.map_err(fail)?;
     console.line(&format!("installed {title} in {}", target.display()));
     console.line(&format!("its licences are in {}", target.join("licenses").display()));
-    if discover::runtimes_folder().is_none_or(|searched| searched != folder) {
+    if runtimes_folder().is_none_or(|searched| searched != folder) {
         console.line(&format!(
-            "it is used where it is named: --tensorrt-lib {}, or TRT_PIPELINE_RUNTIMES={}",
+            "it is used where it is named: {} {}, or TRT_PIPELINE_RUNTIMES={}",
+            runtime.product.option(),
             target.display(),
             folder.display()
         ));
@@ -126,18 +131,22 @@ fn try_install(
 /// What would be installed, from where, and under which terms.
 fn offer(runtime: &Runtime, title: &str, target: &Path) -> String {
     let below = |lines: Vec<String>| lines.join("\n           ");
-    let width = runtime.terms.iter().map(|(of, _)| of.len()).max().unwrap_or(0);
+    let terms = runtime.licence.terms;
+    let width = terms.iter().map(|(of, _)| of.len()).max().unwrap_or(0);
+    let accepting =
+        if runtime.licence.must_be_accepted { "; by installing you accept it" } else { "" };
     format!(
         "{title}: {}\n  \
          download {} through pip:\n           {}\n  \
          disk     {} in {}\n  \
-         licence  NVIDIA's; by installing you accept it:\n           {}\n",
+         licence  {}{accepting}:\n           {}\n",
         runtime.about,
         size(runtime.download_bytes()),
         below(runtime.packages().map(str::to_owned).collect()),
         size(runtime.installed_bytes()),
         target.display(),
-        below(runtime.terms.iter().map(|(of, place)| format!("{of:width$}  {place}")).collect())
+        runtime.licence.name,
+        below(terms.iter().map(|(of, place)| format!("{of:width$}  {place}")).collect())
     )
 }
 
@@ -151,13 +160,21 @@ fn agreed(console: &Console) -> bool {
 }
 
 /// The JSON line of an installation.
-fn tell(runtime: &Runtime, found: &Found, target: &Path, already: bool, console: &Console) {
+fn tell(runtime: &Runtime, found: &Installed, target: &Path, already: bool, console: &Console) {
     if console.is_json() {
         let fields = json!({
-            "name": runtime.name, "version": found.version, "flavor": found.flavor,
-            "path": target, "library": found.runtime, "already": already,
+            "name": runtime.name, "version": found.version, "flavor": flavor(found.product),
+            "path": target, "library": found.library, "already": already,
         });
         console.record("runtime_installed", fields);
+    }
+}
+
+/// Which of NVIDIA's two libraries it is, if one of them.
+fn flavor(product: Product) -> Option<Flavor> {
+    match product {
+        Product::TensorRt(flavor) => Some(flavor),
+        Product::OnnxRuntime => None,
     }
 }
 
@@ -221,18 +238,18 @@ fn list(folder: &Path, console: &Console) -> ExitStatus {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(["runtime", "version", "state", "size", "path"]);
-    for library in &discover::installed(folder).libraries {
-        let home = library.path.parent().unwrap_or(folder);
+    for (library, outcome) in install::list(folder) {
+        let home = library.parent().unwrap_or(folder);
         let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let found = library.outcome.as_ref();
-        let version = found.map(|found| found.version.to_string()).unwrap_or_default();
-        let problem = found.err().map(ToString::to_string);
+        let found = outcome.as_ref().ok();
+        let version = found.map(|found| found.version.clone()).unwrap_or_default();
+        let problem = outcome.as_ref().err().cloned();
         let bytes = size_of(home);
         if console.is_json() {
             let fields = json!({
-                "name": name, "installed": true, "path": home, "library": library.path,
-                "version": found.ok().map(|found| found.version),
-                "flavor": found.ok().map(|found| found.flavor),
+                "name": name, "installed": true, "path": home, "library": library,
+                "version": found.map(|found| &found.version),
+                "flavor": found.and_then(|found| flavor(found.product)),
                 "bytes": bytes, "problem": problem,
             });
             console.record("runtime", fields);
@@ -248,7 +265,7 @@ fn list(folder: &Path, console: &Console) -> ExitStatus {
         if console.is_json() {
             let fields = json!({
                 "name": runtime.short(), "installed": false, "path": null, "library": null,
-                "version": runtime.version, "flavor": runtime.flavor, "bytes": bytes,
+                "version": runtime.version, "flavor": flavor(runtime.product), "bytes": bytes,
                 "problem": null,
             });
             console.record("runtime", fields);

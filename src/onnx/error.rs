@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::batch::BatchProblem;
 use super::check::Defect;
+use super::extract::ExtractProblem;
 use super::file_type::FileType;
+use super::opset::OpsetProblem;
 
 /// Why a model is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,48 @@ pub enum OnnxError {
         tensor: String,
         /// Why.
         reason: String,
+    },
+    /// A node that stands in the way of what was asked for.
+    #[error("`{}`: node `{node}` ({op}): {reason}", model.display())]
+    Refused {
+        /// The model file.
+        model: PathBuf,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// Why it is in the way.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// A part cannot be cut out of the model.
+    #[error("`{}`: {problem}", path.display())]
+    Extract {
+        /// The model file.
+        path: PathBuf,
+        /// What stands in the way.
+        problem: ExtractProblem,
+    },
+    /// The model's batch size cannot be changed.
+    #[error("`{}` cannot take another batch size: {problem}", path.display())]
+    Batch {
+        /// The model file.
+        path: PathBuf,
+        /// What stands in the way.
+        problem: BatchProblem,
+    },
+    /// The model cannot be brought to another opset.
+    #[error("`{}` cannot be brought from opset {from} to {to}: {problem}", path.display())]
+    Opset {
+        /// The model file.
+        path: PathBuf,
+        /// The model's opset.
+        from: i64,
+        /// The one that was asked for.
+        to: i64,
+        /// What stands in the way.
+        problem: OpsetProblem,
     },
     /// The model breaks rules of the standard, or uses what is not supported. Sorted, never empty.
     #[error("`{}` is not usable: {}", path.display(), defects_text(defects))]
@@ -185,6 +230,10 @@ impl OnnxError {
             Self::SeveralModelsInFolder { .. } => Some("name one of them".into()),
             Self::ExternalData { problem, .. } => Some(problem.help().to_owned()),
             Self::Defects { defects, .. } => defects.iter().find_map(Defect::help),
+            Self::Refused { help, .. } => Some(help.clone()),
+            Self::Extract { problem, .. } => problem.help(),
+            Self::Batch { problem, .. } => Some(problem.help()),
+            Self::Opset { problem, .. } => Some(problem.help()),
             Self::Io { .. } | Self::Values { .. } => None,
         }
     }

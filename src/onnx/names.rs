@@ -71,6 +71,12 @@ pub(super) fn rename_reads(graph: &mut GraphProto, renamed: &BTreeMap<String, St
     }
 }
 
+/// What messages call a node: its name, or its first output where it has none.
+pub(super) fn node_name(node: &NodeProto) -> &str {
+    let first_output = node.output.first().map_or("", String::as_str);
+    node.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(first_output)
+}
+
 /// Gives names that occur nowhere in the model.
 #[derive(Debug)]
 pub(super) struct FreshNames(BTreeSet<String>);
@@ -105,6 +111,9 @@ fn collect(graph: &GraphProto, taken: &mut BTreeSet<String>) {
     }
 }
 
+/// Before this version of the format every initializer had to be listed as an input too.
+const FIRST_WITHOUT_LISTED_INITIALIZERS: i64 = 4;
+
 impl Model {
     /// Whether a node is the standard's operator of that name, not a function of the model.
     pub(super) fn is_standard(&self, node: &NodeProto, op: &str) -> bool {
@@ -117,6 +126,13 @@ impl Model {
             && !self.header.functions.iter().any(|function| {
                 function.name() == node.op_type() && function.domain() == node.domain()
             })
+    }
+
+    /// Takes initializers off the list of inputs, as versions of the format from 4 on allow.
+    pub(super) fn allow_unlisted_initializers(&mut self) {
+        let version = self.header.ir_version().max(FIRST_WITHOUT_LISTED_INITIALIZERS);
+        self.header.ir_version = Some(version);
+        self.unlist_initializers();
     }
 
     /// The initializers of the main graph by name.
@@ -135,4 +151,16 @@ pub(super) fn int_attribute(node: &NodeProto, name: &str, default: i64) -> i64 {
 pub(super) fn float_attribute(node: &NodeProto, name: &str, default: f32) -> f32 {
     let found = node.attribute.iter().find(|attribute| attribute.name() == name);
     found.map_or(default, AttributeProto::f)
+}
+
+/// A list of integers that a node has as an attribute.
+pub(super) fn ints_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.map(|attribute| attribute.ints.as_slice())
+}
+
+/// A text that a node has as an attribute; `None` where it is not UTF-8.
+pub(super) fn text_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+    let found = node.attribute.iter().find(|attribute| attribute.name() == name);
+    found.and_then(|attribute| std::str::from_utf8(attribute.s.as_deref()?).ok())
 }

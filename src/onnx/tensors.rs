@@ -122,6 +122,11 @@ impl Model {
         values(tensor, self.folder(), self.path())
     }
 
+    /// The bytes of a tensor of this model as `raw_data` holds them.
+    pub(super) fn dense<'a>(&self, tensor: &'a TensorProto) -> Result<Cow<'a, [u8]>, OnnxError> {
+        dense_bytes(tensor, self.folder(), self.path())
+    }
+
     /// The same tensor with its values in the model rather than in external data.
     pub(super) fn embedded(&self, tensor: &TensorProto) -> Result<TensorProto, OnnxError> {
         let bytes = match external::external_ref(tensor) {

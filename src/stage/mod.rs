@@ -19,13 +19,18 @@ use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::{Span, Spanned};
 
+mod assess;
 pub mod build;
+pub mod calibrate;
 pub mod command;
 pub mod convert;
 mod engine;
 mod error;
+mod observe;
 pub mod optimize;
+mod problems;
 mod reference;
+pub mod search;
 pub mod serve;
 pub mod validate;
 
@@ -80,6 +85,8 @@ stage_types! {
     convert => convert::Convert,
     /// Rewrites a model into an equal one with less to do.
     optimize => optimize::Optimize,
+    /// Quantizes a model by the ranges that real samples have.
+    calibrate => calibrate::Calibrate,
     /// Compiles a model into an engine.
     build => build::Build,
     /// Runs an engine and a reference over data and holds the difference to limits.

@@ -8,8 +8,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod dtype;
+mod float8;
 
 pub use dtype::{DType, UnknownDType, to_f64};
+pub use float8::Float8;
 
 /// The extents of a concrete tensor; empty for a scalar.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -56,7 +56,7 @@ fn quoted(cell: &str) -> Vec<String> {
 
 fn project_with_digits() -> Project {
     let project = Project::empty();
-    for file in ["model/digits_cnn.onnx", "data/holdout.npz"] {
+    for file in ["model/digits_cnn.onnx", "data/calibration.npz", "data/holdout.npz"] {
         project.copy(&repository().join("pipelines/digits").join(file), file);
     }
     project
@@ -228,6 +228,17 @@ fn the_first_run_and_the_plan_after_an_edit_look_as_shown() {
     let plan = ["plan", "--explain", "pipeline.yaml", "--set", "max_batch=64"];
     let shown = block_with("$ trt-pipeline plan --explain");
     compare(shown.split_once('\n').unwrap().1, &project.trt(&plan));
+}
+
+#[test]
+fn the_search_for_nodes_to_keep_looks_as_shown() {
+    let project = project_with_digits();
+    let specs = blocks(&readme(), "yaml");
+    project.write("pipeline.yaml", specs.iter().find(|spec| spec.contains("search:")).unwrap());
+    let ran = project.trt(&["run", "pipeline.yaml", "int8"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let lines = |text: &str| text.trim_end().lines().map(same_everywhere).collect::<Vec<_>>();
+    assert_eq!(lines(&block_with("3 stages: 0 cached")), lines(&ran.stdout));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A project in a temporary folder, and the program run in it.
 
 pub mod in_process;
+pub mod models;
 pub mod served;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use crate::backend::BackendError;
 use crate::onnx::Model;
 use crate::tensor::{DType, Dim, Shape, Tensor};
 
-use super::contain::contained;
+use super::contained;
 use super::fault::Fault;
 use super::program::{Program, Rearranging};
 use super::{convert, guard};

@@ -14,15 +14,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::onnx::{self, Model};
+use crate::onnx::Model;
 
+use super::contain;
+use super::model_file::{self, MODEL};
 use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest, tensorrt};
 
 use engine::CpuEngine;
 use fault::Fault;
 use program::{Program, Rearranging};
 
-mod contain;
 mod context;
 mod convert;
 mod engine;
@@ -51,9 +52,6 @@ const NAME: &str = "cpu";
 /// The version of tract in Cargo.lock; a test compares them.
 const TRACT_VERSION: &str = "0.23.9";
 
-/// The engine's file.
-const MODEL: &str = "model.onnx";
-
 /// The embedded CPU backend.
 #[derive(Debug, Clone, Copy)]
 pub struct CpuBackend;
@@ -69,7 +67,7 @@ impl Backend for CpuBackend {
     ) -> Result<BTreeMap<String, String>, BackendError> {
         Ok(BTreeMap::from([
             ("tract".to_owned(), TRACT_VERSION.to_owned()),
-            ("cpu".to_owned(), cpu_features()),
+            ("cpu".to_owned(), features()),
         ]))
     }
 
@@ -81,9 +79,10 @@ impl Backend for CpuBackend {
     }
 
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
+        let copied = || model_file::copy(request.model, request.out).map_err(Fault::Model);
         let program = program(request.model, &[], Rearranging::Free)
             .and_then(|program| program.prove(request.profiles).map(|()| program))
-            .and_then(|program| copy_model(request.model, request.out).map(|()| program))
+            .and_then(|program| copied().map(|()| program))
             .map_err(|fault| fault.compiling(request.model))?;
         Ok(EngineManifest {
             format: EngineManifest::FORMAT,
@@ -122,40 +121,21 @@ impl Backend for CpuBackend {
             program(model, outputs, Rearranging::None).map_err(|fault| fault.loading(model))?;
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
+
+    fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
+        let program =
+            program(model, outputs, Rearranging::Free).map_err(|fault| fault.loading(model))?;
+        Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
+    }
 }
 
 fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {
     Program::new(Model::load(path)?, outputs, how)
 }
 
-/// Copies a model and its external data; the engine's own file names stay free.
-fn copy_model(model: &Path, out: &Path) -> Result<(), Fault> {
-    copy(model, &out.join(MODEL))?;
-    let folder = model.parent().unwrap_or(Path::new(""));
-    for relative in onnx::external_files(model)? {
-        let target = out.join(&relative);
-        if relative == EngineManifest::FILE || target.exists() {
-            return Err(Fault::Model(format!(
-                "its external data is called `{relative}`, as a file of the engine"
-            )));
-        }
-        copy(&folder.join(&relative), &target)?;
-    }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Fault> {
-    let attempt = || -> std::io::Result<()> {
-        if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        // Bytes only: permissions of the source are no part of an engine.
-        let (mut source, mut target) = (std::fs::File::open(from)?, std::fs::File::create_new(to)?);
-        std::io::copy(&mut source, &mut target).map(drop)
-    };
-    attempt().map_err(|e| {
-        Fault::Model(format!("cannot copy `{}` to `{}`: {e}", from.display(), to.display()))
-    })
+/// Runs something of tract's; a panic in it becomes its message.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    contain::contained("tract", work)
 }
 
 /// The processor's name, as the kernel gives it.
@@ -166,8 +146,8 @@ pub fn processor() -> String {
         .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-/// The instruction sets that decide which kernels tract runs, sorted.
-fn cpu_features() -> String {
+/// The instruction sets that decide which kernels run, sorted.
+pub(super) fn features() -> String {
     #[cfg(target_arch = "x86_64")]
     let found = [
         ("avx", std::arch::is_x86_feature_detected!("avx")),

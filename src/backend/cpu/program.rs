@@ -16,7 +16,7 @@ use crate::onnx::proto::{GraphProto, type_proto};
 use crate::onnx::{self, Model, ModelSignature};
 use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
-use super::contain::contained;
+use super::contained;
 use super::fault::Fault;
 use super::{convert, guard, quantize, rectify, widen};
 

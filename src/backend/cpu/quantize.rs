@@ -168,8 +168,7 @@ impl<'a> Constants<'a> {
                 ))
             };
         };
-        if integer(node, "saturate") == Some(0) && matches!(Grid::of(to), Some(Grid::Float8 { .. }))
-        {
+        if integer(node, "saturate") == Some(0) && matches!(Grid::of(to), Some(Grid::Float8(_))) {
             return Err(Fault::node(node, "FP8 without saturation is not supported"));
         }
         let mut node = ours(node, QUANTIZE, scale, zero_point);

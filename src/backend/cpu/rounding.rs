@@ -5,6 +5,7 @@ use tract_onnx::prelude::{DatumType, Tensor, TractResult};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseMiniOp;
 
 use crate::onnx::proto::tensor_proto::DataType;
+use crate::tensor::Float8;
 
 /// The values a quantized type can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub(super) enum Grid {
     /// Integers from `low` to `high`, stored as `stored`; 4-bit types stay float32, because
     /// tract has no such type.
     Integers { low: i32, high: i32, stored: DatumType },
-    /// FP8 with this many mantissa bits and this exponent bias, as float32.
-    Float8 { mantissa: i32, min_exponent: i32, largest: u32 },
+    /// FP8, as float32.
+    Float8(Float8),
 }
 
 impl Grid {
@@ -27,12 +28,8 @@ impl Grid {
             DataType::Int16 => integers(-32_768, 32_767, DatumType::I16),
             DataType::Uint4 => integers(0, 15, DatumType::F32),
             DataType::Int4 => integers(-8, 7, DatumType::F32),
-            DataType::Float8e4m3fn => {
-                Some(Self::Float8 { mantissa: 3, min_exponent: -6, largest: 448 })
-            }
-            DataType::Float8e5m2 => {
-                Some(Self::Float8 { mantissa: 2, min_exponent: -14, largest: 57_344 })
-            }
+            DataType::Float8e4m3fn => Some(Self::Float8(Float8::E4M3)),
+            DataType::Float8e5m2 => Some(Self::Float8(Float8::E5M2)),
             _ => None,
         }
     }
@@ -40,20 +37,9 @@ impl Grid {
     fn stored(self) -> DatumType {
         match self {
             Self::Integers { stored, .. } => stored,
-            Self::Float8 { .. } => DatumType::F32,
+            Self::Float8(_) => DatumType::F32,
         }
     }
-}
-
-/// `x` on an FP8 grid, saturated; NaN stays NaN.
-fn to_float8(x: f32, mantissa: i32, min_exponent: i32, largest: f32) -> f32 {
-    if !x.is_finite() || x == 0.0 {
-        return if x.is_infinite() { largest.copysign(x) } else { x };
-    }
-    // The exponent of a float32 of this magnitude; smaller ones than the grid's share its step.
-    let exponent = ((x.to_bits() >> 23 & 0xff).cast_signed() - 127).max(min_exponent);
-    let step = 2f32.powi(exponent - mantissa);
-    ((x / step).round_ties_even() * step).clamp(-largest, largest)
 }
 
 /// Quantizes float32 to a grid. Scales are kept as bits so that operators can be compared.
@@ -91,10 +77,10 @@ impl ElementWiseMiniOp for Quantize {
         let mut y = Tensor::zero_dt(self.grid.stored(), t.shape())?;
         let scale = f32::from_bits(self.scale);
         match self.grid {
-            Grid::Float8 { mantissa, min_exponent, largest } => {
+            Grid::Float8(format) => {
                 let mut view = y.try_as_plain_ram_mut()?;
                 for (y, x) in view.as_slice_mut::<f32>()?.iter_mut().zip(x) {
-                    *y = to_float8(x / scale, mantissa, min_exponent, largest as f32);
+                    *y = format.nearest(x / scale);
                 }
             }
             Grid::Integers { low, high, stored } => {
@@ -160,41 +146,5 @@ impl ElementWiseMiniOp for Dequantize {
             _ => fill!(f32, |q: f32| q - zero as f32),
         }
         Ok(y)
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::float_cmp, clippy::cast_possible_truncation, reason = "grid values are exact")]
-mod tests {
-    use super::*;
-    use crate::tensor::{DType, to_f64};
-
-    #[test]
-    fn every_float8_value_stays_and_neighbours_round_to_even() {
-        for (dtype, mantissa, min_exponent, largest) in
-            [(DType::Float8E4M3, 3, -6, 448.0), (DType::Float8E5M2, 2, -14, 57_344.0)]
-        {
-            let all: Vec<u8> = (0..=255).collect();
-            let mut grid: Vec<f32> = to_f64(dtype, &all)
-                .into_iter()
-                .map(|v| v as f32)
-                .filter(|v| v.is_finite())
-                .collect();
-            grid.sort_by(f32::total_cmp);
-            grid.dedup();
-            let round = |x| to_float8(x, mantissa, min_exponent, largest);
-            for pair in grid.windows(2) {
-                assert_eq!(round(pair[0]), pair[0]);
-                let middle = f32::midpoint(pair[0], pair[1]);
-                let got = round(middle);
-                assert!(got == pair[0] || got == pair[1], "{middle} became {got}");
-                assert_eq!(round(middle.next_down()), pair[0], "below {middle}");
-                assert_eq!(round(middle.next_up()), pair[1], "above {middle}");
-            }
-            assert_eq!(round(f32::INFINITY), largest);
-            assert!(round(f32::NAN).is_nan());
-        }
-        assert_eq!(to_float8(1.0625, 3, -6, 448.0), 1.0, "half way goes to the even mantissa");
-        assert_eq!(to_float8(1.1875, 3, -6, 448.0), 1.25);
     }
 }

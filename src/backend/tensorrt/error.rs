@@ -9,9 +9,10 @@ use crate::backend::cuda::CudaError;
 use crate::onnx::proto::GraphProto;
 
 use super::NAME;
-use super::calibration::{CacheError, CalibrationError};
+use super::calibration::CalibrationError;
 use super::handle::LibraryError;
 use super::sys::Missing;
+use crate::calibration::CacheError;
 
 /// An error that TensorRT reported about a call.
 #[derive(Debug, Clone, PartialEq, Eq)]

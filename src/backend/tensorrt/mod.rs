@@ -19,12 +19,9 @@ pub mod discover;
 mod engine;
 mod error;
 mod facts;
-#[cfg(test)]
-mod fake_library;
 mod fastest;
 mod generation;
 mod handle;
-pub mod install;
 mod layers;
 mod options;
 mod plan;
@@ -33,10 +30,7 @@ mod stopwatch;
 mod sys;
 mod timing_cache;
 
-pub use calibration::{
-    BatchInput, BatchSpec, CacheError, CalibrationCache, CalibrationError, CalibrationSource,
-    DatasetSource,
-};
+pub use calibration::{BatchInput, BatchSpec, CalibrationError, CalibrationSource, DatasetSource};
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use layers::Layer;

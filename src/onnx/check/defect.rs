@@ -199,6 +199,40 @@ pub enum Defect {
         /// `bytes` or `values`.
         unit: &'static str,
     },
+    /// An input of an element type that the operator does not take.
+    #[error("{node} reads `{tensor}`, which is {found}; it takes {allowed}")]
+    InputType {
+        /// The node.
+        node: NodeName,
+        /// The input.
+        tensor: String,
+        /// Its element type.
+        found: String,
+        /// What the operator takes there.
+        allowed: String,
+    },
+    /// Two inputs that must be of one element type, and are not.
+    #[error("{node} takes `{first}` and `{second}` of one element type, but they are {types}")]
+    TypesDiffer {
+        /// The node.
+        node: NodeName,
+        /// One input.
+        first: String,
+        /// The other.
+        second: String,
+        /// Both types.
+        types: String,
+    },
+    /// A value whose declared element type is not the one that it has.
+    #[error("`{tensor}` is declared to be {declared}, but it is {found}")]
+    DeclaredType {
+        /// The value.
+        tensor: String,
+        /// What the model says.
+        declared: String,
+        /// What its producer gives.
+        found: String,
+    },
     /// An initializer whose external data is not usable.
     #[error("tensor `{tensor}`: {problem}")]
     External {

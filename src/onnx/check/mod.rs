@@ -17,6 +17,7 @@ pub use defect::{Defect, NodeName};
 use super::model::Model;
 use super::proto::{OperatorSetIdProto, Version};
 use super::{operators, signature, walk};
+pub(super) use scope::node_name;
 use scope::{Checker, Scope};
 
 /// The version of the default operator set that a list of imports names.

@@ -205,7 +205,7 @@ fn has_other_type(attribute: &AttributeProto, kind: AttributeKind) -> bool {
 }
 
 /// What messages call a node.
-pub(super) fn node_name(node: &NodeProto) -> NodeName {
+pub(in crate::onnx) fn node_name(node: &NodeProto) -> NodeName {
     let name = match node.name() {
         "" => node.output.iter().find(|output| !output.is_empty()).cloned().unwrap_or_default(),
         name => name.to_owned(),

@@ -1,12 +1,17 @@
 //! What the ONNX standard says of each operator of the default domain, per opset: how many inputs
-//! and outputs it takes and which attributes it knows. The table is generated; it holds no types
-//! of inputs and nothing about what a backend can run.
+//! and outputs it takes, of which element types, and which attributes it knows. The tables are
+//! generated; they hold nothing about what a backend can run.
 
 use std::ops::RangeInclusive;
 
 use super::proto::attribute_proto::AttributeType;
 
 mod table;
+#[expect(clippy::unreadable_literal, reason = "sets of types as the generator writes them")]
+mod type_table;
+mod typing;
+
+pub use typing::{TypeSet, Typing, Variable, later_typings, typing_of};
 
 /// The default-domain opsets that are understood.
 pub const OPSETS: RangeInclusive<i64> = table::OLDEST..=table::NEWEST;

@@ -1,18 +1,20 @@
 //! Computes what depends on constants only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
+use crate::onnx::names::Uses;
 use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::shapes::{Shapes, fixed};
 use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype, from_tensor};
 use crate::onnx::{operators, walk};
 use crate::tensor::{Tensor, TensorSpec};
 
 use super::foldable;
-use super::{Evaluator, Pass};
-use crate::onnx::names::Uses;
+use super::moves::{self, Fills};
+use super::{Pass, PassName, Tools};
 
 pub(super) struct FoldConstants;
 
@@ -22,14 +24,22 @@ const SMALL: u64 = 1 << 20;
 const GROWTH: u64 = 16;
 
 impl Pass for FoldConstants {
-    fn name(&self) -> &'static str {
-        "fold-constants"
+    fn name(&self) -> PassName {
+        PassName::FoldConstants
     }
 
-    fn run(&self, model: &mut Model, evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
+    fn run(&self, model: &mut Model, tools: &Tools<'_>) -> Result<usize, OnnxError> {
         let uses = Uses::of(&model.graph);
         let outputs: Vec<&str> = model.graph.output.iter().map(ValueInfoProto::name).collect();
-        let mut work = Work { model, evaluator, known: model.constants(), made: HashMap::new() };
+        let mut work = Work {
+            model,
+            tools,
+            shapes: Shapes::of(model),
+            weights: moves::weights(model),
+            fills: Fills::default(),
+            known: model.constants(),
+            made: HashMap::new(),
+        };
         let mut done = vec![false; model.graph.node.len()];
         for (node, is_done) in model.graph.node.iter().zip(&mut done) {
             // An initializer may be an output too, but not every runtime accepts that.
@@ -60,14 +70,19 @@ impl Pass for FoldConstants {
 
 struct Work<'a> {
     model: &'a Model,
-    evaluator: &'a dyn Evaluator,
+    tools: &'a Tools<'a>,
+    shapes: Shapes<'a>,
+    /// What operators take as their weights: every backend, and whoever changes precision, needs
+    /// these as constants, so that they may grow by more.
+    weights: HashSet<&'a str>,
+    fills: Fills,
     known: HashMap<&'a str, &'a TensorProto>,
     made: HashMap<&'a str, TensorProto>,
 }
 
 impl Work<'_> {
     /// What a node gives, one tensor per output, if it may be computed now.
-    fn fold(&self, node: &NodeProto) -> Option<Vec<TensorProto>> {
+    fn fold(&mut self, node: &NodeProto) -> Option<Vec<TensorProto>> {
         if self.model.is_standard(node, "Constant") {
             return Some(vec![constant(node)?]);
         }
@@ -93,6 +108,12 @@ impl Work<'_> {
             .flatten()
             .try_fold(0_u64, |sum, tensor| sum.checked_add(byte_size(tensor)?))?;
         let allowed = size.saturating_mul(GROWTH).max(SMALL);
+        if node.op_type() == "ConstantOfShape" {
+            return self.fill(node, allowed);
+        }
+        if let Some(reshaped) = moves::reshaped(&self.shapes, node, &inputs) {
+            return Some(vec![reshaped]);
+        }
         if foldable::largest_result(self.model, node, &inputs)? > allowed {
             return None;
         }
@@ -101,6 +122,17 @@ impl Work<'_> {
         (total as u64 <= allowed).then(|| {
             node.output.iter().zip(&results).map(|(name, value)| from_tensor(name, value)).collect()
         })
+    }
+
+    /// What a `ConstantOfShape` node gives, if it has at most so many bytes or is a weight.
+    fn fill(&mut self, node: &NodeProto, allowed: u64) -> Option<Vec<TensorProto>> {
+        let name = node.output.first()?;
+        let dims = fixed(self.shapes.dims(name)?)?;
+        let data_type = self.shapes.dtype(name);
+        let size = byte_size(&TensorProto { dims: dims.clone(), data_type, ..Default::default() })?;
+        let fits =
+            size <= allowed || self.weights.contains(name.as_str()) && self.tools.take_room(size);
+        fits.then(|| self.fills.make(self.model, node, dims).map(|made| vec![made])).flatten()
     }
 
     /// Runs a node as a model of its own.
@@ -131,7 +163,7 @@ impl Work<'_> {
             ..Default::default()
         };
         let model = Model::new(header, graph, self.model.path());
-        let results = self.evaluator.evaluate(&model).ok()?;
+        let results = self.tools.evaluator.evaluate(&model).ok()?;
         let fits = results.len() == node.output.len()
             && results.iter().all(|result| result.dtype() == dtype);
         fits.then_some(results)

@@ -8,17 +8,17 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::{TensorProto, ValueInfoProto};
 use crate::onnx::walk;
 
-use super::{Evaluator, Pass};
+use super::{Pass, PassName, Tools};
 use crate::onnx::names::mentions;
 
 pub(super) struct RemoveDeadNodes;
 
 impl Pass for RemoveDeadNodes {
-    fn name(&self) -> &'static str {
-        "remove-dead-nodes"
+    fn name(&self) -> PassName {
+        PassName::RemoveDeadNodes
     }
 
-    fn run(&self, model: &mut Model, _evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
+    fn run(&self, model: &mut Model, _tools: &Tools<'_>) -> Result<usize, OnnxError> {
         let graph = &mut model.graph;
         let mut live: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
         let mut kept = vec![true; graph.node.len()];

@@ -1,26 +1,41 @@
 //! Rewrites of a model that keep what it computes, one file each.
 //!
 //! A pass changes the main graph only. Names that bodies of `If`, `Loop` and `Scan` capture count
-//! as used and keep their meaning. Inputs and outputs of the model never change.
+//! as used and keep their meaning. Inputs and outputs of the model never change, and what is known
+//! only when the model runs, such as a batch size, is never fixed.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::tensor::{DType, Dim, Tensor};
 
 use super::error::OnnxError;
 use super::model::Model;
 
-mod batch_norm;
+mod bypass;
 mod constants;
 mod dead_nodes;
 mod duplicates;
+mod equal_nodes;
 mod foldable;
+mod gemm;
 mod identities;
+mod moves;
+mod neutral;
+mod no_ops;
+mod reshapes;
+mod scaling;
+mod shape_values;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod transposes;
+
+pub(super) use shape_values::shape_constant;
 
 /// What a tensor is known to be: its element type and, where known, its axes.
 pub type TensorFacts = (DType, Option<Vec<Dim>>);
@@ -36,22 +51,92 @@ pub trait Evaluator {
     }
 }
 
-/// One rewrite.
-pub trait Pass: Sync {
-    /// Its name in reports.
-    fn name(&self) -> &'static str;
-
-    /// Changes the model; gives the number of changes.
-    fn run(&self, model: &mut Model, evaluator: &dyn Evaluator) -> Result<usize, OnnxError>;
+/// What the passes of one run share.
+pub struct Tools<'e> {
+    evaluator: &'e dyn Evaluator,
+    /// Bytes by which weights may still grow, so that a small file cannot become a huge one.
+    room: Cell<u64>,
 }
 
-/// Every rewrite, in the order of a round. Values are computed before what then is unused is
-/// removed.
-pub const PASSES: [&dyn Pass; 5] = [
+/// By how much the weights of a model may grow in all, in bytes.
+const ROOM: u64 = 1 << 30;
+
+impl<'e> Tools<'e> {
+    fn new(evaluator: &'e dyn Evaluator) -> Self {
+        Self { evaluator, room: Cell::new(ROOM) }
+    }
+
+    /// Whether weights may grow by so many bytes; if so, they count as grown.
+    fn take_room(&self, bytes: u64) -> bool {
+        let left = self.room.get().checked_sub(bytes);
+        left.inspect(|left| self.room.set(*left)).is_some()
+    }
+}
+
+/// One rewrite.
+pub trait Pass: Sync {
+    /// Its name in settings and reports.
+    fn name(&self) -> PassName;
+
+    /// Changes the model; gives the number of changes.
+    fn run(&self, model: &mut Model, tools: &Tools<'_>) -> Result<usize, OnnxError>;
+}
+
+/// The name of a rewrite.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassName {
+    /// Weights of equal content are kept once.
+    MergeInitializers,
+    /// Nodes that compute the same from the same inputs become one.
+    MergeNodes,
+    /// Arithmetic on shapes is done ahead, as far as axes are known.
+    FoldShapes,
+    /// What depends on constants only is computed ahead.
+    FoldConstants,
+    /// `Identity` and, outside training, `Dropout` go.
+    RemoveIdentities,
+    /// Nodes go that change nothing, such as a `Reshape` to the shape that is there.
+    RemoveNoOps,
+    /// Multiplications by one, additions of zero and their like go.
+    RemoveNeutral,
+    /// Transpositions of transpositions become one.
+    MergeTransposes,
+    /// Reshapings of reshapings become one.
+    MergeReshapes,
+    /// What scales or shifts channels goes into the weights before it.
+    FoldScaling,
+    /// A product of matrices and the sum after it become a `Gemm`.
+    FuseGemm,
+    /// What reaches no output goes.
+    RemoveDeadNodes,
+    /// Shapes of intermediate tensors are written down.
+    InferShapes,
+}
+
+impl fmt::Display for PassName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As settings and reports spell it.
+        self.serialize(f)
+    }
+}
+
+/// Every rewrite of a round, in its order: equal things become one before they are computed, and
+/// values are computed before what then is unused is removed.
+pub const PASSES: [&dyn Pass; 12] = [
+    &duplicates::MergeInitializers,
+    &equal_nodes::MergeNodes,
+    &shape_values::FoldShapes,
     &constants::FoldConstants,
     &identities::RemoveIdentities,
-    &batch_norm::FoldBatchNorm,
-    &duplicates::MergeInitializers,
+    &no_ops::RemoveNoOps,
+    &neutral::RemoveNeutral,
+    &transposes::MergeTransposes,
+    &reshapes::MergeReshapes,
+    &scaling::FoldScaling,
+    &gemm::FuseGemm,
     &dead_nodes::RemoveDeadNodes,
 ];
 
@@ -59,7 +144,7 @@ pub const PASSES: [&dyn Pass; 5] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassReport {
     /// The pass.
-    pub name: &'static str,
+    pub name: PassName,
     /// Its changes in all rounds.
     pub changes: usize,
 }
@@ -67,16 +152,27 @@ pub struct PassReport {
 /// More rounds than any chain of rewrites that feed each other needs.
 const MOST_ROUNDS: usize = 32;
 
-const FIRST_WITHOUT_LISTED_INITIALIZERS: i64 = 4;
-
 /// Runs every pass until none changes anything, then writes down the inferred shapes. The model
 /// must have passed [`Model::check`].
 pub fn run(model: &mut Model, evaluator: &dyn Evaluator) -> Result<Vec<PassReport>, OnnxError> {
-    let mut reports = PASSES.map(|pass| PassReport { name: pass.name(), changes: 0 }).to_vec();
+    run_without(model, evaluator, &BTreeSet::new())
+}
+
+/// Like [`run`], without the passes of these names.
+pub fn run_without(
+    model: &mut Model,
+    evaluator: &dyn Evaluator,
+    skip: &BTreeSet<PassName>,
+) -> Result<Vec<PassReport>, OnnxError> {
+    let tools = Tools::new(evaluator);
+    let wanted = |pass: &&&dyn Pass| !skip.contains(&pass.name());
+    let passes: Vec<&dyn Pass> = PASSES.iter().filter(wanted).copied().collect();
+    let report = |pass: &&dyn Pass| PassReport { name: pass.name(), changes: 0 };
+    let mut reports: Vec<PassReport> = passes.iter().map(report).collect();
     for _ in 0..MOST_ROUNDS {
         let mut again = false;
-        for (pass, report) in PASSES.iter().zip(&mut reports) {
-            let changes = pass.run(model, evaluator)?;
+        for (pass, report) in passes.iter().zip(&mut reports) {
+            let changes = pass.run(model, &tools)?;
             report.changes += changes;
             again |= changes > 0;
         }
@@ -84,13 +180,13 @@ pub fn run(model: &mut Model, evaluator: &dyn Evaluator) -> Result<Vec<PassRepor
             break;
         }
     }
-    // Before this version of the format every initializer had to be listed as an input too.
     if reports.iter().any(|report| report.changes > 0) {
-        let version = model.header.ir_version().max(FIRST_WITHOUT_LISTED_INITIALIZERS);
-        model.header.ir_version = Some(version);
+        model.allow_unlisted_initializers();
     }
-    let last = &shapes::InferShapes as &dyn Pass;
-    let changes = last.run(model, evaluator)?;
-    reports.push(PassReport { name: last.name(), changes });
+    let last: &dyn Pass = &shapes::InferShapes;
+    if wanted(&&last) {
+        let changes = last.run(model, &tools)?;
+        reports.push(PassReport { name: last.name(), changes });
+    }
     Ok(reports)
 }

@@ -8,42 +8,49 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{AttributeProto, TensorProto, ValueInfoProto};
+use crate::onnx::shapes::Shapes;
 use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype};
 use crate::onnx::walk;
 use crate::tensor::{Dim, TensorSpec};
 
-use super::{Evaluator, Pass};
+use super::{Pass, PassName, Tools};
 
 pub(super) struct InferShapes;
 
 impl Pass for InferShapes {
-    fn name(&self) -> &'static str {
-        "infer-shapes"
+    fn name(&self) -> PassName {
+        PassName::InferShapes
     }
 
-    fn run(&self, model: &mut Model, evaluator: &dyn Evaluator) -> Result<usize, OnnxError> {
-        // tract takes the shape of one branch of an `If` for the result of both, and goes on from
-        // there: saying nothing is safe, saying it wrongly is not.
-        if model.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
-            return Ok(0);
-        }
-        let mut inferred = evaluator.infer_shapes(&without_weights(model));
-        let graph = &mut model.graph;
+    fn run(&self, model: &mut Model, tools: &Tools<'_>) -> Result<usize, OnnxError> {
+        let graph = &model.graph;
         let described: HashSet<&str> =
             graph.value_info.iter().chain(&graph.output).map(ValueInfoProto::name).collect();
-        let added: Vec<_> = graph
-            .node
-            .iter()
-            .flat_map(|node| &node.output)
-            .filter(|name| !name.is_empty() && !described.contains(name.as_str()))
-            .filter_map(|name| {
-                let (dtype, dims) = inferred.remove(name)?;
-                Some(value_info(&TensorSpec { name: name.clone(), dtype, dims }))
-            })
-            .collect();
+        let names = graph.node.iter().flat_map(|node| &node.output);
+        let names = names.filter(|name| !name.is_empty() && !described.contains(name.as_str()));
+        let shapes = Shapes::of(model);
+        let mut specs: Vec<(&String, Option<TensorSpec>)> =
+            names.map(|name| (name, shapes.spec(name))).collect();
+        let is_open = |spec: &Option<TensorSpec>| {
+            spec.as_ref()
+                .and_then(|spec| spec.dims.as_ref())
+                .is_none_or(|dims| dims.contains(&Dim::Any))
+        };
+        // tract takes the shape of one branch of an `If` for the result of both, and goes on from
+        // there: saying nothing is safe, saying it wrongly is not.
+        let has_bodies = graph.node.iter().any(|node| walk::subgraphs(node).next().is_some());
+        if !has_bodies && specs.iter().any(|(_, spec)| is_open(spec)) {
+            let mut inferred = tools.evaluator.infer_shapes(&without_weights(model));
+            for (name, spec) in specs.iter_mut().filter(|(_, spec)| is_open(spec)) {
+                if let Some((dtype, dims)) = inferred.remove(name.as_str()) {
+                    *spec = Some(TensorSpec { name: (*name).clone(), dtype, dims });
+                }
+            }
+        }
+        let added: Vec<_> = specs.iter().flat_map(|(_, spec)| spec).map(value_info).collect();
         let count = added.len();
-        graph.value_info.extend(added);
+        model.graph.value_info.extend(added);
         Ok(count)
     }
 }

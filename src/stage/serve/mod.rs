@@ -15,7 +15,7 @@ use crate::deployment::{
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
 
-use super::validate::batches::BatchSizes;
+use super::assess::BatchSizes;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Reference, ResolvedInput, Stage,
     StageContext, StageError, engine, is_name,

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::data::{self, Dataset};
-use crate::stage::validate::batches::BatchSizes;
+use crate::stage::assess::BatchSizes;
 use crate::stage::{StageContext, StageError};
 use crate::tensor::{Tensor, TensorSpec};
 

@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 
 use crate::difference::{Difference, Place};
-use crate::times::{NOISY, Times};
+use crate::stage::FromRef;
+use crate::stage::assess::{Accuracy, Findings, Nans, SLACK};
+use crate::times::{NOISY, Ratio, Times};
 
 use super::report::{
-    AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, number,
+    AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, RivalReport,
+    Subject, number,
 };
-use super::runner::{Findings, Nans};
-use super::settings::{Accuracy, Latency, Limits, OnNoise, Validate};
+use super::settings::{Latency, Limits, OnNoise, Validate};
+use super::timing::{OtherTiming, Timing};
 
-/// Rounds off what is only the representation of decimals: 0.97 is not below 0.97.
-const SLACK: f64 = 1e-12;
+/// By so much of its time an engine may differ from another however steady the times are: where its
+/// memory happens to lie makes such a difference.
+const LEAST_NOISE: f64 = 0.01;
 
 fn gate(name: impl Into<String>, value: f64, limit: f64, bound: Bound) -> Gate {
     let slack = SLACK * limit.abs();
@@ -167,7 +171,13 @@ fn judge_accuracy(accuracy: &Accuracy, findings: &Findings, report: &mut Report)
 }
 
 /// Adds the measured times and their gates.
-pub(super) fn judge_latency(latency: &Latency, batch: usize, times: &Times, report: &mut Report) {
+pub(super) fn judge_latency(
+    latency: &Latency,
+    timing: &Timing,
+    rival: Option<Subject>,
+    report: &mut Report,
+) {
+    let (batch, times) = (latency.batch.value, &timing.times);
     for (name, percent, limit) in latency.percentiles() {
         let name = format!("latency {}", name.trim_end_matches("_ms"));
         report.gates.push(Gate {
@@ -192,6 +202,11 @@ pub(super) fn judge_latency(latency: &Latency, batch: usize, times: &Times, repo
             spread * 100.0
         ));
     }
+    let rival = timing
+        .other
+        .as_ref()
+        .zip(rival)
+        .map(|(other, subject)| judge_ratio(latency, times, other, subject, report));
     report.latency = Some(LatencyReport {
         batch,
         warmup: latency.warmup.value,
@@ -205,7 +220,55 @@ pub(super) fn judge_latency(latency: &Latency, batch: usize, times: &Times, repo
         throughput: times.throughput(batch),
         spread,
         noisy,
+        rival,
     });
+}
+
+/// Adds how the times compare with the other engine's, and the gate: the ratio may be above 1 by
+/// what its median differs from the lower end of its range, so that it fails only where that whole
+/// range is above 1.
+fn judge_ratio(
+    latency: &Latency,
+    times: &Times,
+    other: &OtherTiming,
+    engine: Subject,
+    report: &mut Report,
+) -> RivalReport {
+    let Ratio { median, low, high } = other.ratio;
+    let name = match latency.at_least_as_fast_as.as_ref().map(|place| &place.value) {
+        Some(FromRef::Stage(stage)) => format!("`{stage}`"),
+        _ => "the other engine".to_owned(),
+    };
+    let rival = RivalReport {
+        name,
+        engine,
+        p50_ms: other.times.percentile(50.0),
+        p95_ms: other.times.percentile(95.0),
+        mean_ms: other.times.mean(),
+        spread: other.times.spread(),
+        blocks: other.blocks,
+        ratio: median,
+        ratio_low: low,
+        ratio_high: high,
+        noise: (median - low).max(LEAST_NOISE),
+    };
+    let detail = rival.text(times.percentile(50.0), latency.runs.value);
+    report.gates.push(Gate {
+        detail: Some(detail),
+        ..gate(format!("latency ratio to {}", rival.name), median, 1.0 + rival.noise, Bound::AtMost)
+    });
+    let spread = other.ratio.spread();
+    if latency.on_noise.value == OnNoise::Fail {
+        report.gates.push(gate("latency ratio spread", spread, NOISY, Bound::AtMost));
+    } else if spread > NOISY {
+        report.notes.push(format!(
+            "how the latency compares with that of {} is noisy: the ratio is known to {:.0} % only; \
+             something else was running, or there were too few runs",
+            rival.name,
+            spread * 100.0
+        ));
+    }
+    rival
 }
 
 #[cfg(test)]

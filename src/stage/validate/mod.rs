@@ -4,42 +4,36 @@
 //! Owns the arithmetic, the gates and the report. Knows nothing of how a backend computes.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
-use crate::backend::cuda::Slot;
-use crate::backend::{self, Backend, Engine, tensorrt};
+use crate::backend::{self, Engine, tensorrt};
 use crate::data::{Array, Dataset};
 use crate::onnx;
+use crate::source::Spanned;
 use crate::suggest::did_you_mean;
 use crate::tensor::TensorSpec;
-use crate::times::Times;
 
+use super::assess::{self, Findings, Labels, Lane, Question, Runnable, Watch, setting};
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
     StageError, ToolProbe, engine, reference,
 };
 
-pub(super) mod batches;
 mod check;
 mod gates;
 mod report;
-mod runnable;
-mod runner;
-mod score;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod timing;
 
-pub use settings::{
-    Accuracy, AccuracyMetric, Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate,
-};
+pub use super::assess::{Accuracy, AccuracyMetric};
+pub use settings::{Compare, Latency, Limits, OnNoise, ReferenceBackend, Validate};
 
-use batches::BatchSizes;
 use report::{Report, Subject};
-use runnable::{Runnable, Watch, setting};
-use runner::{Findings, Labels, Question, Reference};
 
 /// A gate that did not hold. The report was written before.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +55,14 @@ impl GateFailure {
 /// Something to run, and how the report calls it.
 type Loaded = (Subject, Arc<dyn Engine>);
 
+/// The role of the engine that the tested one must not be slower than.
+const RIVAL: &str = "latency.at_least_as_fast_as";
+
 impl Validate {
+    fn rival(&self) -> Option<&Spanned<FromRef>> {
+        self.latency.as_ref()?.at_least_as_fast_as.as_ref()
+    }
+
     fn dataset(&self, cx: &StageContext<'_>, role: &str) -> Result<Dataset, StageError> {
         Ok(Dataset::open(&cx.input(role)?.path, &self.raw)?)
     }
@@ -150,63 +151,6 @@ impl Validate {
     }
 }
 
-/// The output that holds the scores: the named one, or the only one.
-fn scores(accuracy: &Accuracy, outputs: &[TensorSpec]) -> Result<String, StageError> {
-    let names = outputs.iter().map(|output| output.name.as_str());
-    match (&accuracy.output, outputs) {
-        (Some(name), _) if names.clone().any(|output| output == name.as_str()) => {
-            Ok(name.value.clone())
-        }
-        (Some(name), _) => Err(setting(
-            format!("there is no output `{name}`"),
-            name.span,
-            Some(did_you_mean(name, names, "outputs")),
-        )),
-        (None, [only]) => Ok(only.name.clone()),
-        (None, _) => Err(setting(
-            "there are several outputs, and `accuracy` does not say which has the scores".into(),
-            accuracy.labels.span,
-            Some(format!("add `output:` with one of: {}", names.collect::<Vec<_>>().join(", "))),
-        )),
-    }
-}
-
-/// Times runs on the first samples.
-/// The GPU that an engine runs on, for this measurement alone.
-fn timing_slot(subject: &Subject, cx: &StageContext<'_>) -> Result<Option<Slot>, StageError> {
-    let backend = subject.backend.as_deref().and_then(|name| backend::by_name(name).ok());
-    if !backend.is_some_and(Backend::has_devices) {
-        return Ok(None);
-    }
-    cx.progress.report("waiting for the GPU", 0, None);
-    match Slot::take(cx.kept, 0, cx.cancel).map_err(StageError::io("lock the GPU in", cx.kept))? {
-        Some(slot) => Ok(Some(slot)),
-        None => Err(StageError::Cancelled),
-    }
-}
-
-fn measure(
-    latency: &Latency,
-    tested: &mut Runnable<'_>,
-    samples: usize,
-    watch: Watch<'_>,
-) -> Result<Times, StageError> {
-    let batch = latency.batch.value;
-    let sizes = BatchSizes::of_engine(tested.engine.as_ref());
-    if !sizes.takes(batch) {
-        let message = format!("`latency.batch` is {batch}, the engine takes batches of {sizes}");
-        let help = "name a size that it takes, or build it with other profiles".to_owned();
-        return Err(setting(message, latency.batch.span, Some(help)));
-    }
-    if batch > samples {
-        let message = format!("`latency.batch` is {batch}, the data has {samples} samples");
-        let help = "lower it, or give more samples".to_owned();
-        return Err(setting(message, latency.batch.span, Some(help)));
-    }
-    let times = tested.time(batch, latency.warmup.value, latency.runs.value, watch)?;
-    Ok(Times::new(times))
-}
-
 impl Stage for Validate {
     fn kind(&self) -> &'static str {
         "validate"
@@ -238,6 +182,13 @@ impl Stage for Validate {
                 role: "reference".into(),
                 reference: reference::stage_or_file(place),
                 accepts: Accepts::ModelEngineOrData,
+            });
+        }
+        if let Some(place) = self.rival() {
+            inputs.push(Input {
+                role: RIVAL.into(),
+                reference: FromRef::reference(place),
+                accepts: Accepts::Engine,
             });
         }
         inputs
@@ -295,11 +246,10 @@ impl Stage for Validate {
         let outputs = engine.outputs().to_vec();
         self.check_output_names(&outputs)?;
         let data = self.dataset(cx, "data")?;
-        let mut tested = Runnable::new(engine, &data)?;
+        let tested = Runnable::new(engine, &data)?;
         let mut used = tested.arrays().to_vec();
 
-        // Declared before the reference that borrows it.
-        let recorded;
+        let mut recorded = None;
         let mut reference_subject = None;
         let mut reference = None;
         if self.reference.is_some() {
@@ -308,34 +258,37 @@ impl Stage for Validate {
                 let runnable = Runnable::new(engine, &data)?;
                 used.extend(runnable.arrays());
                 reference_subject = Some(subject);
-                reference = Some(Reference::Runs(runnable));
+                reference = Some(runnable);
             } else {
-                recorded = self.dataset(cx, "reference")?;
+                let outputs_of = recorded.insert(self.dataset(cx, "reference")?);
                 reference_subject =
                     Some(Subject { kind: "recorded outputs", backend: None, digest: input.digest });
-                self.check_recorded(&recorded, &data, tested.arrays(), &outputs)?;
-                reference = Some(Reference::Recorded(&recorded));
+                self.check_recorded(outputs_of, &data, tested.arrays(), &outputs)?;
             }
         }
         let labels = match &self.accuracy {
             Some(accuracy) => {
-                let span = accuracy.labels.span;
-                let array = data
-                    .array(&accuracy.labels)
-                    .map_err(|error| setting(error.to_string(), span, error.help()))?;
-                used.push(array);
-                score::check_labels(array, span)?;
-                let output = scores(accuracy, &outputs)?;
-                let metric = accuracy.metric.value;
-                Some(Labels { array, metric, output, span })
+                let labels = Labels::new(accuracy, &data, &outputs)?;
+                used.push(labels.array);
+                Some(labels)
             }
             None => None,
         };
+        let mut rival = None;
+        if self.rival().is_some() {
+            let (manifest, engine) = engine::load(cx.input(RIVAL)?)?;
+            let runnable = Runnable::new(engine, &data)?;
+            used.extend(runnable.arrays());
+            let digest = cx.input(RIVAL)?.digest;
+            let subject = Subject { kind: "engine", backend: Some(manifest.backend), digest };
+            rival = Some((subject, runnable));
+        }
         let samples = data.common_samples(&used)?;
         let watch = Watch { progress: cx.progress, cancel: cx.cancel };
         let mut report = Report::new(samples, subject);
         report.reference = reference_subject;
-        if reference.is_some() || labels.is_some() {
+        let mut lane = Lane { tested, reference };
+        if self.reference.is_some() || labels.is_some() {
             let floor = |name: &str| {
                 let limits = self.compare.as_ref()?.of_output(name);
                 Some((name.to_owned(), limits.floor?.value))
@@ -344,10 +297,11 @@ impl Stage for Validate {
             let question = Question {
                 floors: outputs.iter().filter_map(|output| floor(&output.name)).collect(),
                 labels,
+                recorded: recorded.as_ref(),
                 batch: self.batch.value,
                 reference_span: self.reference.as_ref().map_or(self.data.span, |place| place.span),
             };
-            let findings = runner::run(&mut tested, &mut reference, &question, watch)?;
+            let findings = assess::run(std::slice::from_mut(&mut lane), &question, watch)?;
             self.check_referenced(&findings)?;
             gates::judge(self, &findings, &mut report);
             if let (Some(accuracy), Some(scored)) = (&mut report.accuracy, scored) {
@@ -355,9 +309,11 @@ impl Stage for Validate {
             }
         }
         if let Some(latency) = &self.latency {
-            let _slot = timing_slot(&report.tested, cx)?;
-            let times = measure(latency, &mut tested, samples, watch)?;
-            gates::judge_latency(latency, latency.batch.value, &times, &mut report);
+            let (rival, mut runnable) = rival.unzip();
+            let _slot = timing::slot(iter::once(&report.tested).chain(&rival), cx)?;
+            let timing =
+                timing::measure(latency, &mut lane.tested, runnable.as_mut(), samples, watch)?;
+            gates::judge_latency(latency, &timing, rival, &mut report);
         }
         for note in &report.notes {
             tracing::warn!(stage = cx.name, "{note}");

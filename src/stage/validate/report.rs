@@ -1,6 +1,5 @@
 //! [`Report`]: what a validation found, as `report.json` and `report.md`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -8,6 +7,8 @@ use serde::Serialize;
 
 use crate::artifact::Digest;
 use crate::stage::StageError;
+
+mod markdown;
 
 /// Format of `report.json`.
 const FORMAT: u32 = 1;
@@ -128,6 +129,45 @@ pub(super) struct LatencyReport {
     /// Spread of the middle half of the runs as a fraction of the median.
     pub(super) spread: f64,
     pub(super) noisy: bool,
+    pub(super) rival: Option<RivalReport>,
+}
+
+/// The engine that the tested one must not be slower than.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct RivalReport {
+    /// How texts call it.
+    #[serde(skip)]
+    pub(super) name: String,
+    pub(super) engine: Subject,
+    pub(super) p50_ms: f64,
+    pub(super) p95_ms: f64,
+    pub(super) mean_ms: f64,
+    /// Spread of the middle half of its runs as a fraction of their median.
+    pub(super) spread: f64,
+    /// Blocks of runs in which both took turns.
+    pub(super) blocks: usize,
+    /// Time of the tested engine as a multiple of this one's: the median over the blocks.
+    pub(super) ratio: f64,
+    /// Ends of the range in which the ratio is with 98 % confidence.
+    pub(super) ratio_low: f64,
+    pub(super) ratio_high: f64,
+    /// By so much the ratio may be above 1.
+    pub(super) noise: f64,
+}
+
+impl RivalReport {
+    /// The numbers in one line.
+    pub(super) fn text(&self, p50_ms: f64, runs: usize) -> String {
+        format!(
+            "p50 {} ms against {} ms; the ratio is between {} and {} with 98 % confidence, out of \
+             {runs} runs of each in {} blocks",
+            number(p50_ms),
+            number(self.p50_ms),
+            number(self.ratio_low),
+            number(self.ratio_high),
+            self.blocks
+        )
+    }
 }
 
 /// A number with four significant digits.
@@ -217,120 +257,6 @@ impl Report {
         fs::write(&json, text).map_err(StageError::io("write", &json))?;
         let markdown = folder.join("report.md");
         fs::write(&markdown, self.markdown()).map_err(StageError::io("write", &markdown))
-    }
-
-    /// The report for people.
-    pub(super) fn markdown(&self) -> String {
-        let mut text = String::new();
-        let verdict = if self.passed { "passed" } else { "failed" };
-        let subject = |subject: &Subject| match &subject.backend {
-            Some(backend) => format!("{} on {backend}", subject.kind),
-            None => subject.kind.to_owned(),
-        };
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "# Validation {verdict}\n");
-        let _ = write!(text, "{} samples, {}", self.samples, subject(&self.tested));
-        if let Some(reference) = &self.reference {
-            let _ = write!(text, ", compared with {}", subject(reference));
-        }
-        if let Some(batch) = self.batch {
-            let _ = write!(text, ", in batches of {batch}");
-        }
-        text.push_str(".\n");
-        self.write_gates(&mut text);
-        self.write_outputs(&mut text);
-        if let Some(accuracy) = &self.accuracy {
-            let _ = writeln!(
-                text,
-                "\n## Accuracy\n\n{} of output `{}`: {} ({} of {} right)",
-                accuracy.metric,
-                accuracy.output,
-                number(accuracy.accuracy),
-                accuracy.right,
-                accuracy.samples
-            );
-            if let Some(reference) = accuracy.reference_accuracy {
-                let _ = writeln!(text, "The reference: {}", number(reference));
-            }
-        }
-        if let Some(latency) = &self.latency {
-            let _ = writeln!(
-                text,
-                "\n## Latency\n\n{} runs of batch {} after {} to warm up: {} samples/s\n",
-                latency.runs,
-                latency.batch,
-                latency.warmup,
-                number(latency.throughput)
-            );
-            let _ =
-                writeln!(text, "| min | p50 | p95 | p99 | max | mean |\n|--:|--:|--:|--:|--:|--:|");
-            let columns = [
-                latency.min_ms,
-                latency.p50_ms,
-                latency.p95_ms,
-                latency.p99_ms,
-                latency.max_ms,
-                latency.mean_ms,
-            ];
-            let cells: Vec<String> =
-                columns.iter().map(|ms| format!("{} ms", number(*ms))).collect();
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-        }
-        if !self.notes.is_empty() {
-            text.push_str("\n## Notes\n\n");
-            for note in &self.notes {
-                let _ = writeln!(text, "- {note}");
-            }
-        }
-        text
-    }
-
-    fn write_gates(&self, text: &mut String) {
-        text.push_str("\n## Gates\n\n");
-        text.push_str("| gate | output | value | limit | verdict |\n|---|---|--:|--:|---|\n");
-        for gate in &self.gates {
-            let sign = match gate.bound {
-                Bound::AtMost => "<=",
-                Bound::AtLeast => ">=",
-            };
-            let verdict = match (gate.explanation(), gate.passed) {
-                (_, true) => "passed".to_owned(),
-                (Some(text), false) => format!("**failed**: {text}"),
-                (None, false) => "**failed**".to_owned(),
-            };
-            let (value, limit) = distinct(gate.value, gate.limit);
-            let output = gate.output.as_deref().map_or(String::new(), |name| format!("`{name}`"));
-            let _ = writeln!(
-                text,
-                "| {} | {output} | {value}{unit} | {sign} {limit}{unit} | {verdict} |",
-                gate.name,
-                unit = gate.unit
-            );
-        }
-    }
-
-    fn write_outputs(&self, text: &mut String) {
-        if self.outputs.is_empty() {
-            return;
-        }
-        text.push_str("\n## Difference to the reference\n\n");
-        text.push_str("| output | max abs | max relative | max elementwise relative | mean abs | ");
-        text.push_str("rmse | cosine | snr | worst |\n|---|--:|--:|--:|--:|--:|--:|--:|---|\n");
-        for output in &self.outputs {
-            let worst = output.worst.as_ref().map_or(String::new(), PlaceReport::text);
-            let _ = writeln!(
-                text,
-                "| `{}` | {} | {} | {} | {} | {} | {:.8} | {} dB | {worst} |",
-                output.name,
-                number(output.max_abs),
-                number(output.max_relative_error),
-                number(output.max_elementwise_relative),
-                number(output.mean_abs),
-                number(output.rmse),
-                output.cosine,
-                number(output.snr_db),
-            );
-        }
     }
 }
 

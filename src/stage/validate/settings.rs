@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::RawArray;
 use crate::source::Spanned;
+use crate::stage::assess::Accuracy;
 use crate::stage::{FileRef, FromRef};
 
 /// Runs an engine or model over data and holds it to limits: difference to a reference, accuracy
@@ -56,6 +57,8 @@ pub enum ReferenceBackend {
     /// The embedded CPU backend.
     #[default]
     Cpu,
+    /// ONNX Runtime, where it is installed: faster, and with nearly every operator.
+    Onnxruntime,
 }
 
 impl ReferenceBackend {
@@ -63,6 +66,7 @@ impl ReferenceBackend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Onnxruntime => "onnxruntime",
         }
     }
 }
@@ -171,45 +175,6 @@ impl Compare {
     }
 }
 
-/// Limits for the accuracy of a classifier.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Accuracy {
-    /// When a sample counts as right.
-    pub metric: Spanned<AccuracyMetric>,
-    /// The array of `data` with the right class of every sample, as integers from 0.
-    pub labels: Spanned<String>,
-    /// The output with a score per class; needed only where there are several outputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Spanned<String>>,
-    /// At least this fraction of the samples is right, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_least: Option<Spanned<f64>>,
-    /// The accuracy is at most this much lower than the reference's, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_drop: Option<Spanned<f64>>,
-}
-
-/// When a sample counts as right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AccuracyMetric {
-    /// The highest score is the label's.
-    Top1,
-    /// One of the five highest scores is the label's.
-    Top5,
-}
-
-impl AccuracyMetric {
-    /// The name in specs and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Top5 => "top5",
-        }
-    }
-}
-
 /// Limits for the time of one run, measured on this machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -238,6 +203,11 @@ pub struct Latency {
     /// At least this many samples per second, one run after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_throughput: Option<Spanned<f64>>,
+    /// The engine must not be slower than this one: a stage that makes an engine, or
+    /// `{ file: path, kind: engine }`. Both run the same samples in turns, in up to 20 blocks; the
+    /// median ratio of their times must not be above 1 by more than the measurement's noise.
+    #[serde(default, skip_serializing)]
+    pub at_least_as_fast_as: Option<Spanned<FromRef>>,
     /// What to do where the measured times spread too much to be trusted.
     #[serde(default, skip_serializing_if = "Spanned::is_default")]
     #[schemars(extend("default" = OnNoise::default()))]
@@ -254,6 +224,13 @@ impl Latency {
         ]
         .into_iter()
         .filter_map(|(name, percent, limit)| Some((name, percent, limit.as_ref()?)))
+    }
+
+    /// Whether anything is limited.
+    pub fn sets_limit(&self) -> bool {
+        self.percentiles().next().is_some()
+            || self.min_throughput.is_some()
+            || self.at_least_as_fast_as.is_some()
     }
 }
 

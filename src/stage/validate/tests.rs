@@ -6,7 +6,6 @@ use std::path::Path;
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use super::runner::{Findings, Nans};
 use super::settings::default_batch;
 use super::*;
 use crate::artifact::Digest;
@@ -14,8 +13,11 @@ use crate::backend::{BackendError, ExecutionContext, Profile, RunTimes, ShapeRan
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 use crate::source::{Span, Spanned};
+use crate::stage::assess::{Findings, Nans};
 use crate::stage::{FailureClass, ModelSignature};
 use crate::tensor::{DType, Dim, Shape};
+
+mod latency;
 
 /// y = 2 x, but for the samples it is told to spoil.
 struct Doubler {
@@ -113,19 +115,21 @@ fn five_samples() -> (TempDir, Dataset) {
 
 fn compare(tested: Doubler, reference: Option<Doubler>) -> Result<Findings, StageError> {
     let (_folder, data) = five_samples();
-    let mut tested = Runnable::new(Arc::new(tested), &data)?;
-    let mut reference = match reference {
-        Some(engine) => Some(Reference::Runs(Runnable::new(Arc::new(engine), &data)?)),
+    let tested = Runnable::new(Arc::new(tested), &data)?;
+    let reference = match reference {
+        Some(engine) => Some(Runnable::new(Arc::new(engine), &data)?),
         None => None,
     };
+    let mut lane = Lane { tested, reference };
     let question = Question {
         floors: BTreeMap::new(),
         labels: None,
+        recorded: None,
         batch: 4,
         reference_span: Span::default(),
     };
     let watch = Watch { progress: &NoProgress, cancel: &CancelToken::default() };
-    runner::run(&mut tested, &mut reference, &question, watch)
+    assess::run(std::slice::from_mut(&mut lane), &question, watch)
 }
 
 fn dynamic() -> Doubler {
@@ -143,6 +147,34 @@ fn the_worst_sample_is_counted_over_all_batches() {
     assert_eq!((worst.sample, worst.element), (4, 1));
     assert_eq!((worst.actual, worst.reference), (10.0, 18.0));
     assert_eq!(difference.max_abs(), 8.0);
+}
+
+#[test]
+fn batches_that_run_at_the_same_time_are_counted_in_their_order() {
+    let (_folder, data) = five_samples();
+    let question = Question {
+        floors: BTreeMap::new(),
+        labels: None,
+        recorded: None,
+        batch: 1,
+        reference_span: Span::default(),
+    };
+    let watch = Watch { progress: &NoProgress, cancel: &CancelToken::default() };
+    let found = |lanes: usize| {
+        let spoiled = Doubler { spoiled: Some((5.0, 11.0)), ..dynamic() };
+        let (tested, other) = (Arc::new(spoiled), Arc::new(dynamic()));
+        let lane = |_| Lane {
+            tested: Runnable::new(Arc::clone(&tested) as Arc<dyn Engine>, &data).unwrap(),
+            reference: Some(Runnable::new(Arc::clone(&other) as Arc<dyn Engine>, &data).unwrap()),
+        };
+        let mut lanes: Vec<Lane<'_>> = (0..lanes).map(lane).collect();
+        format!("{:?}", assess::run(&mut lanes, &question, watch).unwrap())
+    };
+    let one = found(1);
+    assert!(one.contains("sample: 2"), "{one}");
+    for lanes in 2..8 {
+        assert_eq!(found(lanes), one);
+    }
 }
 
 #[test]
@@ -300,6 +332,7 @@ fn latency(p99_ms: f64) -> Latency {
         p95_ms: None,
         p99_ms: Some(unplaced(p99_ms)),
         min_throughput: None,
+        at_least_as_fast_as: None,
         on_noise: Spanned::default(),
     }
 }

@@ -1,5 +1,4 @@
-//! Samples for finding INT8 ranges: [`CalibrationSource`] gives them batch by batch, and
-//! [`CalibrationCache`] is what TensorRT keeps of them.
+//! Samples for finding INT8 ranges: [`CalibrationSource`] gives them batch by batch.
 //!
 //! Owns what a batch is and where batches come from. Knows nothing of how TensorRT asks for them
 //! (`handle::calibrator` does) and calls neither TensorRT nor CUDA.
@@ -11,7 +10,9 @@ mod cache;
 mod dataset;
 mod error;
 
-pub use cache::{CacheError, CalibrationCache};
+#[cfg(test)]
+pub(super) use cache::algorithm_name;
+pub(super) use cache::load_cache;
 pub use dataset::DatasetSource;
 pub use error::CalibrationError;
 

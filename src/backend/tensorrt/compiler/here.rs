@@ -11,7 +11,7 @@ use crate::backend::{BackendError, EngineManifest};
 use crate::onnx::{Model, OnnxError};
 use crate::progress::Progress;
 
-use super::super::calibration::{BatchSpec, CalibrationCache, CalibrationError, DatasetSource};
+use super::super::calibration::{BatchSpec, CalibrationError, DatasetSource, load_cache};
 use super::super::engine::describe;
 use super::super::error::{TrtError, cuda_error};
 use super::super::facts::{BuildFacts, EngineFacts};
@@ -289,9 +289,8 @@ impl Compilation<'_> {
             }
         };
         let cache = job.files.calibration_cache.as_ref();
-        let cache = cache
-            .map(|path| CalibrationCache::load(path, int8.calibrator, job.found.version))
-            .transpose();
+        let cache =
+            cache.map(|path| load_cache(path, int8.calibrator, job.found.version)).transpose();
         let cache = match cache {
             Ok(cache) => cache.map_or_else(Vec::new, |cache| cache.to_string().into_bytes()),
             Err(error) if samples.is_some() => {

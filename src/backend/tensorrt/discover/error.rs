@@ -1,73 +1,28 @@
 //! Why a library cannot be used, and why none was found.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::backend::BackendError;
+use crate::backend::library::FileError;
 use crate::backend::tensorrt::Flavor;
 use crate::backend::tensorrt::generation::{LibraryVersion, UnknownGeneration};
 
 use super::library::known_versions;
+use super::places::TENSORRT;
 use super::{Found, Looked, Source};
 
 /// Why a file is not a TensorRT library that can be used here.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LibraryError {
-    /// There is nothing at the path.
-    #[error("there is no file or folder `{}`", path.display())]
-    Missing {
-        /// The path.
-        path: PathBuf,
-    },
+    /// The file is no shared library of this machine.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A folder without a TensorRT library.
     #[error("the folder `{}` has no `libnvinfer.so.*` and no `libtensorrt_rtx.so.*`", path.display())]
     EmptyFolder {
         /// The folder.
         path: PathBuf,
-    },
-    /// The system refused to read it.
-    #[error("failed to read `{}`: {source}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's answer.
-        source: Arc<io::Error>,
-    },
-    /// Another sort of file.
-    #[error("`{}` is {what}, not a shared library", path.display())]
-    NotShared {
-        /// The file.
-        path: PathBuf,
-        /// What it is, with its article.
-        what: &'static str,
-    },
-    /// A library for other processors.
-    #[error("`{}` is for {found}, and this program is for {}", path.display(), std::env::consts::ARCH)]
-    WrongMachine {
-        /// The file.
-        path: PathBuf,
-        /// The processors.
-        found: String,
-    },
-    /// The file ends too early.
-    #[error("`{}` is cut off: it has {bytes} bytes of {needed} or more", path.display())]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// What its own header asks for.
-        needed: u64,
-    },
-    /// What its header says does not fit together.
-    #[error("`{}` is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        reason: String,
     },
     /// A library of something else.
     #[error("`{}` is not TensorRT: it has no symbol `tensorrt_version_*`", path.display())]
@@ -106,32 +61,12 @@ pub enum LibraryError {
 }
 
 impl LibraryError {
-    /// Pairs a system error with the path.
-    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| match source.kind() {
-            io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
-            _ => Self::Read { path: path.to_owned(), source: Arc::new(source) },
-        }
-    }
-
     /// What the user can do next.
     pub fn help(&self) -> String {
         match self {
-            Self::Missing { .. } | Self::EmptyFolder { .. } | Self::NotTensorRt { .. } => {
-                "name `libnvinfer.so.*`, `libtensorrt_rtx.so.*` or the folder that holds it".into()
-            }
-            Self::Read { .. } => "check the permissions of the path".into(),
-            Self::NotShared { .. } => {
-                "name the library itself, such as `libnvinfer.so.10`, or its folder; a wheel or an \
-                 archive has to be unpacked first"
-                    .into()
-            }
-            Self::WrongMachine { .. } => format!(
-                "install TensorRT for {} Linux, or name another library",
-                std::env::consts::ARCH
-            ),
-            Self::Truncated { .. } | Self::Damaged { .. } => {
-                "install it again: a download or a copy did not finish".into()
+            Self::File(error) => error.help(&TENSORRT),
+            Self::EmptyFolder { .. } | Self::NotTensorRt { .. } => {
+                format!("name {} or the folder that holds it", TENSORRT.names)
             }
             Self::OtherPart { .. } => {
                 "name `libnvinfer.so.*` or `libtensorrt_rtx.so.*`, or the folder that holds it; the \
@@ -154,7 +89,7 @@ impl LibraryError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DiscoverError {
     /// A place that was named holds nothing that can be used.
-    #[error("{source} (named by {})", place.phrase())]
+    #[error("{source} (named by {})", place.phrase(&TENSORRT))]
     Named {
         /// Who named it.
         place: Source,
@@ -162,7 +97,7 @@ pub enum DiscoverError {
         source: LibraryError,
     },
     /// A place that was named holds another TensorRT than the spec asks for.
-    #[error("{} names `{}`, {} {}, but {objection}", found.source.phrase(), found.runtime.display(), found.flavor.product(), found.version)]
+    #[error("{} names `{}`, {} {}, but {objection}", found.source.phrase(&TENSORRT), found.runtime.display(), found.flavor.product(), found.version)]
     Unwanted {
         /// What is there.
         found: Box<Found>,
@@ -185,7 +120,7 @@ pub enum DiscoverError {
 
 fn listed(found: &[Found]) -> String {
     let line = |found: &Found| {
-        let (product, place) = (found.flavor.product(), found.source.phrase());
+        let (product, place) = (found.flavor.product(), found.source.phrase(&TENSORRT));
         format!("\n  {product} {}: `{}`, from {place}", found.version, found.runtime.display())
     };
     found.iter().map(line).collect()
@@ -196,7 +131,7 @@ struct Lines<'a>(&'a Looked);
 
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.0.place.phrase();
+        let place = self.0.place.phrase(&TENSORRT);
         if self.0.libraries.is_empty() {
             return write!(f, "\n  {place}: {}", self.0.note);
         }
@@ -243,7 +178,7 @@ impl DiscoverError {
     /// As the error of loading an engine: where it asks for another product, no spec does.
     pub(in super::super) fn loading(self, engine: &Path) -> BackendError {
         let Self::Unwanted { found, .. } = &self else { return self.into() };
-        let (there, place) = (found.flavor, found.source.phrase());
+        let (there, place) = (found.flavor, found.source.phrase(&TENSORRT));
         let wanted = match there {
             Flavor::Standard => Flavor::Rtx,
             Flavor::Rtx => Flavor::Standard,

@@ -1,11 +1,10 @@
 //! What of a library goes into a cache key.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+
+use crate::backend::library::{identity, read};
 
 use super::Found;
-use super::elf;
 use super::error::LibraryError;
 
 /// The facts about a library that can change an engine: product, version, and the identity of the
@@ -21,20 +20,8 @@ pub fn tool_facts(found: &Found) -> Result<BTreeMap<String, String>, LibraryErro
         ("tensorrt_build".to_owned(), identity(&found.runtime, found.build_id.clone())?),
     ]);
     if let Some(parser) = &found.parser {
-        let build_id = elf::read(parser)?.build_id;
+        let build_id = read(parser)?.build_id;
         facts.insert("onnx_parser".to_owned(), identity(parser, build_id)?);
     }
     Ok(facts)
-}
-
-/// The linker's digest of a library, which is read from its header; a digest of the file where
-/// the linker made none.
-fn identity(path: &Path, build_id: Option<String>) -> Result<String, LibraryError> {
-    if let Some(build_id) = build_id {
-        return Ok(build_id);
-    }
-    let file = File::open(path).map_err(LibraryError::read(path))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(LibraryError::read(path))?;
-    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::backend::library::{SharedLibrary, numbers, read, suffix};
 use crate::backend::tensorrt::Flavor;
 use crate::backend::tensorrt::generation::{Generation, LibraryVersion};
 
-use super::elf::{self, SharedLibrary};
 use super::error::LibraryError;
 
 use super::{Found, Source};
@@ -45,54 +45,15 @@ fn names(flavor: Flavor) -> &'static Names {
     }
 }
 
-/// Every TensorRT library in a folder, each file once: under its shortest name.
-pub(super) fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let file = folder.join(entry?.file_name());
-        if is_runtime(&file) {
-            files.push(file);
-        }
-    }
-    // A name without a version comes last.
-    let unversioned = |path: &PathBuf| path.extension().is_some_and(|end| end == "so");
-    files.sort_by_key(|path| (unversioned(path), path.as_os_str().len(), path.clone()));
-    Ok(each_once(files))
-}
-
 /// Whether a file is named as TensorRT itself is.
 pub(super) fn is_runtime(file: &Path) -> bool {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     [&STANDARD, &RTX].iter().any(|names| suffix(name, names.runtime).is_some())
 }
 
-/// Leaves out other names of a file that is there already.
-pub(super) fn each_once(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen = Vec::new();
-    files.retain(|path| {
-        let file = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let new = !seen.contains(&file);
-        if new {
-            seen.push(file);
-        }
-        new
-    });
-    files
-}
-
-/// The version in `NAME.so.VERSION`; empty for `NAME.so`.
-fn suffix<'a>(file: &'a str, name: &str) -> Option<&'a str> {
-    let rest = file.strip_prefix(name)?.strip_prefix(".so")?;
-    if rest.is_empty() {
-        return Some("");
-    }
-    let version = rest.strip_prefix('.')?;
-    numbers(version, '.').map(|_| version)
-}
-
 /// Finds out what a file is.
 pub(super) fn examine(path: &Path, source: Source) -> Result<Found, LibraryError> {
-    let library = elf::read(path)?;
+    let library = read(path)?;
     let name = library.soname.as_deref().or(path.file_name().and_then(|name| name.to_str()));
     let name = name.unwrap_or_default();
     let version = library.exports.iter().find_map(|export| version_symbol(export));
@@ -148,12 +109,6 @@ pub(super) fn known_versions() -> String {
 /// The name under which the parser of a library is looked for.
 pub(super) fn parser_name(flavor: Flavor, version: LibraryVersion) -> String {
     format!("{}.so.{}", names(flavor).parser, version.major)
-}
-
-/// Plain decimal numbers with a separator between them.
-pub(super) fn numbers(text: &str, separator: char) -> Option<Vec<u32>> {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    text.split(separator).map(|part| is_number(part).then(|| part.parse().ok())?).collect()
 }
 
 /// `tensorrt_version_8_6_0_12`, as every TensorRT library has it.

@@ -1,23 +1,21 @@
 //! Finding TensorRT: which library, of which version, from where.
 //!
-//! Reads files and asks Python once; never loads a library. The order of places is that of
-//! [`Source`]. What is found is a value ([`Found`]) that others load, fingerprint or print.
+//! Never loads a library. The order of places is that of [`Source`]. What is found is a value ([`Found`]) that others load, fingerprint or print.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::library::{Places, SEARCHED, Source};
+
 use super::Flavor;
 use super::generation::{Generation, LibraryVersion};
 
 mod ability;
-mod elf;
 mod error;
 mod facts;
 mod library;
-mod loader;
 mod places;
-mod python;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -25,48 +23,11 @@ mod tests;
 pub use ability::Abilities;
 pub use error::{DiscoverError, LibraryError};
 pub use facts::tool_facts;
-pub(super) use places::in_folder;
-pub use places::{installed, name_library, runtimes_folder};
-pub(super) use python::program_in_path;
-pub use python::{Python, PythonError, python};
+pub(in crate::backend) use places::in_folder;
+pub use places::{installed, name_library};
 pub use selection::{InvalidRequirement, TensorRtSelection, VersionRequirement};
 
-use places::Places;
-
-/// Who or what led to a library, in the order of search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// `tensorrt: { library: .. }` in the spec.
-    Spec,
-    /// `--tensorrt-lib`.
-    Option,
-    /// The environment variable `TRT_PIPELINE_TENSORRT`.
-    Variable,
-    /// `trt-pipeline runtime install`.
-    Installed,
-    /// A package of the `python3` in `PATH`.
-    Python,
-    /// The environment variable `LD_LIBRARY_PATH`.
-    LibraryPath,
-    /// Where the system's loader looks by itself: its cache, its standard folders.
-    System,
-}
-
-impl Source {
-    /// What it is called in a sentence.
-    pub fn phrase(self) -> &'static str {
-        match self {
-            Self::Spec => "`tensorrt.library` in the spec",
-            Self::Option => "--tensorrt-lib",
-            Self::Variable => "TRT_PIPELINE_TENSORRT",
-            Self::Installed => "`runtime install`",
-            Self::Python => "Python packages",
-            Self::LibraryPath => "LD_LIBRARY_PATH",
-            Self::System => "the system's libraries",
-        }
-    }
-}
+use places::TENSORRT;
 
 /// A TensorRT library that can be used here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +92,11 @@ pub struct Sighting {
 }
 
 impl Looked {
+    /// What the place is called in a sentence.
+    pub fn phrase(&self) -> &'static str {
+        self.place.phrase(&TENSORRT)
+    }
+
     /// The newest library that can be used and is wanted.
     fn best(&self, flavor: Option<Flavor>) -> Option<&Found> {
         let usable = self.libraries.iter().filter(|library| library.objection.is_none());
@@ -147,14 +113,14 @@ impl Looked {
 /// A named library cannot be used or is not what the spec asks for; both products are here and
 /// none is chosen; nothing is here.
 pub fn find(selection: &TensorRtSelection) -> Result<Found, DiscoverError> {
-    find_in(&Places::here(), selection)
+    find_in(&places::here(), selection)
 }
 
 /// Everything there is, for a person to look at: named places first.
 pub fn survey() -> Vec<Looked> {
-    let places = Places::here();
-    let named = places.named().map(|(place, path)| places::look_at_named(place, &path));
-    let searched = places::SEARCHED.map(|place| places.look(place));
+    let here = places::here();
+    let named = here.named().map(|(place, path)| places::look_at_named(place, &path));
+    let searched = SEARCHED.map(|place| places::look(&here, place));
     named.chain(searched).collect()
 }
 
@@ -164,8 +130,8 @@ fn find_in(places: &Places, selection: &TensorRtSelection) -> Result<Found, Disc
         return named(place, path, selection);
     }
     let mut searched = Vec::new();
-    for place in places::SEARCHED {
-        let mut looked = places.look(place);
+    for place in SEARCHED {
+        let mut looked = places::look(places, place);
         object(&mut looked, selection);
         // Where the product is chosen, no later place can change the answer.
         if selection.flavor.is_some()

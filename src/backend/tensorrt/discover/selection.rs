@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::backend::tensorrt::Flavor;
 use crate::backend::tensorrt::generation::LibraryVersion;
 
-use super::library::numbers;
+use crate::backend::library::numbers;
 
 /// Which TensorRT to use. By default the one that is here; where both products are, one of them
 /// has to be chosen.

@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
-use crate::backend::tensorrt::fake_library::Fake;
+use crate::backend::library::fake::Fake;
+use crate::backend::library::{Loader, Python, PythonError};
 
-use super::loader::Loader;
 use super::*;
 
 /// A folder with places in it, none of which has a library yet.
@@ -227,7 +227,7 @@ fn packages_of_python_are_looked_into() {
     let program = PathBuf::from("/usr/bin/python3");
     world.places.python =
         Some(Ok(Python { program, version: "3.12.1".to_owned(), folders: vec![site] }));
-    let looked = world.places.look(Source::Python);
+    let looked = places::look(&world.places, Source::Python);
     assert_eq!(looked.libraries.len(), 1, "{looked:?}");
     let found = world.find("").unwrap();
     assert_eq!((found.source, found.runtime), (Source::Python, file));
@@ -257,7 +257,7 @@ fn a_library_with_several_names_is_seen_once() {
     for name in ["libnvinfer.so.10", "libnvinfer.so"] {
         symlink("libnvinfer.so.10.3.0", world.path("loader").join(name)).unwrap();
     }
-    let looked = world.places.look(Source::LibraryPath);
+    let looked = places::look(&world.places, Source::LibraryPath);
     assert_eq!(looked.libraries.len(), 1);
     assert_eq!(looked.libraries[0].path, file);
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::*;
 use crate::backend::cuda::{MemoryKind, standin::with_driver};
+use crate::backend::tensorrt::calibration::algorithm_name;
 use crate::backend::tensorrt::generation::Generation;
 use crate::backend::tensorrt::handle::standin::{MODEL, StandIn};
 use crate::backend::tensorrt::sys::{BuilderFlag, v8_6, v10};
-use crate::backend::tensorrt::{BatchInput, CalibrationCache, Flavor};
+use crate::backend::tensorrt::{BatchInput, Flavor};
+use crate::calibration::CalibrationCache;
 use crate::tensor::{DType, Dim, TensorSpec};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Entropy, Algorithm::Minmax];
@@ -288,7 +290,7 @@ fn builds_calibrate(version: &str, algorithm: Algorithm) {
     build(&standin, &first).unwrap();
     let cache = String::from_utf8(first.written().unwrap()).unwrap();
     let parsed: CalibrationCache = cache.parse().unwrap();
-    assert_eq!(parsed.algorithm, CalibrationCache::algorithm_name(algorithm));
+    assert_eq!(parsed.algorithm, algorithm_name(algorithm));
     assert_eq!(parsed.version, standin.library.version().number());
     assert_eq!((parsed.to_string(), first.batches()), (cache.clone(), 3));
 

@@ -1,0 +1,165 @@
+//! Which nodes keep float32 for what they are: by what the user says, the operator, the standard,
+//! their weights and the values observed in them.
+
+use std::collections::BTreeMap;
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
+use crate::onnx::check::node_name;
+use crate::onnx::error::OnnxError;
+use crate::onnx::walk;
+
+use super::half::{Fit, Half};
+use super::reason::Reason;
+use super::table::{self, Class};
+use super::view::{Step, View};
+use super::{Observed, Settings};
+use crate::onnx::pattern::Pattern;
+
+/// What is settled about a node before its neighbours are looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// It stays as it is.
+    Keep(Reason),
+    /// It may be of 16 bits.
+    May(Class),
+}
+
+/// More of a weight than this may not lose digits.
+const MOST_SMALL: f64 = 0.1;
+
+/// How far below its end a range must be left by what was observed: other data goes further.
+const HEADROOM: f64 = 2.0;
+
+/// What is settled about each node.
+pub(super) fn verdicts(
+    view: &View<'_>,
+    settings: &Settings<'_>,
+) -> Result<Vec<Verdict>, OnnxError> {
+    let fits = fits(view)?;
+    let judge = Judge { view, patterns: settings.keep, observed: settings.observed, fits };
+    Ok(view.steps.iter().map(|step| judge.verdict(step)).collect())
+}
+
+/// How the constants fare that some node could read in 16 bits.
+fn fits<'m>(view: &View<'m>) -> Result<BTreeMap<&'m str, Fit>, OnnxError> {
+    let names = view.steps.iter().flat_map(Step::low_inputs);
+    let read: BTreeMap<&str, _> =
+        names.filter_map(|name| Some((name, *view.constants.get(name)?))).collect();
+    read.into_par_iter()
+        .map(|(name, tensor)| {
+            let values = view.model.values(tensor)?;
+            Ok((name, Fit::of(values.as_slice::<f32>().unwrap_or_default(), view.half)))
+        })
+        .collect()
+}
+
+struct Judge<'v, 'm> {
+    view: &'v View<'m>,
+    patterns: &'v [Pattern<'v>],
+    observed: Option<&'v Observed>,
+    fits: BTreeMap<&'m str, Fit>,
+}
+
+impl Judge<'_, '_> {
+    fn verdict(&self, step: &Step<'_>) -> Verdict {
+        if !step.has_float && !self.may_be_float(step) {
+            return Verdict::Keep(Reason::NoFloat);
+        }
+        let first = self.requested(step).or_else(|| self.structure(step));
+        if let Some(reason) = first {
+            return Verdict::Keep(reason);
+        }
+        let class = match table::class(step.node) {
+            Class::Range(why) => return Verdict::Keep(Reason::Range(why)),
+            Class::Cast => return Verdict::Keep(Reason::Cast),
+            class => class,
+        };
+        let is_made_here = step.node.op_type() == "ConstantOfShape";
+        if step.lowerable.is_empty() && !is_made_here {
+            let reads = step.node.input.iter().any(|name| self.view.is_float(name));
+            return Verdict::Keep(if reads {
+                Reason::NoSuchType(self.view.half)
+            } else {
+                Reason::Given
+            });
+        }
+        match self.weights(step).or_else(|| self.activations(step)) {
+            Some(reason) => Verdict::Keep(reason),
+            None => Verdict::May(class),
+        }
+    }
+
+    /// Whether a node could have a float32 value that nothing is known of.
+    fn may_be_float(&self, step: &Step<'_>) -> bool {
+        step.typing.is_none()
+    }
+
+    fn requested(&self, step: &Step<'_>) -> Option<Reason> {
+        let name = node_name(step.node).name;
+        let mut patterns = self.patterns.iter();
+        let found = patterns.find(|pattern| pattern.matches(step.node.op_type(), &name))?;
+        Some(Reason::Requested(found.text().to_owned()))
+    }
+
+    fn structure(&self, step: &Step<'_>) -> Option<Reason> {
+        let node = step.node;
+        if walk::subgraphs(node).next().is_some() {
+            return Some(Reason::Bodies);
+        }
+        if step.typing.is_none() {
+            return Some(Reason::Foreign);
+        }
+        let mut names = node.input.iter().chain(&node.output).filter(|name| !name.is_empty());
+        let unknown = names.find(|name| self.view.types.get(name).is_none())?;
+        Some(Reason::UnknownType(unknown.clone()))
+    }
+
+    fn weights(&self, step: &Step<'_>) -> Option<Reason> {
+        let half = self.view.half;
+        let found = step.low_inputs().filter_map(|name| Some((name, self.fits.get(name)?)));
+        let filled = self.filled_with(step);
+        let found: Vec<(&str, &Fit)> =
+            found.chain(filled.as_ref().map(|fit| ("value", fit))).collect();
+        let overflow = found.iter().find_map(|(name, fit)| {
+            let (tensor, value) = ((*name).to_owned(), fit.overflow?);
+            Some(Reason::WeightOverflow { tensor, value, half })
+        });
+        overflow.or_else(|| {
+            let (name, fit) = found.iter().find(|(_, fit)| fit.small > MOST_SMALL)?;
+            let (tensor, share) = ((*name).to_owned(), fit.small);
+            Some(Reason::WeightUnderflow { tensor, share, half })
+        })
+    }
+
+    /// How the value fares that a `ConstantOfShape` repeats.
+    fn filled_with(&self, step: &Step<'_>) -> Option<Fit> {
+        let value = step.node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?;
+        let value = self.view.model.values(value).ok()?;
+        Some(Fit::of(value.as_slice::<f32>()?, self.view.half))
+    }
+
+    fn activations(&self, step: &Step<'_>) -> Option<Reason> {
+        let observed = self.observed?;
+        let lowered = step.node.output.iter().zip(&step.lowered);
+        let outputs = lowered.filter(|(_, low)| **low).map(|(name, _)| name.as_str());
+        let names = self.view.variables(step).chain(outputs);
+        let found: Vec<(&str, f64)> =
+            names.filter_map(|name| Some((name, *observed.get(name)?))).collect();
+        let half = self.view.half;
+        let large = found.iter().find(|(_, value)| !fits_in(*value, half));
+        if let Some((name, value)) = large {
+            let (tensor, value) = ((*name).to_owned(), *value);
+            return Some(Reason::ActivationOverflow { tensor, value, half });
+        }
+        let is_small = |value: f64| value > 0.0 && value < half.smallest_normal();
+        let (name, value) = found.iter().find(|(_, value)| is_small(*value))?;
+        let (tensor, value) = ((*name).to_owned(), *value);
+        Some(Reason::ActivationUnderflow { tensor, value, half })
+    }
+}
+
+/// Whether a magnitude leaves room to the end of the range.
+pub(super) fn fits_in(magnitude: f64, half: Half) -> bool {
+    magnitude <= half.largest() / HEADROOM
+}

@@ -1,0 +1,160 @@
+//! 16 bits in the graph: which nodes compute in float16 or bfloat16, and the casts where those
+//! meet float32.
+//!
+//! A model is decided on as a whole ([`table`], then weights and observed values, then
+//! neighbours), then rewritten. Bodies of `If`, `Loop` and `Scan`, functions of the model, and all
+//! that is not float32 stay as they are. Knows nothing of how values are observed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::check::node_name;
+use super::error::OnnxError;
+use super::model::Model;
+use super::pattern::Pattern;
+
+mod constants;
+mod decide;
+mod declare;
+mod half;
+mod neighbours;
+mod opset;
+mod reason;
+mod rewrite;
+mod settle;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use half::Half;
+pub use opset::OpsetChange;
+
+use settle::Decision;
+use view::View;
+
+/// The largest finite magnitude that was seen in each tensor.
+pub type Observed = BTreeMap<String, f64>;
+
+/// Of which type inputs and outputs are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Io {
+    /// Of the type that they had.
+    #[default]
+    Keep,
+    /// What was float32 is of 16 bits.
+    Convert,
+}
+
+/// How to lower a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The type to compute in.
+    pub half: Half,
+    /// Of which type inputs and outputs are.
+    pub io: Io,
+    /// The nodes that stay in float32.
+    pub keep: &'a [Pattern<'a>],
+    /// What was observed in the model's tensors, where something was.
+    pub observed: Option<&'a Observed>,
+}
+
+/// In which precision each node computes, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lowered {
+    /// The type.
+    pub precision: Half,
+    /// How the opset changed for it, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opset: Option<OpsetChange>,
+    /// Number of nodes by what they compute in.
+    pub counts: Counts,
+    /// Number of nodes by reason.
+    pub reasons: BTreeMap<&'static str, usize>,
+    /// Casts that were put in.
+    pub casts: usize,
+    /// Every node of the main graph as it was, in its order.
+    pub nodes: Vec<NodePrecision>,
+}
+
+impl Lowered {
+    /// What keeps nodes in float32, and how many: the most frequent first.
+    pub fn kept(&self) -> Vec<(&'static str, usize)> {
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.precision == Some("float32")) {
+            *counts.entry(node.reason).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+}
+
+/// Number of nodes by what they compute in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// In 16 bits.
+    pub low: usize,
+    /// In float32.
+    pub float32: usize,
+    /// In other types than float32, before and after.
+    pub other: usize,
+}
+
+/// In which precision a node computes, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodePrecision {
+    /// Its name, or its first output where it has none.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// The type that it computes in; nothing where it has no float32 value.
+    pub precision: Option<&'static str>,
+    /// A word for programs.
+    pub reason: &'static str,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// Lowers a model that has passed [`Model::check`]. It is well typed afterwards, or the answer is
+/// an error.
+pub fn lower(model: &mut Model, settings: &Settings<'_>) -> Result<Lowered, OnnxError> {
+    model.check_types()?;
+    let opset = opset::raise(model, settings.half)?;
+    let view = View::of(model, settings.half);
+    let mut verdicts = decide::verdicts(&view, settings)?;
+    neighbours::mark(&view, &mut verdicts, settings.observed);
+    let decisions = settle::settle(&view, verdicts, settings.io);
+    let rewritten = rewrite::rewrite(&view, &decisions, settings.io)?;
+    let lowered = Lowered { opset, ..report(&view, decisions, rewritten.casts) };
+    model.graph = rewritten.graph;
+    if rewritten.new_initializers {
+        model.allow_unlisted_initializers();
+    }
+    model.check()?;
+    model.check_types()?;
+    Ok(lowered)
+}
+
+fn report(view: &View<'_>, decisions: Vec<Decision>, casts: usize) -> Lowered {
+    let half = view.half;
+    let mut counts = Counts::default();
+    let mut reasons: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut nodes = Vec::with_capacity(decisions.len());
+    for (step, Decision { low, reason }) in view.steps.iter().zip(decisions) {
+        let precision = match (low, step.has_float) {
+            (true, _) => Some(half.name()),
+            (false, true) => Some("float32"),
+            (false, false) => None,
+        };
+        counts.low += usize::from(low);
+        counts.float32 += usize::from(!low && step.has_float);
+        counts.other += usize::from(!low && !step.has_float);
+        *reasons.entry(reason.code()).or_default() += 1;
+        let name = node_name(step.node);
+        let (reason, detail) = (reason.code(), reason.to_string());
+        nodes.push(NodePrecision { node: name.name, op: name.op, precision, reason, detail });
+    }
+    Lowered { precision: half, opset: None, counts, reasons, casts, nodes }
+}

@@ -1,0 +1,253 @@
+use std::convert::Infallible;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What keeping a set loses, and the most that may be lost.
+struct Model<F> {
+    loss: F,
+    limit: f64,
+    measured: Vec<Kept>,
+}
+
+impl<F: Fn(&Kept) -> f64> Model<F> {
+    fn new(limit: f64, loss: F) -> Self {
+        Self { loss, limit, measured: Vec::new() }
+    }
+
+    fn passes(&self, kept: &Kept) -> bool {
+        (self.loss)(kept) <= self.limit
+    }
+}
+
+impl<F: Fn(&Kept) -> f64> Measure for Model<F> {
+    type Error = Infallible;
+
+    fn measure(&mut self, kept: &Kept) -> Result<Score, Infallible> {
+        self.measured.push(kept.clone());
+        Ok(Score { loss: (self.loss)(kept), passes: self.passes(kept) })
+    }
+}
+
+/// Losses that add up.
+fn additive(losses: &[u32]) -> impl Fn(&Kept) -> f64 {
+    move |kept| {
+        let lost = losses.iter().enumerate().filter(|(index, _)| !kept.contains(index));
+        lost.map(|(_, loss)| f64::from(*loss)).sum()
+    }
+}
+
+/// Losses that add up, and more where two are lost together.
+fn interacting(losses: &[u32], pairs: &[(usize, usize, u32)]) -> impl Fn(&Kept) -> f64 {
+    let count = losses.len();
+    move |kept| {
+        let both = |&&(a, b, _): &&(usize, usize, u32)| {
+            !kept.contains(&(a % count)) && !kept.contains(&(b % count))
+        };
+        let together = pairs.iter().filter(both).map(|(_, _, loss)| f64::from(*loss));
+        additive(losses)(kept) + together.sum::<f64>()
+    }
+}
+
+/// A loss that has no rule, but is none where everything is kept.
+fn lawless(candidates: usize, seed: u64) -> impl Fn(&Kept) -> f64 {
+    move |kept| {
+        if kept.len() == candidates {
+            return 0.0;
+        }
+        let mix = |sum: u64, index: &usize| {
+            (sum ^ (*index as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+        };
+        let bits = kept.iter().fold(seed, mix);
+        if bits % 17 == 0 { f64::NAN } else { f64::from((bits >> 40) as u32) }
+    }
+}
+
+fn kept(indices: &[usize]) -> Kept {
+    indices.iter().copied().collect()
+}
+
+#[test]
+fn nothing_is_kept_where_that_passes() {
+    let mut model = Model::new(10.0, additive(&[1, 2, 3]));
+    let found = smallest(3, 100, &mut model).unwrap();
+    assert_eq!((found.kept, found.complete, found.trials.len()), (kept(&[]), true, 1));
+    assert!(found.sensitivities.is_empty());
+}
+
+#[test]
+fn a_gate_that_holds_for_nothing_is_an_error_after_two_trials() {
+    let mut model = Model::new(-1.0, additive(&[1, 2, 3]));
+    let error = smallest(3, 100, &mut model).unwrap_err();
+    assert!(matches!(error, SearchError::Unreachable { kept: Score { loss: 0.0, .. } }));
+    assert_eq!(model.measured, [kept(&[]), kept(&[0, 1, 2])]);
+    let mut model = Model::new(-1.0, additive(&[]));
+    assert!(matches!(smallest(0, 9, &mut model), Err(SearchError::Unreachable { .. })));
+    assert_eq!(model.measured.len(), 1, "nothing and everything are the same of no candidates");
+}
+
+#[test]
+fn a_budget_for_less_than_both_ends_is_an_error() {
+    for budget in 0..FEWEST_TRIALS {
+        let mut model = Model::new(0.0, additive(&[1]));
+        assert!(matches!(smallest(1, budget, &mut model), Err(SearchError::Budget)));
+        assert_eq!(model.measured.len(), budget);
+    }
+    let found = smallest(1, FEWEST_TRIALS, &mut Model::new(0.0, additive(&[1]))).unwrap();
+    assert_eq!(found.kept, kept(&[0]));
+    let found = smallest(9, FEWEST_TRIALS, &mut Model::new(0.0, additive(&[1; 9]))).unwrap();
+    assert_eq!((found.kept.len(), found.complete), (9, false));
+}
+
+#[test]
+fn the_one_bad_candidate_is_found_and_the_way_to_it_told() {
+    use Purpose::{Bisection, Ends, Sensitivity as Alone};
+    let mut model = Model::new(10.0, additive(&[1, 1, 50, 1, 1]));
+    let found = smallest(5, 100, &mut model).unwrap();
+    assert_eq!((&found.kept, found.complete), (&kept(&[2]), true));
+    assert_eq!(found.score, Score { loss: 4.0, passes: true });
+    assert_eq!(found.nothing_kept, Score { loss: 54.0, passes: false });
+    let worst = Sensitivity { candidates: 2..3, loss: 50.0 };
+    assert_eq!((found.sensitivities.len(), &found.sensitivities[0]), (5, &worst));
+    let purposes: Vec<Purpose> = found.trials.iter().map(|trial| trial.purpose).collect();
+    assert_eq!(purposes, [Ends, Ends, Alone, Alone, Alone, Alone, Alone, Bisection, Bisection]);
+}
+
+#[test]
+fn among_thousands_one_is_found_by_blocks() {
+    let mut losses = vec![0; 5000];
+    losses[3777] = 1;
+    let mut model = Model::new(0.5, additive(&losses));
+    let found = smallest(5000, 100, &mut model).unwrap();
+    assert_eq!((&found.kept, found.complete), (&kept(&[3777]), true));
+    assert!(model.measured.len() <= 100, "{}", model.measured.len());
+}
+
+#[test]
+fn infinite_losses_hide_no_other_bad_candidate() {
+    let loss = |kept: &Kept| match (kept.contains(&1), kept.contains(&4)) {
+        (false, _) => f64::NAN,
+        (true, false) => f64::INFINITY,
+        (true, true) => 1.0,
+    };
+    let found = smallest(6, 40, &mut Model::new(1.0, loss)).unwrap();
+    assert_eq!((found.kept, found.complete), (kept(&[1, 4]), true));
+}
+
+#[test]
+fn what_others_make_up_for_is_left_out_again() {
+    // 0 is the most sensitive, but does nothing once 1 and 2 are kept.
+    let loss = |kept: &Kept| {
+        let alone = [9.0, 6.0, 6.0, 0.0];
+        let lost: Vec<usize> = (0..4).filter(|index| !kept.contains(index)).collect();
+        match lost.as_slice() {
+            [only] => alone[*only],
+            _ if kept.contains(&1) && kept.contains(&2) => 1.0,
+            _ => 20.0,
+        }
+    };
+    let found = smallest(4, 40, &mut Model::new(2.0, loss)).unwrap();
+    assert_eq!((found.kept, found.complete), (kept(&[1, 2]), true));
+    assert!(found.trials.iter().any(|trial| trial.purpose == Purpose::Reduction));
+}
+
+/// Gives up at a trial, but remembers those before.
+struct Interrupted<'a, M> {
+    inner: &'a mut M,
+    remembered: &'a mut BTreeMap<Kept, Score>,
+    left: usize,
+}
+
+impl<M: Measure> Measure for Interrupted<'_, M> {
+    type Error = ();
+
+    fn measure(&mut self, kept: &Kept) -> Result<Score, ()> {
+        if let Some(score) = self.remembered.get(kept) {
+            return Ok(*score);
+        }
+        self.left = self.left.checked_sub(1).ok_or(())?;
+        let score = self.inner.measure(kept).map_err(|_| ())?;
+        self.remembered.insert(kept.clone(), score);
+        Ok(score)
+    }
+}
+
+/// The same result but for NaN, which equals nothing.
+fn same(a: &Found, b: &Found) -> bool {
+    format!("{a:?}") == format!("{b:?}")
+}
+
+proptest! {
+    #[test]
+    fn of_losses_that_add_up_the_result_is_smallest(
+        losses in prop::collection::vec(0..100_u32, 0..20), limit in 0..400_u32,
+    ) {
+        let mut model = Model::new(f64::from(limit), additive(&losses));
+        let found = smallest(losses.len(), 2 + 2 * losses.len() + 5, &mut model).unwrap();
+        let mut sorted = losses.clone();
+        sorted.sort_unstable();
+        // As many of the smallest losses as fit are not kept.
+        let mut lost = 0;
+        let dropped = sorted.iter().take_while(|loss| { lost += **loss; lost <= limit }).count();
+        prop_assert!(found.complete);
+        prop_assert!(model.passes(&found.kept));
+        prop_assert_eq!(found.kept.len(), losses.len() - dropped);
+    }
+
+    #[test]
+    fn the_gate_holds_for_the_result_whatever_the_losses_and_the_budget(
+        candidates in 0..40_usize, seed: u64, limit in 0..0x00FF_FFFF_u32, budget in 2..90_usize,
+    ) {
+        let mut model = Model::new(f64::from(limit), lawless(candidates, seed));
+        let found = smallest(candidates, budget, &mut model).unwrap();
+        prop_assert!(model.passes(&found.kept));
+        prop_assert!(found.score.passes);
+        prop_assert!(model.measured.len() <= budget, "{} of {budget}", model.measured.len());
+        prop_assert_eq!(model.measured.len(), found.trials.len());
+        let different: BTreeSet<&Kept> = model.measured.iter().collect();
+        prop_assert_eq!(different.len(), model.measured.len(), "nothing is tried twice");
+    }
+
+    #[test]
+    fn none_of_a_complete_result_can_be_left_out(
+        losses in prop::collection::vec(0..100_u32, 1..12),
+        pairs in prop::collection::vec((0..12_usize, 0..12_usize, 0..100_u32), 0..12),
+        limit in 0..300_u32,
+        budget in 2..60_usize,
+    ) {
+        let mut model = Model::new(f64::from(limit), interacting(&losses, &pairs));
+        let found = smallest(losses.len(), budget, &mut model).unwrap();
+        prop_assert!(model.passes(&found.kept));
+        if found.complete {
+            for one in &found.kept {
+                let mut without = found.kept.clone();
+                without.remove(one);
+                prop_assert!(!model.passes(&without), "{one} of {:?}", found.kept);
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_that_goes_on_finds_what_one_without_interruption_does(
+        candidates in 0..30_usize, seed: u64, limit in 0..0x00FF_FFFF_u32, budget in 2..60_usize,
+        stride in 1..9_usize,
+    ) {
+        let mut model = Model::new(f64::from(limit), lawless(candidates, seed));
+        let whole = smallest(candidates, budget, &mut model).unwrap();
+        let trials = model.measured.len();
+        model.measured.clear();
+        let mut remembered = BTreeMap::new();
+        let found = loop {
+            let mut interrupted =
+                Interrupted { inner: &mut model, remembered: &mut remembered, left: stride };
+            match smallest(candidates, budget, &mut interrupted) {
+                Ok(found) => break found,
+                Err(SearchError::Measure(())) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        prop_assert!(same(&found, &whole), "{found:?} {whole:?}");
+        prop_assert_eq!(model.measured.len(), trials, "nothing is measured again");
+    }
+}

@@ -1,0 +1,166 @@
+//! `optimize.precision`: its settings, and what is told of it.
+
+use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::onnx::Model;
+use crate::onnx::Pattern;
+use crate::onnx::precision::{self, Half, Io, Lowered, Settings};
+use crate::stage::convert::write_json;
+use crate::stage::{CheckContext, Problem, StageContext, StageError};
+
+use super::{Counts, Optimize};
+
+/// The type that a model computes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// As it is.
+    #[default]
+    Fp32,
+    /// IEEE half precision: 11 significant bits, up to 65504.
+    Fp16,
+    /// bfloat16: 8 significant bits, the range of float32.
+    Bf16,
+}
+
+impl Precision {
+    fn half(self) -> Option<Half> {
+        match self {
+            Self::Fp32 => None,
+            Self::Fp16 => Some(Half::Float16),
+            Self::Bf16 => Some(Half::BFloat16),
+        }
+    }
+}
+
+/// Of which type the inputs and outputs are that were float32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IoTypes {
+    /// float32, as they were.
+    #[default]
+    Keep,
+    /// That of `precision`.
+    Convert,
+}
+
+impl From<IoTypes> for Io {
+    fn from(types: IoTypes) -> Self {
+        match types {
+            IoTypes::Keep => Self::Keep,
+            IoTypes::Convert => Self::Convert,
+        }
+    }
+}
+
+/// What is written beside the model, as `precision.json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    format: u32,
+    #[serde(flatten)]
+    lowered: &'a Lowered,
+    parameter_bytes: Counts,
+}
+
+impl Optimize {
+    /// Whether inputs and outputs change their type.
+    pub(super) fn converts_io(&self) -> bool {
+        self.precision.half().is_some() && self.io.value == IoTypes::Convert
+    }
+
+    /// Adds the settings that are not at their default.
+    pub(super) fn precision_settings(&self, settings: &mut Map<String, Value>) {
+        if !self.precision.is_default() {
+            settings.insert("precision".into(), json!(self.precision));
+        }
+        if !self.io.is_default() {
+            settings.insert("io".into(), json!(self.io));
+        }
+        if !self.keep_fp32.is_empty() {
+            settings.insert("keep_fp32".into(), json!(self.keep_fp32));
+        }
+        if !self.raw.is_empty() {
+            settings.insert("raw".into(), json!(self.raw));
+        }
+    }
+
+    /// Settings that mean nothing without a lower precision.
+    pub(super) fn precision_problems(&self, _cx: &CheckContext<'_>) -> Vec<Problem> {
+        if self.precision.half().is_some() {
+            return Vec::new();
+        }
+        let io = (!self.io.is_default()).then_some(("io", self.io.span));
+        let keep = self.keep_fp32.first().map(|first| ("keep_fp32", first.span));
+        let data = self.data.as_ref().map(|data| ("data", data.span));
+        let needless = |(name, span)| Problem {
+            code: "optimize::precision",
+            message: format!("`{name}` says how to lower the precision, which is not asked for"),
+            span,
+            label: "has no effect".into(),
+            help: Some(format!("add `precision: fp16` or `precision: bf16`, or remove `{name}`")),
+        };
+        [io, keep, data].into_iter().flatten().map(needless).collect()
+    }
+
+    /// Lowers the model, if that is asked for; the answer is what to tell of it.
+    pub(super) fn lower(
+        &self,
+        model: &mut Model,
+        cx: &StageContext<'_>,
+    ) -> Result<Option<String>, StageError> {
+        let Some(half) = self.precision.half() else { return Ok(None) };
+        cx.progress.report("lowering", 0, None);
+        let keep: Vec<Pattern<'_>> =
+            self.keep_fp32.iter().map(|pattern| Pattern::new(&pattern.value)).collect();
+        self.check_patterns(model, &keep)?;
+        let before = model.summary()?.parameter_bytes;
+        let settings = Settings { half, io: self.io.value.into(), keep: &keep, observed: None };
+        let lowered = precision::lower(model, &settings)?;
+        let after = model.summary()?.parameter_bytes;
+        let parameter_bytes = Counts { before, after };
+        let report = Report { format: 1, lowered: &lowered, parameter_bytes };
+        write_json(&cx.out.join("precision.json"), &report)?;
+        Ok(Some(told(&lowered, parameter_bytes)))
+    }
+
+    fn check_patterns(&self, model: &Model, keep: &[Pattern<'_>]) -> Result<(), StageError> {
+        for (pattern, place) in keep.iter().zip(self.keep_fp32.iter()) {
+            if let Some(help) = pattern.unmatched(model) {
+                let message = format!(
+                    "`keep_fp32` names `{}`, which is no operator and no node of the model after \
+                     its other rewrites",
+                    pattern.text()
+                );
+                return Err(StageError::Setting { message, span: place.span, help: Some(help) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A few lines for people.
+fn told(lowered: &Lowered, bytes: Counts) -> String {
+    let mut text = format!(
+        "{} nodes compute in {}, {} in float32; {} casts; weights {} -> {} bytes",
+        lowered.counts.low,
+        lowered.precision.name(),
+        lowered.counts.float32,
+        lowered.casts,
+        bytes.before,
+        bytes.after
+    );
+    if let Some(change) = &lowered.opset {
+        let _ = write!(text, "\n  opset {} -> {}", change.before, change.after);
+        if let Some(why) = &change.refused {
+            let _ = write!(text, ", which is not all: {why}");
+        }
+    }
+    for (reason, nodes) in lowered.kept() {
+        let _ = write!(text, "\n  {nodes:>5} in float32: {reason}");
+    }
+    text
+}

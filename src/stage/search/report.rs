@@ -1,0 +1,195 @@
+//! What a search found, as `search.json` and in words.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::search::{Found, Kept, Purpose, Sensitivity};
+
+use super::measured::{Measured, decibels};
+use super::{Objective, Task};
+
+/// Format of `search.json`.
+const FORMAT: u32 = 1;
+
+/// Sensitivities that people see.
+const MOST_SHOWN: usize = 10;
+
+/// The file `search.json`. Signal-to-noise ratios and accuracies have three and six decimals; `null`
+/// is an infinite ratio: outputs are equal, or useless.
+#[derive(Debug, Serialize)]
+pub(super) struct Report<'a> {
+    format: u32,
+    objective: &'a Objective,
+    budget: usize,
+    samples: usize,
+    candidates: usize,
+    /// Whether the budget sufficed to look at single nodes.
+    complete: bool,
+    /// The setting that the names belong in.
+    list: &'static str,
+    /// The nodes to keep, in the model's order.
+    kept: Vec<&'a str>,
+    /// With none of them kept.
+    nothing_kept: Option<Reached>,
+    /// With those kept.
+    result: Option<Reached>,
+    /// From the most sensitive on.
+    sensitivities: Vec<SensitivityReport<'a>>,
+    trials: Vec<TrialReport>,
+}
+
+/// What a trial came to.
+#[derive(Debug, Serialize)]
+struct Reached {
+    snr_db: f64,
+    /// An output has NaN or infinity that it did not have, or nothing but noise.
+    useless: bool,
+    /// Where there are labels.
+    accuracy: Option<f64>,
+    /// That of the model as it was.
+    accuracy_before: Option<f64>,
+}
+
+/// What is lost where these alone are lowered.
+#[derive(Debug, Serialize)]
+struct SensitivityReport<'a> {
+    nodes: &'a [String],
+    snr_db: f64,
+    useless: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct TrialReport {
+    purpose: &'static str,
+    /// How many nodes were kept.
+    kept: usize,
+    #[serde(flatten)]
+    reached: Reached,
+    passed: bool,
+}
+
+fn is_useless(snr_db: f64) -> bool {
+    snr_db <= f64::NEG_INFINITY
+}
+
+fn rounded(snr_db: f64) -> f64 {
+    (snr_db * 1e3).round() / 1e3
+}
+
+fn millionths(accuracy: f64) -> f64 {
+    (accuracy * 1e6).round() / 1e6
+}
+
+fn reached(measured: Measured) -> Reached {
+    Reached {
+        snr_db: rounded(measured.snr_db),
+        useless: is_useless(measured.snr_db),
+        accuracy: measured.answers.map(|answers| millionths(answers.accuracy())),
+        accuracy_before: measured.answers.map(|answers| millionths(answers.accuracy_before())),
+    }
+}
+
+fn of(kept: &Kept, measured: &[(Kept, Measured)]) -> Option<Measured> {
+    measured.iter().find(|(set, _)| set == kept).map(|(_, measured)| *measured)
+}
+
+fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Ends => "ends",
+        Purpose::Sensitivity => "sensitivity",
+        Purpose::Bisection => "bisection",
+        Purpose::Reduction => "reduction",
+    }
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(
+        task: &'a Task<'_>,
+        samples: usize,
+        found: &Found,
+        measured: &[(Kept, Measured)],
+    ) -> Self {
+        let names = task.candidates;
+        let sensitivity = |one: &Sensitivity| SensitivityReport {
+            nodes: &names[one.candidates.clone()],
+            snr_db: rounded(-one.loss),
+            useless: is_useless(-one.loss),
+        };
+        let trials = found.trials.iter().zip(measured).map(|(trial, (_, measured))| TrialReport {
+            purpose: purpose(trial.purpose),
+            kept: trial.kept.len(),
+            reached: reached(*measured),
+            passed: trial.score.passes,
+        });
+        Self {
+            format: FORMAT,
+            objective: &task.settings.objective,
+            budget: task.settings.budget.value,
+            samples,
+            candidates: names.len(),
+            complete: found.complete,
+            list: task.list,
+            kept: found.kept.iter().map(|&index| names[index].as_str()).collect(),
+            nothing_kept: of(&Kept::new(), measured).map(reached),
+            result: of(&found.kept, measured).map(reached),
+            sensitivities: found.sensitivities.iter().map(sensitivity).collect(),
+            trials: trials.collect(),
+        }
+    }
+}
+
+/// A name as it may stand in a spec.
+pub(super) fn quoted(name: &str) -> String {
+    // JSON's texts are YAML's.
+    serde_json::Value::from(name).to_string().replace("${", "$${")
+}
+
+/// The report for people, with the list to put into the spec.
+pub(super) fn summary(task: &Task<'_>, found: &Found, measured: &[(Kept, Measured)]) -> String {
+    let (names, objective) = (task.candidates, &task.settings.objective);
+    let mut text = String::new();
+    let told = |kept: &Kept| of(kept, measured).map_or(String::new(), |one| one.text(objective));
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "all {} {}: {}", names.len(), task.lowered, told(&Kept::new()));
+    if !found.kept.is_empty() {
+        let _ = writeln!(text, "{} of them kept: {}", found.kept.len(), told(&found.kept));
+    }
+    let answers = measured.first().and_then(|(_, measured)| measured.answers);
+    if let (Some(limits), Some(answers)) = (&objective.accuracy, answers) {
+        let (metric, before) = (limits.metric.name(), answers.accuracy_before());
+        let _ = writeln!(text, "the model as it was: {metric} {before:.4}");
+    }
+    let trials = found.trials.len();
+    let _ = write!(text, "found in {trials} trial{}", if trials == 1 { "" } else { "s" });
+    if !found.complete {
+        let _ = write!(
+            text,
+            "; the budget of {} ended the search, a smaller set may do",
+            task.settings.budget
+        );
+    }
+    text.push('\n');
+    if found.kept.is_empty() {
+        let _ = writeln!(text, "nothing has to be kept: `search` can go from the spec");
+        return text;
+    }
+    for one in found.sensitivities.iter().take(MOST_SHOWN) {
+        let range = &names[one.candidates.clone()];
+        let block = match range {
+            [only] => only.clone(),
+            [first, .., last] => format!("{first} .. {last} ({} nodes)", range.len()),
+            [] => continue,
+        };
+        let _ = writeln!(text, "  {:>9}  {block} alone {}", decibels(-one.loss), task.lowered);
+    }
+    if let Some(more @ 1..) = found.sensitivities.len().checked_sub(MOST_SHOWN) {
+        let _ = writeln!(text, "  and {more} less sensitive ones, see search.json");
+    }
+    let _ = writeln!(text, "in place of `search`, with the same result:");
+    let _ = writeln!(text, "{}:", task.list);
+    for &index in &found.kept {
+        let _ = writeln!(text, "  - {}", quoted(&names[index]));
+    }
+    text
+}

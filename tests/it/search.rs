@@ -1,0 +1,125 @@
+//! `search` finds the nodes that must keep their precision.
+
+use crate::support::models::{Network, npy};
+use crate::support::{Project, with_filters};
+
+const WIDTH: usize = 32;
+
+/// Numbers from -1 to 1, the same everywhere.
+fn noise(seed: u32, count: usize) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from(u16::try_from(state >> 16).unwrap()) / 32_768.0 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+/// Five layers. What reaches the fourth has one channel ten thousand times as large as the others,
+/// which its weights make up for: 8 bits for all channels leave nothing of the others.
+fn with_outliers() -> Vec<u8> {
+    let width = i64::try_from(WIDTH).unwrap();
+    let axes = [0, width];
+    let mut network = Network::default().input("x", &axes).output("y", &axes);
+    let mut last = "x".to_owned();
+    for layer in 0..5 {
+        let mut weights = noise(layer + 1, WIDTH * WIDTH);
+        weights.iter_mut().for_each(|weight| *weight *= 0.4);
+        for (at, weight) in weights.iter_mut().enumerate() {
+            let (row, column) = (at / WIDTH, at % WIDTH);
+            match layer {
+                2 if column == 5 => *weight *= 1e4,
+                3 if row == 5 => *weight *= 1e-4,
+                _ => {}
+            }
+        }
+        let (name, product) = (format!("w{layer}"), format!("/layers.{layer}/MatMul"));
+        network = network.weights(&name, &[width, width], weights);
+        network = network.node("MatMul", &[&last, &name], &product);
+        last = if layer == 4 { "y".to_owned() } else { format!("/layers.{layer}/Relu") };
+        network = network.node("Relu", &[&product], &last);
+    }
+    network.encode()
+}
+
+fn project(calibrate: &str) -> Project {
+    let project = Project::with_spec(&format!(
+        "version: 1\nname: p\nstages:\n  onnx: {{ convert: {{ model: model.onnx }} }}\n  \
+         int8:\n    calibrate:\n      from: onnx\n      data: calibration\n      method: minmax\n\
+         {calibrate}"
+    ));
+    project.write("model.onnx", with_outliers());
+    project.write("calibration/x.npy", npy(&[64, WIDTH], &noise(77, 64 * WIDTH)));
+    project.write("tuning/x.npy", npy(&[48, WIDTH], &noise(78, 48 * WIDTH)));
+    project
+}
+
+const SEARCH: &str = "      search: { data: tuning, objective: { snr_db: 25 }, budget: 20 }\n";
+
+#[test]
+fn the_layer_with_outliers_is_found_and_the_list_in_place_of_the_search_gives_the_same_model() {
+    let searched = project(SEARCH);
+    let ran = searched.trt(&["run", "p.yaml", "-j1"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    with_filters(|| insta::assert_snapshot!("search_calibrate", ran.seen()));
+    let report: serde_json::Value =
+        serde_json::from_str(&searched.read("build/p/int8/search.json")).unwrap();
+    assert_eq!(report["kept"], serde_json::json!(["/layers.3/MatMul"]));
+    let nodes = searched.read("build/p/int8/calibrate.json");
+    assert!(nodes.contains("`search` found that it must be"), "{nodes}");
+    let pasted = project("      skip:\n        - \"/layers.3/MatMul\"\n");
+    pasted.run_ok();
+    let model = |project: &Project| std::fs::read(project.file("build/p/int8/model.onnx")).unwrap();
+    assert!(model(&searched) == model(&pasted), "both lists of nodes make the same model");
+}
+
+#[test]
+fn every_setting_and_the_samples_of_a_search_are_in_the_key() {
+    let project = project(SEARCH);
+    project.run_ok();
+    let because = |project: &Project| {
+        let plan = project.trt(&["plan", "--explain", "p.yaml"]);
+        assert_eq!(plan.status, 0, "{plan:#?}");
+        plan.stdout
+    };
+    assert!(because(&project).contains("2 hit"), "{}", because(&project));
+    let spec = project.read("p.yaml");
+    for (from, to, field) in [
+        ("snr_db: 25", "snr_db: 26", "settings.search.objective.snr_db: 25.0 -> 26.0"),
+        ("budget: 20", "budget: 21", "settings.search.budget: 20 -> 21"),
+        ("budget: 20", "batch: 8, budget: 20", "settings.search.batch: absent -> 8"),
+    ] {
+        project.write("p.yaml", spec.replace(from, to));
+        let because = because(&project);
+        assert!(because.contains(field), "{because}");
+    }
+    project.write("p.yaml", &spec);
+    project.write("tuning/x.npy", npy(&[48, WIDTH], &noise(79, 48 * WIDTH)));
+    assert!(because(&project).contains("inputs.search.data"), "{}", because(&project));
+}
+
+#[test]
+fn an_objective_out_of_reach_and_wrong_settings_are_told_at_their_place() {
+    let project = project(
+        "      search: { data: tuning, objective: { accuracy: { metric: top1, labels: y, \
+         at_least: 0.9 } } }\n",
+    );
+    let labelled = project.trt(&["run", "p.yaml"]);
+    assert_eq!(labelled.status, 1, "{labelled:#?}");
+    assert!(labelled.stderr.contains("contains no array `y`"), "{labelled:#?}");
+    // The first of 32 classes is seldom the one with the highest score.
+    let mut labels = npy(&[48], &[0.0; 48]);
+    let at = labels.windows(3).position(|bytes| bytes == b"<f4").unwrap();
+    labels[at + 1] = b'i';
+    project.write("tuning/y.npy", labels);
+    let spec = project.read("p.yaml");
+    project.write("p.yaml", spec.replace("{ accuracy:", "{ snr_db: 99, accuracy:"));
+    let missed = project.trt(&["run", "p.yaml"]);
+    assert_eq!(missed.status, 1, "{missed:#?}");
+    let told: String = missed.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("misses the objective even where all 5 nodes are kept"), "{told}");
+    project.write("p.yaml", spec.replace("at_least: 0.9", "at_least: 90"));
+    let wrong = project.trt(&["check", "p.yaml"]);
+    assert_eq!(wrong.status, 2, "{wrong:#?}");
+    assert!(wrong.stderr.contains("write 90 % as 0.9"), "{wrong:#?}");
+}
