@@ -128,10 +128,11 @@ impl Model {
             })
     }
 
-    /// Allows initializers that are not listed as inputs, as later versions of the format do.
+    /// Takes initializers off the list of inputs, as versions of the format from 4 on allow.
     pub(super) fn allow_unlisted_initializers(&mut self) {
         let version = self.header.ir_version().max(FIRST_WITHOUT_LISTED_INITIALIZERS);
         self.header.ir_version = Some(version);
+        self.unlist_initializers();
     }
 
     /// The initializers of the main graph by name.

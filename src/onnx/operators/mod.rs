@@ -11,7 +11,7 @@ mod table;
 mod type_table;
 mod typing;
 
-pub use typing::{TypeSet, Typing, Variable, typing_of};
+pub use typing::{TypeSet, Typing, Variable, later_typings, typing_of};
 
 /// The default-domain opsets that are understood.
 pub const OPSETS: RangeInclusive<i64> = table::OLDEST..=table::NEWEST;

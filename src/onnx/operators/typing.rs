@@ -62,6 +62,11 @@ impl Typing {
         self.variables.len()
     }
 
+    /// How many inputs differ; any more are like the last.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// The variable of an input; `None` where it has a type of its own, or there is no such input.
     pub fn input(&self, index: usize) -> Option<Variable> {
         variable(self.inputs, index)
@@ -87,6 +92,14 @@ fn variable(slots: &[u8], index: usize) -> Option<Variable> {
 pub fn typing_of(op: &str, opset: i64) -> Option<&'static Typing> {
     let end = TYPINGS.partition_point(|candidate| (candidate.name, candidate.since) <= (op, opset));
     TYPINGS[..end].last().filter(|found| found.name == op)
+}
+
+/// The element types of an operator in the opsets after this one that changed it, with those.
+pub fn later_typings(op: &str, opset: i64) -> impl Iterator<Item = (i64, &'static Typing)> {
+    let start =
+        TYPINGS.partition_point(|candidate| (candidate.name, candidate.since) <= (op, opset));
+    let of_op = TYPINGS[start..].iter().take_while(move |found| found.name == op);
+    of_op.map(|found| (found.since, found))
 }
 
 pub(super) const fn typing(
@@ -130,6 +143,8 @@ mod tests {
         let old = typing_of("Add", 12).unwrap();
         assert!(!old.allowed(old.input(0).unwrap()).contains(DataType::Bfloat16));
         assert!(typing_of("NoSuchOperator", 17).is_none());
+        assert!(later_typings("Add", 12).map(|(since, _)| since).eq([13, 14]));
+        assert_eq!(later_typings("Add", 14).count(), 0);
     }
 
     #[test]

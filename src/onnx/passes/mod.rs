@@ -182,7 +182,6 @@ pub fn run_without(
     }
     if reports.iter().any(|report| report.changes > 0) {
         model.allow_unlisted_initializers();
-        model.unlist_initializers();
     }
     let last: &dyn Pass = &shapes::InferShapes;
     if wanted(&&last) {

@@ -19,6 +19,7 @@ mod decide;
 mod declare;
 mod half;
 mod neighbours;
+mod opset;
 mod reason;
 mod rewrite;
 mod settle;
@@ -28,6 +29,7 @@ mod tests;
 mod view;
 
 pub use half::Half;
+pub use opset::OpsetChange;
 
 use settle::Decision;
 use view::View;
@@ -63,6 +65,9 @@ pub struct Settings<'a> {
 pub struct Lowered {
     /// The type.
     pub precision: Half,
+    /// How the opset changed for it, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opset: Option<OpsetChange>,
     /// Number of nodes by what they compute in.
     pub counts: Counts,
     /// Number of nodes by reason.
@@ -116,12 +121,13 @@ pub struct NodePrecision {
 /// an error.
 pub fn lower(model: &mut Model, settings: &Settings<'_>) -> Result<Lowered, OnnxError> {
     model.check_types()?;
+    let opset = opset::raise(model, settings.half)?;
     let view = View::of(model, settings.half);
     let mut verdicts = decide::verdicts(&view, settings)?;
     neighbours::mark(&view, &mut verdicts, settings.observed);
     let decisions = settle::settle(&view, verdicts, settings.io);
     let rewritten = rewrite::rewrite(&view, &decisions, settings.io)?;
-    let lowered = report(&view, decisions, rewritten.casts);
+    let lowered = Lowered { opset, ..report(&view, decisions, rewritten.casts) };
     model.graph = rewritten.graph;
     if rewritten.new_initializers {
         model.allow_unlisted_initializers();
@@ -150,5 +156,5 @@ fn report(view: &View<'_>, decisions: Vec<Decision>, casts: usize) -> Lowered {
         let (reason, detail) = (reason.code(), reason.to_string());
         nodes.push(NodePrecision { node: name.name, op: name.op, precision, reason, detail });
     }
-    Lowered { precision: half, counts, reasons, casts, nodes }
+    Lowered { precision: half, opset: None, counts, reasons, casts, nodes }
 }

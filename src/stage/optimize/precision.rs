@@ -153,6 +153,12 @@ fn told(lowered: &Lowered, bytes: Counts) -> String {
         bytes.before,
         bytes.after
     );
+    if let Some(change) = &lowered.opset {
+        let _ = write!(text, "\n  opset {} -> {}", change.before, change.after);
+        if let Some(why) = &change.refused {
+            let _ = write!(text, ", which is not all: {why}");
+        }
+    }
     for (reason, nodes) in lowered.kept() {
         let _ = write!(text, "\n  {nodes:>5} in float32: {reason}");
     }

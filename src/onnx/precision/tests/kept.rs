@@ -150,8 +150,35 @@ fn operators_without_a_form_in_16_bits_are_kept() {
     old.header.opset_import[0].version = Some(12);
     old.check().unwrap();
     let (_, report) = lowered(&old, &Settings { half: Half::BFloat16, ..FP16 });
-    assert_eq!(reason(&report, "a"), "no_such_type");
-    assert_eq!(report.casts, 0);
+    assert_eq!((reason(&report, "a"), reason(&report, "b")), ("default", "operator"));
+    let change = report.opset.unwrap();
+    assert_eq!((change.before, change.after, change.refused), (12, 13, None));
+}
+
+#[test]
+fn a_model_comes_to_the_opset_that_has_its_operators_in_the_type() {
+    let chain = nodes(&["Conv x w > a", "Relu a > b", "TopK b k > y i"]);
+    let count = from_tensor("k", &Tensor::from_i64(Shape(vec![1]), &[1]).unwrap());
+    let model = model("x", "y", chain, vec![weight("w", &[0.5; 2]), count]);
+    let (low, report) = lowered(&model, &Settings { half: Half::BFloat16, ..FP16 });
+    assert_eq!(low.opset(), Some(22));
+    // This one took bfloat16 later than others read.
+    assert_eq!((reason(&report, "a"), reason(&report, "y")), ("default", "no_such_type"));
+    assert_eq!(lowered(&model, &FP16).1.opset, None);
+}
+
+#[test]
+fn a_model_that_cannot_come_to_an_opset_is_lowered_as_far_as_it_can() {
+    let mut model = model("x", "y", nodes(&["MatMul x w > a", "Conv a w > y"]), w());
+    model.header.functions.push(crate::onnx::proto::FunctionProto {
+        name: Some("Twice".into()),
+        domain: Some("mine".into()),
+        ..Default::default()
+    });
+    let (low, report) = lowered(&model, &Settings { half: Half::BFloat16, ..FP16 });
+    assert_eq!(low.opset(), Some(17));
+    assert_eq!((reason(&report, "a"), reason(&report, "y")), ("default", "no_such_type"));
+    assert!(report.opset.unwrap().refused.unwrap().contains("function"));
 }
 
 #[test]
