@@ -53,8 +53,9 @@ impl Program {
         guard::check(&model)?;
         let mut signature = model.signature()?;
         let recorded = recorded_types(&model.graph);
+        let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
-        widen::rewrite(&mut model)?;
+        widen::rewrite(&mut model, &halves)?;
         if rearranging == Rearranging::None {
             rectify::rewrite(&mut model.graph);
         }

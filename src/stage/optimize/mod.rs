@@ -1,6 +1,6 @@
 //! `optimize`: rewrites a model into an equal one with less to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::artifact::ArtifactKind;
+use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
 use crate::onnx::passes::{self, PassName};
 use crate::onnx::{self, Model};
@@ -15,11 +16,15 @@ use crate::process::CancelToken;
 use crate::source::Spanned;
 
 use super::convert::write_json;
+use super::search::Search;
+use super::validate::ReferenceBackend;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
+    ToolProbe,
 };
 
 mod evaluate;
+mod keep;
 mod precision;
 mod settings;
 mod summary;
@@ -80,6 +85,13 @@ pub struct Optimize {
     /// samples.
     #[serde(default)]
     pub data: Option<Spanned<FileRef>>,
+    /// Finds a smallest set of nodes that must stay in float32, beside those of `keep_fp32` and
+    /// those that need it by their operator, for the model to reach an objective.
+    #[serde(default)]
+    pub search: Option<Search>,
+    /// What runs the model over the samples.
+    #[serde(default)]
+    pub backend: Spanned<ReferenceBackend>,
     /// Arrays of `data` that are raw files, by name: `NAME/*.bin` with one sample each in the
     /// order of their names, or `NAME.bin` with all samples. `.raw` does as well.
     #[serde(default)]
@@ -137,7 +149,8 @@ impl Stage for Optimize {
             reference: FileRef::reference(place),
             accepts: Accepts::Data,
         });
-        [from].into_iter().chain(data).collect()
+        let search = self.search.iter().flat_map(Search::inputs);
+        [from].into_iter().chain(data).chain(search).collect()
     }
 
     fn settings(&self) -> Value {
@@ -164,8 +177,16 @@ impl Stage for Optimize {
         settings.into()
     }
 
+    fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
+        if self.search.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
+    }
+
+    /// What samples come to differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
-        true
+        self.search.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {
