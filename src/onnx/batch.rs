@@ -3,7 +3,7 @@
 use super::check::{NodeName, node_name};
 use super::error::OnnxError;
 use super::model::Model;
-use super::names::{FreshNames, int_attribute};
+use super::names::{FreshNames, Uses, int_attribute};
 use super::passes::shape_constant;
 use super::proto::tensor_shape_proto::{Dimension, dimension};
 use super::proto::{NodeProto, TensorShapeProto, ValueInfoProto, type_proto};
@@ -114,10 +114,14 @@ impl Model {
         let shapes = Shapes::of(self);
         let batch = fed.first().and_then(|name| shapes.dims(name)?.first().copied());
         let after = outputs(self, &shapes);
+        let uses = Uses::of(&self.graph);
         let mut pairs = before.iter().zip(&after);
         for node in &self.graph.node {
-            for _ in node.output.iter().filter(|name| !name.is_empty()) {
-                if let Some((before, after)) = pairs.next() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                let found = uses.get(name);
+                if let Some((before, after)) = pairs.next()
+                    && (found.reads > 0 || found.pinned)
+                {
                     follows(node, before.as_deref(), after.as_deref(), batch, built_in, &shapes)?;
                 }
             }

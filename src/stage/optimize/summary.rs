@@ -1,7 +1,7 @@
 //! [`Changes`]: what `optimize` did to a model, for `optimize.json` and, as a table, for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -83,6 +83,8 @@ impl Changes {
 
 /// Operators shown; the rest is counted.
 const MOST_OPERATORS: usize = 24;
+/// Columns of the list of passes; what shows the table may indent it.
+const WIDTH: usize = 72;
 /// Longer names are cut.
 const WIDEST_NAME: usize = 40;
 
@@ -106,12 +108,21 @@ impl fmt::Display for Changes {
         for (name, [before, after]) in &rows {
             writeln!(f, "{}", format!("{name:width$}  {before:>10}  {after:>10}").trim_end())?;
         }
-        f.write_str("passes")?;
-        let mut told = String::new();
-        for pass in self.passes.iter().filter(|pass| pass.changes > 0) {
-            write!(told, "\n  {:24} {:>8}", pass.name.to_string(), pass.changes)?;
+        let told = self.passes.iter().filter(|pass| pass.changes > 0);
+        let told: Vec<String> =
+            told.map(|pass| format!("{} {}", pass.name, pass.changes)).collect();
+        f.write_str("passes:")?;
+        let mut column = "passes:".len();
+        for (index, pass) in told.iter().enumerate() {
+            let end = if index + 1 < told.len() { "," } else { "" };
+            if column + 1 + pass.len() + end.len() > WIDTH {
+                f.write_str("\n ")?;
+                column = 1;
+            }
+            write!(f, " {pass}{end}")?;
+            column += 1 + pass.len() + end.len();
         }
-        f.write_str(if told.is_empty() { ": nothing to do" } else { &told })
+        if told.is_empty() { f.write_str(" nothing to do") } else { Ok(()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Our side of the comparison of optimizers: reads the paths of models from standard input, one a
 //! line, and answers each with what became of it and how long that took in memory. A folder after
-//! a tab is where the result is saved.
+//! a tab is where the result is saved. Settings of `optimize`, as JSON, may be the only argument.
 
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
@@ -12,7 +12,10 @@ use trt_pipeline::process::CancelToken;
 use trt_pipeline::stage::optimize::Optimize;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let stage: Optimize = serde_json::from_value(json!({ "from": "model" }))?;
+    let settings = std::env::args().nth(1).unwrap_or_else(|| "{}".to_owned());
+    let mut settings: serde_json::Value = serde_json::from_str(&settings)?;
+    settings["from"] = json!("model");
+    let stage: Optimize = serde_json::from_value(settings)?;
     let cancel = CancelToken::default();
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
