@@ -114,8 +114,6 @@ fn round(graph: &mut GraphProto, halves: &Halves) {
             let Some(number) = halves.get(output) else { continue };
             let exact = format!("{output}{UNROUNDED}");
             rounds.push(NodeProto {
-                // tract wants every name once, and nodes may bear those of their outputs.
-                name: Some(format!("{output}{ROUNDED}")),
                 op_type: Some(ROUND.to_owned()),
                 input: vec![exact.clone()],
                 output: vec![std::mem::replace(output, exact)],
@@ -135,10 +133,6 @@ fn round(graph: &mut GraphProto, halves: &Halves) {
 
 /// Ends the names of values before they are rounded; no name in a file contains this character.
 const UNROUNDED: &str = "\0unrounded";
-
-/// Ends the names of our nodes.
-const ROUNDED: &str = "\0rounded";
-
 fn widen_graph(graph: &mut GraphProto, model: &Model) -> Result<(), Fault> {
     for tensor in &mut graph.initializer {
         widen_tensor(tensor, model)?;
@@ -249,7 +243,8 @@ mod tests {
             output: vec![value("y")],
             initializer: vec![factor],
             node: vec![
-                cast("x", precision, "low"),
+                // Called as the output of another one.
+                NodeProto { name: Some("y".into()), ..cast("x", precision, "low") },
                 cast("factor", precision, "low_factor"),
                 node("Mul", &["low", "low_factor"], "product"),
                 node("Div", &["product", "low_factor"], "quotient"),
