@@ -119,8 +119,8 @@ pub struct Found {
 ///    the budget does not suffice, blocks of neighbours take the place of candidates.
 /// 4. The most sensitive ones are kept, as few of them as the gate needs, by bisection. Blocks that
 ///    remain are split and this repeated, what was not kept stays that way.
-/// 5. What is kept is left out one by one, from the least sensitive on, where the gate holds
-///    without it.
+/// 5. What is kept is left out again, from the least sensitive on, where the gate holds without it:
+///    one by one, or halves first where nearly all is kept.
 ///
 /// Where losses add up, and the budget suffices for single candidates, no smaller set passes. Where
 /// they do not, none passes that only lacks one of the kept, unless keeping less loses less.
@@ -257,17 +257,28 @@ impl Search {
         Ok(passes - fails <= 1)
     }
 
-    /// Leaves out what the others do without. False where the budget ended it.
+    /// Leaves out what the others do without. Where more than half is kept, the sensitivities said
+    /// little, because what is lost is lost together: then halves are left out first, and halves of
+    /// those. False where the budget ended it.
     fn reduce<M: Measure>(&mut self, trials: &mut Trials<'_, M>) -> Result<bool, M::Error> {
-        for index in (0..self.pieces.len()).rev() {
-            let mut without = self.pieces.clone();
-            without.remove(index);
-            match trials.score(Purpose::Reduction, kept(&without))? {
-                Some(score) if score.passes => self.pieces = without,
-                Some(_) => {}
-                None => return Ok(false),
+        let said_little = self.pieces.len() * 2 > self.sensitivities.len();
+        let mut size = if said_little { self.pieces.len().div_ceil(2) } else { 1 };
+        loop {
+            let mut end = self.pieces.len();
+            while end > 0 {
+                let start = end.saturating_sub(size);
+                let without = [&self.pieces[..start], &self.pieces[end..]].concat();
+                match trials.score(Purpose::Reduction, kept(&without))? {
+                    Some(score) if score.passes => self.pieces = without,
+                    Some(_) => {}
+                    None => return Ok(false),
+                }
+                end = start;
             }
+            if size <= 1 {
+                return Ok(true);
+            }
+            size /= 2;
         }
-        Ok(true)
     }
 }

@@ -237,8 +237,11 @@ fn the_search_for_nodes_to_keep_looks_as_shown() {
     project.write("pipeline.yaml", specs.iter().find(|spec| spec.contains("search:")).unwrap());
     let ran = project.trt(&["run", "pipeline.yaml", "int8"]);
     assert_eq!(ran.status, 0, "{ran:#?}");
-    let lines = |text: &str| text.trim_end().lines().map(same_everywhere).collect::<Vec<_>>();
-    assert_eq!(lines(&block_with("3 stages: 0 cached")), lines(&ran.stdout));
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.trim_end().lines().map(same_everywhere);
+        lines.skip_while(|line| !line.starts_with("int8 calibrate")).collect()
+    };
+    assert_eq!(lines(&block_with("  int8         calibrate")), lines(&ran.stdout));
 }
 
 #[test]

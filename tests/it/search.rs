@@ -15,9 +15,10 @@ fn noise(seed: u32, count: usize) -> Vec<f32> {
     (0..count).map(next).collect()
 }
 
-/// Five layers. What reaches the fourth has one channel ten thousand times as large as the others,
-/// which its weights make up for: 8 bits for all channels leave nothing of the others.
-fn with_outliers() -> Vec<u8> {
+/// Five layers. What reaches the fourth has one channel that is so many times as large as the
+/// others, which its weights make up for: 8 bits for all channels leave nothing of the others, and
+/// beyond 65504 float16 has no such values.
+fn with_outliers(times: f32) -> Vec<u8> {
     let width = i64::try_from(WIDTH).unwrap();
     let axes = [0, width];
     let mut network = Network::default().input("x", &axes).output("y", &axes);
@@ -28,8 +29,8 @@ fn with_outliers() -> Vec<u8> {
         for (at, weight) in weights.iter_mut().enumerate() {
             let (row, column) = (at / WIDTH, at % WIDTH);
             match layer {
-                2 if column == 5 => *weight *= 1e4,
-                3 if row == 5 => *weight *= 1e-4,
+                2 if column == 5 => *weight *= times,
+                3 if row == 5 => *weight /= times,
                 _ => {}
             }
         }
@@ -43,12 +44,17 @@ fn with_outliers() -> Vec<u8> {
 }
 
 fn project(calibrate: &str) -> Project {
+    let stage =
+        "int8:\n    calibrate:\n      from: onnx\n      data: calibration\n      method: minmax\n";
+    with_stage(&format!("{stage}{calibrate}"), 1e4)
+}
+
+/// A project whose last stage is this one.
+fn with_stage(stage: &str, times: f32) -> Project {
     let project = Project::with_spec(&format!(
-        "version: 1\nname: p\nstages:\n  onnx: {{ convert: {{ model: model.onnx }} }}\n  \
-         int8:\n    calibrate:\n      from: onnx\n      data: calibration\n      method: minmax\n\
-         {calibrate}"
+        "version: 1\nname: p\nstages:\n  onnx: {{ convert: {{ model: model.onnx }} }}\n  {stage}"
     ));
-    project.write("model.onnx", with_outliers());
+    project.write("model.onnx", with_outliers(times));
     project.write("calibration/x.npy", npy(&[64, WIDTH], &noise(77, 64 * WIDTH)));
     project.write("tuning/x.npy", npy(&[48, WIDTH], &noise(78, 48 * WIDTH)));
     project
@@ -71,6 +77,34 @@ fn the_layer_with_outliers_is_found_and_the_list_in_place_of_the_search_gives_th
     pasted.run_ok();
     let model = |project: &Project| std::fs::read(project.file("build/p/int8/model.onnx")).unwrap();
     assert!(model(&searched) == model(&pasted), "both lists of nodes make the same model");
+}
+
+#[test]
+fn the_nodes_whose_values_are_beyond_float16_are_found() {
+    let stage = |more: &str| {
+        let stage = format!("fp16: {{ optimize: {{ from: onnx, precision: fp16{more} }} }}\n");
+        with_stage(&stage, 1e5)
+    };
+    let search = ", search: { data: tuning, objective: { snr_db: 40 }, budget: 40 }";
+    let searched = stage(search);
+    let ran = searched.trt(&["run", "p.yaml", "-j1"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    with_filters(|| insta::assert_snapshot!("search_optimize", ran.seen()));
+    let report: serde_json::Value =
+        serde_json::from_str(&searched.read("build/p/fp16/search.json")).unwrap();
+    assert_eq!(report["nothing_kept"]["useless"], true, "everything in float16 overflows");
+    // What makes the large values and what reads them; what stands in between goes with them.
+    assert_eq!(report["kept"], serde_json::json!(["/layers.2/MatMul", "/layers.3/MatMul"]));
+    let pasted = stage(", keep_fp32: [/layers.2/MatMul, /layers.3/MatMul]");
+    pasted.run_ok();
+    let model = |project: &Project| std::fs::read(project.file("build/p/fp16/model.onnx")).unwrap();
+    assert!(model(&searched) == model(&pasted), "both lists of nodes make the same model");
+    let needless = searched.trt(&["check", "p.yaml"]);
+    assert_eq!(needless.status, 0, "{needless:#?}");
+    searched.write("p.yaml", searched.read("p.yaml").replace("precision: fp16", "precision: fp32"));
+    let needless = searched.trt(&["check", "p.yaml"]);
+    assert_eq!(needless.status, 2, "{needless:#?}");
+    assert!(needless.stderr.contains("`search` says how to lower the precision"), "{needless:#?}");
 }
 
 #[test]

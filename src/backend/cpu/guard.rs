@@ -11,7 +11,7 @@ use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::fault::Fault;
 use super::walk::each_node;
-use super::{known_wrong, quantize, rectify};
+use super::{known_wrong, quantize, rectify, widen};
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -24,6 +24,7 @@ pub(super) fn reader() -> &'static Onnx {
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         quantize::register(&mut onnx.op_register);
         rectify::register(&mut onnx.op_register);
+        widen::register(&mut onnx.op_register);
         onnx
     })
 }

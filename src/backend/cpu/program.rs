@@ -1,7 +1,7 @@
 //! [`Program`]: a model that passed the guard rails, in tract's hands, and its specialisation to
 //! concrete input shapes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
@@ -17,7 +17,7 @@ use crate::onnx::{self, Model, ModelSignature};
 use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
-use super::fault::Fault;
+use super::fault::{Fault, node_name};
 use super::{convert, guard, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
@@ -53,8 +53,9 @@ impl Program {
         guard::check(&model)?;
         let mut signature = model.signature()?;
         let recorded = recorded_types(&model.graph);
+        let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
-        widen::rewrite(&mut model)?;
+        widen::rewrite(&mut model, &halves)?;
         if rearranging == Rearranging::None {
             rectify::rewrite(&mut model.graph);
         }
@@ -172,10 +173,16 @@ fn recorded_types(graph: &GraphProto) -> BTreeMap<String, DType> {
 }
 
 /// Lets tract read the model; also gives the graph back without its weights.
-fn parse(model: Model) -> Result<(InferenceModel, GraphProto), Fault> {
+fn parse(mut model: Model) -> Result<(InferenceModel, GraphProto), Fault> {
+    let names: Vec<Option<String>> =
+        model.graph.node.iter().map(|node| node.name.clone()).collect();
+    name_once(&mut model.graph);
     let encoded = model.encode();
     let folder = model.folder().to_path_buf();
     let mut graph = model.graph;
+    for (node, name) in graph.node.iter_mut().zip(names) {
+        node.name = name;
+    }
     graph.initializer.clear();
     let work = || -> Result<InferenceModel, String> {
         let proto = pb::ModelProto::decode(encoded.as_slice()).map_err(|e| e.to_string())?;
@@ -191,6 +198,22 @@ fn parse(model: Model) -> Result<(InferenceModel, GraphProto), Fault> {
     };
     let model = contained(work).flatten().map_err(|e| Fault::of_tract(&graph, &e))?;
     Ok((model, graph))
+}
+
+/// Gives nodes other names where tract would meet a name twice: inputs, weights and nodes share its
+/// names, and a node without one takes that of its output.
+fn name_once(graph: &mut GraphProto) {
+    let inputs = graph.input.iter().map(|input| input.name().to_owned());
+    let weights = graph.initializer.iter().map(|tensor| tensor.name().to_owned());
+    let mut taken: HashSet<String> = inputs.chain(weights).collect();
+    for (index, node) in graph.node.iter_mut().enumerate() {
+        if !taken.insert(node_name(node).to_owned()) {
+            // No name in a file contains this character.
+            let name = format!("{}\0{index}", node_name(node));
+            taken.insert(name.clone());
+            node.name = Some(name);
+        }
+    }
 }
 
 fn weight_bytes(model: &InferenceModel) -> usize {

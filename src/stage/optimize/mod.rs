@@ -16,6 +16,7 @@ use crate::process::CancelToken;
 use crate::source::Spanned;
 
 use super::convert::write_json;
+use super::search::Search;
 use super::validate::ReferenceBackend;
 use super::{
     Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
@@ -23,6 +24,7 @@ use super::{
 };
 
 mod evaluate;
+mod keep;
 mod magnitudes;
 mod precision;
 mod settings;
@@ -84,6 +86,10 @@ pub struct Optimize {
     /// samples.
     #[serde(default)]
     pub data: Option<Spanned<FileRef>>,
+    /// Finds a smallest set of nodes that must stay in float32, beside those of `keep_fp32` and
+    /// those that need it by their operator, for the model to reach an objective.
+    #[serde(default)]
+    pub search: Option<Search>,
     /// What runs the model over the samples.
     #[serde(default)]
     pub backend: Spanned<ReferenceBackend>,
@@ -144,7 +150,8 @@ impl Stage for Optimize {
             reference: FileRef::reference(place),
             accepts: Accepts::Data,
         });
-        [from].into_iter().chain(data).collect()
+        let search = self.search.iter().flat_map(Search::inputs);
+        [from].into_iter().chain(data).chain(search).collect()
     }
 
     fn settings(&self) -> Value {
@@ -172,15 +179,15 @@ impl Stage for Optimize {
     }
 
     fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        if self.data.is_none() {
+        if self.data.is_none() && self.search.is_none() {
             return Ok(BTreeMap::new());
         }
         Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
     }
 
-    /// What is observed differs in the last bit from processor to processor.
+    /// What samples come to differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
-        self.data.is_none()
+        self.data.is_none() && self.search.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {

@@ -11,7 +11,7 @@ use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
 use crate::stage::{CheckContext, Problem, StageContext, StageError};
 
-use super::{Counts, Optimize, magnitudes};
+use super::{Counts, Optimize, keep, magnitudes};
 
 /// The type that a model computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +82,9 @@ impl Optimize {
         if !self.keep_fp32.is_empty() {
             settings.insert("keep_fp32".into(), json!(self.keep_fp32));
         }
+        if let Some(search) = &self.search {
+            settings.insert("search".into(), json!(search));
+        }
         if !self.backend.is_default() {
             settings.insert("backend".into(), json!(self.backend));
         }
@@ -91,9 +94,12 @@ impl Optimize {
     }
 
     /// Settings that mean nothing without a lower precision.
-    pub(super) fn precision_problems(&self, _cx: &CheckContext<'_>) -> Vec<Problem> {
+    pub(super) fn precision_problems(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
         if self.precision.half().is_some() {
-            return Vec::new();
+            // With `outputs`, the model gives others than it did.
+            let known = cx.model.filter(|_| self.outputs.is_empty());
+            let outputs = known.map(|model| model.outputs.as_slice());
+            return self.search.iter().flat_map(|search| search.problems(outputs)).collect();
         }
         let io = (!self.io.is_default()).then_some(("io", self.io.span));
         let keep = self.keep_fp32.first().map(|first| ("keep_fp32", first.span));
@@ -105,7 +111,8 @@ impl Optimize {
             label: "has no effect".into(),
             help: Some(format!("add `precision: fp16` or `precision: bf16`, or remove `{name}`")),
         };
-        [io, keep, data].into_iter().flatten().map(needless).collect()
+        let search = self.search.as_ref().map(|search| ("search", search.objective.span));
+        [io, keep, data, search].into_iter().flatten().map(needless).collect()
     }
 
     /// Lowers the model, if that is asked for; the answer is what to tell of it.
@@ -125,12 +132,19 @@ impl Optimize {
         let before = model.summary()?.parameter_bytes;
         let io = self.io.value.into();
         let settings = Settings { half, io, keep: &keep, observed: observed.as_ref() };
-        let lowered = precision::lower(model, &settings)?;
+        let searched = match &self.search {
+            Some(search) => Some(keep::search(self, search, &settings, model, cx)?),
+            None => None,
+        };
+        let found = searched.iter().flat_map(|outcome| &outcome.kept);
+        let keep = keep.and(found.map(String::as_str));
+        let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
         let report = Report { format: 1, lowered: &lowered, parameter_bytes };
         write_json(&cx.out.join("precision.json"), &report)?;
-        Ok(Some(told(&lowered, parameter_bytes)))
+        let searched = searched.map_or(String::new(), |outcome| format!("\n{}", outcome.summary));
+        Ok(Some(told(&lowered, parameter_bytes) + &searched))
     }
 
     /// A pattern that means no node is a slip of the pen.

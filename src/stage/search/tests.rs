@@ -233,7 +233,7 @@ fn an_objective_out_of_reach_is_an_error_with_what_is_reached() {
     let error = project.run(&search(both)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the model misses the objective even where all 5 nodes are kept: it reaches 0.1 dB, top1 \
+        "the model misses the objective even where all 5 nodes are kept: it reaches SNR 0.1 dB, top1 \
          1.0000"
     );
     assert_eq!(error.class(), FailureClass::Failed);
