@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::onnx::check::node_name;
 use crate::onnx::error::OnnxError;
+use crate::onnx::patterns::NodePatterns;
 use crate::onnx::walk;
 
 use super::half::{Fit, Half};
@@ -14,7 +14,6 @@ use super::reason::Reason;
 use super::table::{self, Class};
 use super::view::{Step, View};
 use super::{Observed, Settings};
-use crate::onnx::pattern::Pattern;
 
 /// What is settled about a node before its neighbours are looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +55,7 @@ fn fits<'m>(view: &View<'m>) -> Result<BTreeMap<&'m str, Fit>, OnnxError> {
 
 struct Judge<'v, 'm> {
     view: &'v View<'m>,
-    patterns: &'v [Pattern<'v>],
+    patterns: &'v NodePatterns,
     observed: Option<&'v Observed>,
     fits: BTreeMap<&'m str, Fit>,
 }
@@ -96,10 +95,7 @@ impl Judge<'_, '_> {
     }
 
     fn requested(&self, step: &Step<'_>) -> Option<Reason> {
-        let name = node_name(step.node).name;
-        let mut patterns = self.patterns.iter();
-        let found = patterns.find(|pattern| pattern.matches(step.node.op_type(), &name))?;
-        Some(Reason::Requested(found.text().to_owned()))
+        self.patterns.find(step.node).map(|pattern| Reason::Requested(pattern.to_owned()))
     }
 
     fn structure(&self, step: &Step<'_>) -> Option<Reason> {

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::check::node_name;
+use super::check;
 use super::error::OnnxError;
 use super::model::Model;
-use super::pattern::Pattern;
+use super::patterns::NodePatterns;
+use super::proto::ValueInfoProto;
+use super::proto::tensor_proto::DataType;
 
 mod constants;
 mod decide;
@@ -55,7 +57,7 @@ pub struct Settings<'a> {
     /// Of which type inputs and outputs are.
     pub io: Io,
     /// The nodes that stay in float32.
-    pub keep: &'a [Pattern<'a>],
+    pub keep: &'a NodePatterns,
     /// What was observed in the model's tensors, where something was.
     pub observed: Option<&'a Observed>,
 }
@@ -137,6 +139,15 @@ pub fn lower(model: &mut Model, settings: &Settings<'_>) -> Result<Lowered, Onnx
     Ok(lowered)
 }
 
+/// The tensors of the main graph that are float32 and not constant, in its order.
+pub fn float32_tensors(model: &Model) -> Vec<String> {
+    let types = model.element_types();
+    let inputs = model.fed_inputs().map(ValueInfoProto::name);
+    let made = model.graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let names = inputs.chain(made).filter(|name| types.get(name) == Some(DataType::Float));
+    names.map(str::to_owned).collect()
+}
+
 fn report(view: &View<'_>, decisions: Vec<Decision>, casts: usize) -> Lowered {
     let half = view.half;
     let mut counts = Counts::default();
@@ -152,7 +163,7 @@ fn report(view: &View<'_>, decisions: Vec<Decision>, casts: usize) -> Lowered {
         counts.float32 += usize::from(!low && step.has_float);
         counts.other += usize::from(!low && !step.has_float);
         *reasons.entry(reason.code()).or_default() += 1;
-        let name = node_name(step.node);
+        let name = check::node_name(step.node);
         let (reason, detail) = (reason.code(), reason.to_string());
         nodes.push(NodePrecision { node: name.name, op: name.op, precision, reason, detail });
     }

@@ -16,7 +16,7 @@ use crate::calibration::Grid;
 use super::error::OnnxError;
 use super::model::Model;
 use super::names::node_name;
-use super::pattern::Pattern;
+use super::patterns::NodePatterns;
 use super::proto::{NodeProto, ValueInfoProto};
 
 mod insert;
@@ -42,20 +42,12 @@ pub struct Rules {
     pub min_channels: usize,
     /// Whether each output channel of integer weights has a scale of its own.
     pub per_channel: bool,
-    /// Nodes that stay as they are: see [`Pattern`].
-    pub skip: Vec<String>,
+    /// Nodes that stay as they are.
+    pub skip: NodePatterns,
     /// Whether the first layer with weights stays as it is.
     pub keeps_first: bool,
     /// Whether the last layer with weights stays as it is.
     pub keeps_last: bool,
-}
-
-impl Rules {
-    /// The pattern that leaves a node as it is.
-    fn skipped(&self, node: &NodeProto) -> Option<&str> {
-        let mut patterns = self.skip.iter().map(String::as_str);
-        patterns.find(|pattern| Pattern::new(pattern).matches(node.op_type(), node_name(node)))
-    }
 }
 
 /// One input of one node of the main graph.
@@ -127,7 +119,7 @@ impl Placement {
         let mut placement = Self::default();
         for (at, operands) in &layers {
             let node = &model.graph.node[*at];
-            let kept = if let Some(pattern) = rules.skipped(node) {
+            let kept = if let Some(pattern) = rules.skip.find(node) {
                 Some(format!("`skip` names `{pattern}`"))
             } else if rules.keeps_first && first == Some(*at) {
                 Some("it is the first layer with weights".to_owned())

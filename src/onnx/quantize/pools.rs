@@ -31,7 +31,7 @@ pub(super) fn find(model: &Model, rules: &Rules, placement: &mut Placement) {
             .is_some_and(|producer| placement.is_quantized_layer(*producer));
         if !(before || after) {
             placement.decide(node, false, "no quantized layer stands beside it".into());
-        } else if let Some(pattern) = rules.skipped(node) {
+        } else if let Some(pattern) = rules.skip.find(node) {
             placement.decide(node, false, format!("`skip` names `{pattern}`"));
         } else {
             placement.activation(input, Place { node: at, input: 0 });

@@ -32,7 +32,7 @@ pub(super) fn find(
         };
         let layer = layers[1 - shortcut];
         let is_quantized = layer.is_some_and(|layer| placement.is_quantized_layer(layer));
-        if let Some(pattern) = rules.skipped(node) {
+        if let Some(pattern) = rules.skip.find(node) {
             placement.decide(node, false, format!("`skip` names `{pattern}`"));
         } else if !is_quantized {
             placement.decide(node, false, "the layer that it adds to is not quantized".into());

@@ -90,7 +90,7 @@ fn every() -> Rules {
 }
 
 fn skipping(pattern: &str) -> Rules {
-    Rules { skip: vec![pattern.to_owned()], ..every() }
+    Rules { skip: NodePatterns::new([pattern.to_owned()]), ..every() }
 }
 
 fn find(model: &Model, rules: &Rules) -> Placement {

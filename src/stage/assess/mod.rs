@@ -5,7 +5,7 @@
 //! nor of what is made of them.
 
 mod accuracy;
-mod batches;
+pub(super) mod batches;
 mod labels;
 mod runnable;
 mod runner;

@@ -11,8 +11,7 @@ use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::calibration::{CalibrationCache, Choice, Grid, Quantizer};
 use crate::onnx::quantize::{Placement, Rules};
-use crate::onnx::{self, Model, Pattern};
-use crate::source::Spanned;
+use crate::onnx::{self, Model, NodePatterns};
 
 use super::convert::write_json;
 use super::search::Search;
@@ -58,7 +57,7 @@ impl Calibrate {
             grid: self.dtype.value,
             min_channels: self.min_channels.value,
             per_channel: self.per_channel.value,
-            skip: skip.chain(kept.iter().copied()).map(str::to_owned).collect(),
+            skip: NodePatterns::new(skip.chain(kept.iter().copied()).map(str::to_owned)),
             keeps_first: self.first_layer.value == EndLayer::Keep,
             keeps_last: self.last_layer.value == EndLayer::Keep,
         }
@@ -83,12 +82,11 @@ impl Calibrate {
 
     /// A pattern that chooses nothing is a slip.
     fn check_skip(&self, model: &Model) -> Result<(), StageError> {
-        let slip = |pattern: &Spanned<String>| {
-            let help = Pattern::new(pattern).unmatched(model)?;
-            let message = format!("`{pattern}` is no operator and no node of the model");
-            Some(StageError::Setting { message, span: pattern.span, help: Some(help) })
-        };
-        self.skip.iter().find_map(slip).map_or(Ok(()), Err)
+        let patterns = self.rules(&[]).skip;
+        let Some((at, help)) = patterns.slip(&model.graph) else { return Ok(()) };
+        let pattern = &self.skip[at];
+        let message = format!("`{pattern}` is no operator and no node of the model");
+        Err(StageError::Setting { message, span: pattern.span, help: Some(help) })
     }
 
     /// The first opset that has what is inserted.

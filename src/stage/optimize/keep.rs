@@ -6,7 +6,7 @@ use std::fs;
 use crate::artifact::Fingerprint;
 use crate::backend::{self, tensorrt};
 use crate::onnx::precision::{self, Half, Io, Settings};
-use crate::onnx::{self, Model, Pattern};
+use crate::onnx::{self, Model};
 use crate::stage::search::{self, Outcome, Search, Task};
 use crate::stage::{Stage, StageContext, StageError};
 
@@ -26,8 +26,7 @@ pub(super) fn search(
     // Samples are of the types that the inputs had.
     let settings = Settings { io: Io::Keep, ..*settings };
     let lower = |kept: &[&str]| {
-        let kept = kept.iter().map(|&name| Pattern::new(name));
-        let keep: Vec<Pattern<'_>> = settings.keep.iter().copied().chain(kept).collect();
+        let keep = optimize.patterns(kept.iter().copied());
         let mut model = model.clone();
         let lowered = precision::lower(&mut model, &Settings { keep: &keep, ..settings })?;
         Ok::<_, StageError>((model, lowered))

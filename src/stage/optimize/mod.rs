@@ -25,6 +25,7 @@ use super::{
 
 mod evaluate;
 mod keep;
+mod magnitudes;
 mod precision;
 mod settings;
 mod summary;
@@ -76,7 +77,7 @@ pub struct Optimize {
     #[serde(default)]
     pub io: Spanned<IoTypes>,
     /// Nodes that stay in float32: operators such as `MatMul`, and names of nodes, in which `*`
-    /// stands for any text and `?` for any character, such as `encoder/*`.
+    /// stands for any text, such as `encoder/*`.
     #[serde(default)]
     pub keep_fp32: Vec<Spanned<String>>,
     /// Samples that tell which values come near the end of the range of `precision`, or stay below
@@ -178,15 +179,15 @@ impl Stage for Optimize {
     }
 
     fn tools(&self, _probe: &dyn ToolProbe) -> Result<BTreeMap<String, String>, StageError> {
-        if self.search.is_none() {
+        if self.data.is_none() && self.search.is_none() {
             return Ok(BTreeMap::new());
         }
         Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
     }
 
-    /// What samples come to differs in the last bit from processor to processor.
+    /// What is observed differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
-        self.search.is_none()
+        self.data.is_none() && self.search.is_none()
     }
 
     fn keeps_signature_of(&self) -> Option<&'static str> {

@@ -6,13 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::onnx::Model;
-use crate::onnx::Pattern;
 use crate::onnx::precision::{self, Half, Io, Lowered, Settings};
+use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
 use crate::stage::{CheckContext, Problem, StageContext, StageError};
 
-use super::{Counts, Optimize, keep};
+use super::{Counts, Optimize, keep, magnitudes};
 
 /// The type that a model computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,18 +123,21 @@ impl Optimize {
     ) -> Result<Option<String>, StageError> {
         let Some(half) = self.precision.half() else { return Ok(None) };
         cx.progress.report("lowering", 0, None);
-        let keep: Vec<Pattern<'_>> =
-            self.keep_fp32.iter().map(|pattern| Pattern::new(&pattern.value)).collect();
+        let keep = self.patterns([]);
         self.check_patterns(model, &keep)?;
+        let observed = match &self.data {
+            Some(place) => Some(magnitudes::observe(self, place.span, model, cx)?),
+            None => None,
+        };
         let before = model.summary()?.parameter_bytes;
-        let settings = Settings { half, io: self.io.value.into(), keep: &keep, observed: None };
+        let io = self.io.value.into();
+        let settings = Settings { half, io, keep: &keep, observed: observed.as_ref() };
         let searched = match &self.search {
             Some(search) => Some(keep::search(self, search, &settings, model, cx)?),
             None => None,
         };
-        let found = searched.iter().flat_map(|outcome| &outcome.kept);
-        let keep: Vec<Pattern<'_>> =
-            keep.iter().copied().chain(found.map(|name| Pattern::new(name))).collect();
+        let found = searched.as_ref().map_or(&[][..], |outcome| outcome.kept.as_slice());
+        let keep = self.patterns(found.iter().map(String::as_str));
         let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
@@ -145,18 +147,23 @@ impl Optimize {
         Ok(Some(told(&lowered, parameter_bytes) + &searched))
     }
 
-    fn check_patterns(&self, model: &Model, keep: &[Pattern<'_>]) -> Result<(), StageError> {
-        for (pattern, place) in keep.iter().zip(self.keep_fp32.iter()) {
-            if let Some(help) = pattern.unmatched(model) {
-                let message = format!(
-                    "`keep_fp32` names `{}`, which is no operator and no node of the model after \
-                     its other rewrites",
-                    pattern.text()
-                );
-                return Err(StageError::Setting { message, span: place.span, help: Some(help) });
-            }
-        }
-        Ok(())
+    /// The nodes that stay in float32: those that were asked for, and others by name.
+    pub(super) fn patterns<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = &'a str>,
+    ) -> NodePatterns {
+        let asked = self.keep_fp32.iter().map(|pattern| pattern.value.as_str());
+        NodePatterns::new(asked.chain(others).map(str::to_owned))
+    }
+
+    /// A pattern that means no node is a slip of the pen.
+    fn check_patterns(&self, model: &Model, keep: &NodePatterns) -> Result<(), StageError> {
+        let Some((at, help)) = keep.slip(&model.graph) else { return Ok(()) };
+        let pattern = &self.keep_fp32[at];
+        let message = format!(
+            "`{pattern}` is no operator and no node of the model, as the other rewrites leave it"
+        );
+        Err(StageError::Setting { message, span: pattern.span, help: Some(help) })
     }
 }
 

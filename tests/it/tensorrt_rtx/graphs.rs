@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Build, Rtx, mentions};
+use super::{Build, Rtx, has_kernels_for};
 
 /// The digits by the precision in their graph, and the element types that only its kernels use.
 const DIGITS: [(&str, &[&str]); 6] = [
@@ -13,11 +13,6 @@ const DIGITS: [(&str, &[&str]); 6] = [
     ("digits_int8_weights", &["int8"]),
     ("digits_fp8_qdq", &["fp8_e4m3"]),
 ];
-
-/// Whether a kernel of the engine reads or writes memory of an element type.
-fn has_kernels_for(plan: &[u8], dtype: &str) -> bool {
-    mentions(plan, &format!("__myln_{dtype}* __restrict__"))
-}
 
 #[test]
 fn an_engine_computes_in_the_precision_of_its_graph_and_is_built_once() {

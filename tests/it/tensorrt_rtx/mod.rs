@@ -168,6 +168,11 @@ fn mentions(plan: &[u8], text: &str) -> bool {
     plan.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
+/// Whether a kernel of the engine reads or writes memory of an element type.
+pub fn has_kernels_for(plan: &[u8], dtype: &str) -> bool {
+    mentions(plan, &format!("__myln_{dtype}* __restrict__"))
+}
+
 /// A message on one line, without what fits it into a terminal.
 fn unwrapped(message: &str) -> String {
     let lines = message.lines().map(|line| line.trim_start_matches([' ', '│', '×']));

@@ -34,7 +34,7 @@ fn a_constant_that_is_an_output_keeps_the_type_of_the_output() {
     let model = model("x", "y w", chain, vec![weight("w", &[0.5; 2])]);
     let (low, _) = lowered(&model, &FP16);
     assert_eq!(constant_type(&low, "w"), Some(DType::Float32));
-    let (low, _) = lowered(&model, &Settings { io: Io::Convert, ..FP16 });
+    let (low, _) = lowered(&model, &Settings { io: Io::Convert, ..*FP16 });
     assert_eq!(constant_type(&low, "w"), Some(DType::Float16));
     assert_eq!(low.signature().unwrap().outputs[1].dtype, DType::Float16);
 }
@@ -53,7 +53,7 @@ fn an_input_that_is_an_output_stays_one() {
     let chain = nodes(&["MatMul x w > y"]);
     let model = model("x", "x y", chain, vec![weight("w", &[0.5; 2])]);
     for io in [Io::Keep, Io::Convert] {
-        lowered(&model, &Settings { io, ..FP16 });
+        lowered(&model, &Settings { io, ..*FP16 });
     }
 }
 
@@ -103,7 +103,7 @@ fn what_is_of_16_bits_already_is_used_as_it_is() {
     let (low, report) = lowered(&model, &FP16);
     assert_eq!(shown(&low, Half::Float16), "MatMul* Relu*");
     assert_eq!(report.casts, 0);
-    let (low, _) = lowered(&model, &Settings { half: Half::BFloat16, ..FP16 });
+    let (low, _) = lowered(&model, &Settings { half: Half::BFloat16, ..*FP16 });
     assert_eq!(shown(&low, Half::BFloat16), "Cast MatMul* Cast Relu");
 }
 
@@ -125,7 +125,7 @@ fn a_body_and_what_it_captures_stay_as_they_are() {
     let chain = vec![node("MatMul x w > a"), choice, node("MatMul b w > y")];
     let model = model("x c:bool", "y", chain, vec![weight("w", &[0.5; 2])]);
     for io in [Io::Keep, Io::Convert] {
-        let (low, report) = lowered(&model, &Settings { io, ..FP16 });
+        let (low, report) = lowered(&model, &Settings { io, ..*FP16 });
         assert_eq!(reason(&report, "b"), "subgraph");
         assert_eq!(low.element_types().get("a"), Some(DataType::Float));
         assert_eq!(constant_type(&low, "w"), Some(DType::Float32));

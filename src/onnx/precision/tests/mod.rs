@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::*;
 use crate::onnx::proto::attribute_proto::AttributeType;
@@ -92,8 +93,10 @@ pub(super) fn model(
     model
 }
 
-pub(super) const FP16: Settings<'static> =
-    Settings { half: Half::Float16, io: Io::Keep, keep: &[], observed: None };
+pub(super) static FP16: LazyLock<Settings<'static>> = LazyLock::new(|| {
+    static NONE: LazyLock<NodePatterns> = LazyLock::new(NodePatterns::default);
+    Settings { half: Half::Float16, io: Io::Keep, keep: &NONE, observed: None }
+});
 
 /// Lowers a model and checks what holds of each.
 pub(super) fn lowered(model: &Model, settings: &Settings<'_>) -> (Model, Lowered) {
@@ -196,7 +199,7 @@ fn every_fixture_stays_well_typed_in_both_types_and_with_both_sorts_of_io() {
             count += 1;
             for half in [Half::Float16, Half::BFloat16] {
                 for io in [Io::Keep, Io::Convert] {
-                    lowered(&model, &Settings { half, io, ..FP16 });
+                    lowered(&model, &Settings { half, io, ..*FP16 });
                 }
             }
         }
@@ -218,7 +221,7 @@ fn a_classifier_is_low_but_for_its_softmax() {
 #[test]
 fn inputs_and_outputs_are_of_16_bits_where_that_is_asked_for() {
     let model = fixture("onnx", "mlp");
-    let (low, report) = lowered(&model, &Settings { io: Io::Convert, ..FP16 });
+    let (low, report) = lowered(&model, &Settings { io: Io::Convert, ..*FP16 });
     assert_eq!(shown(&low, Half::Float16), "Gemm* Relu* Gemm* Cast Softmax Cast");
     assert_eq!(report.casts, 2);
     let signature = low.signature().unwrap();

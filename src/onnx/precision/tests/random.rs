@@ -1,6 +1,5 @@
 //! Graphs of any form.
 
-use crate::onnx::Pattern;
 use proptest::prelude::*;
 
 use super::*;
@@ -74,7 +73,7 @@ proptest! {
     ) {
         let model = graph(&steps, &outputs);
         let op = STEPS[kept].split(' ').next().unwrap();
-        let keep = [Pattern::new(op)];
+        let keep = NodePatterns::new([op.to_owned()]);
         let half = if bfloat16 { Half::BFloat16 } else { Half::Float16 };
         let io = if convert { Io::Convert } else { Io::Keep };
         let (low, report) = lowered(&model, &Settings { half, io, keep: &keep, observed: None });

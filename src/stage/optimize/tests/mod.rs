@@ -39,8 +39,14 @@ fn run(
     cancel: &CancelToken,
 ) -> Result<tempfile::TempDir, StageError> {
     let (out, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let input = ResolvedInput { path: model.to_owned(), digest: Digest::of(b""), kind: None };
-    let inputs = BTreeMap::from([("from".to_owned(), input)]);
+    let data = stage.data.as_ref().map(|data| match &data.value {
+        FileRef::Path(path) => PathBuf::from(path),
+        FileRef::StageFile { .. } => panic!("no stages here"),
+    });
+    let found = |path: PathBuf| ResolvedInput { path, digest: Digest::of(b""), kind: None };
+    let data = data.map(|path| ("data".to_owned(), found(path)));
+    let from = ("from".to_owned(), found(model.to_owned()));
+    let inputs: BTreeMap<_, _> = [from].into_iter().chain(data).collect();
     stage.run(&StageContext {
         name: "slim",
         spec_dir: out.path(),
@@ -278,7 +284,7 @@ fn settings_of_a_precision_that_is_not_asked_for_are_problems() {
 fn a_pattern_without_a_node_is_an_error() {
     let value = json!({ "from": "onnx", "precision": "fp16", "keep_fp32": ["Gem"] });
     let error = run(&settings(value), &fixture("mlp.onnx"), &CancelToken::default()).unwrap_err();
-    assert!(error.to_string().starts_with("`keep_fp32` names `Gem`"), "{error}");
+    assert!(error.to_string().starts_with("`Gem` is no operator and no node"), "{error}");
     assert_eq!(error.help().unwrap(), "did you mean `Gemm`?");
 }
 
@@ -314,4 +320,22 @@ fn only_settings_that_are_given_are_in_the_key() {
     assert_eq!(settings(json!({ "opset": 21 })).keeps_signature_of(), Some("from"));
     let wrong: Result<Optimize, _> = serde_json::from_value(json!({ "from": "a", "batch": 0 }));
     assert!(wrong.unwrap_err().to_string().contains("`dynamic` or a number of samples"));
+}
+
+#[test]
+fn what_samples_show_to_be_too_large_stays_float32() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = folder.path().join("x.npz");
+    // The weights are below 2: sums of four products reach 1e6.
+    let values: Vec<f32> = (0..12_u8).map(|value| 1e6 + f32::from(value)).collect();
+    let x = Tensor::from_f32(Shape(vec![3, 4]), &values).unwrap();
+    crate::data::write_npz(&samples, [("x", &x)]).unwrap();
+    for (precision, reason) in [("fp16", "activation_overflow"), ("bf16", "default")] {
+        let value = json!({ "from": "onnx", "precision": precision, "data": samples });
+        let stage = settings(value);
+        assert!(!stage.deterministic());
+        assert_eq!(stage.inputs().len(), 2);
+        let out = run(&stage, &fixture("mlp.onnx"), &CancelToken::default()).unwrap();
+        assert_eq!(report(out.path())["nodes"][0]["reason"], reason);
+    }
 }
