@@ -80,7 +80,8 @@ impl Measured {
 
     /// `SNR 27.4 dB, top1 0.9722`.
     pub(super) fn text(self, objective: &Objective) -> String {
-        let noise = format!("SNR {}", decibels(self.snr_db));
+        let name = if self.snr_db.is_finite() { "SNR " } else { "" };
+        let noise = format!("{name}{}", decibels(self.snr_db));
         match (&objective.accuracy, self.answers) {
             (Some(limits), Some(answers)) => {
                 format!("{noise}, {} {:.4}", limits.metric.name(), answers.accuracy())
