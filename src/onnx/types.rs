@@ -118,7 +118,7 @@ struct Typer<'m> {
 
 impl Typer<'_> {
     fn graph<'s>(&mut self, graph: &'s GraphProto, outer: Option<&'s Scope<'s>>) -> Scope<'s> {
-        let declared: HashMap<&str, DataType> = graph
+        let declared: BTreeMap<&str, DataType> = graph
             .value_info
             .iter()
             .chain(&graph.output)

@@ -134,11 +134,15 @@ fn python() -> Option<PathBuf> {
     if found.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let reason = format!("no Python with onnx; {PYTHON} can name one");
-    // Not `eprintln!`, which the test harness keeps to itself.
-    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").unwrap();
+    skipped(&format!("no Python with onnx; {PYTHON} can name one"));
     None
+}
+
+fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not `eprintln!`, which the test harness keeps to itself.
+    let mut terminal = std::io::stderr();
+    writeln!(terminal, "SKIPPED {test}: {reason}").unwrap();
 }
 
 #[test]
@@ -166,8 +170,7 @@ fn the_checker_of_the_standard_and_its_type_inference_accept_every_lowered_model
     let answer: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!(answer["checked"], models.len());
     if answer["onnxruntime"].is_null() {
-        writeln!(std::io::stderr(), "SKIPPED accuracy of float16: no onnxruntime").unwrap();
-        return;
+        return skipped("its Python has no onnxruntime, so float16 is not measured");
     }
     // This one does round every step to float16.
     let (before, after) = (&answer["top1"], &answer["top1_float16"]);

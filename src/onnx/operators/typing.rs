@@ -45,7 +45,7 @@ impl TypeSet {
     /// The only type of the set.
     pub fn only(self) -> Option<DataType> {
         let bit = i32::try_from(self.0.trailing_zeros()).ok()?;
-        (self.0.count_ones() == 1 && self.0 != OTHER).then(|| DataType::try_from(bit).ok())?
+        (self.0.is_power_of_two() && self.0 != OTHER).then(|| DataType::try_from(bit).ok())?
     }
 
     /// Every type of the set.

@@ -62,7 +62,8 @@ struct Judge<'v, 'm> {
 
 impl Judge<'_, '_> {
     fn verdict(&self, step: &Step<'_>) -> Verdict {
-        if !step.has_float && !self.may_be_float(step) {
+        // Of a function nothing is known: it could have one.
+        if !step.has_float && step.typing.is_some() {
             return Verdict::Keep(Reason::NoFloat);
         }
         let first = self.requested(step).or_else(|| self.structure(step));
@@ -87,11 +88,6 @@ impl Judge<'_, '_> {
             Some(reason) => Verdict::Keep(reason),
             None => Verdict::May(class),
         }
-    }
-
-    /// Whether a node could have a float32 value that nothing is known of.
-    fn may_be_float(&self, step: &Step<'_>) -> bool {
-        step.typing.is_none()
     }
 
     fn requested(&self, step: &Step<'_>) -> Option<Reason> {

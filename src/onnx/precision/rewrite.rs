@@ -129,7 +129,9 @@ impl Writer<'_, '_> {
             }
         }
         self.nodes.push(node);
-        casts.into_iter().for_each(|name| self.demand(&name));
+        for name in casts {
+            self.demand(&name);
+        }
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use crate::onnx::proto::ValueInfoProto;
+
 use super::Io;
 use super::decide::Verdict;
 use super::reason::Reason;
@@ -39,7 +41,7 @@ pub(super) fn settle(view: &View<'_>, verdicts: Vec<Verdict>, io: Io) -> Vec<Dec
     let readers = backwards(view, &verdicts, io);
     let mut low: HashSet<&str> = HashSet::new();
     if io == Io::Convert {
-        let inputs = view.model.graph.input.iter().map(|input| input.name());
+        let inputs = view.model.graph.input.iter().map(ValueInfoProto::name);
         low.extend(inputs.filter(|name| view.is_float(name) && !view.pinned.contains(name)));
     }
     let mut decisions = Vec::with_capacity(verdicts.len());

@@ -43,18 +43,19 @@ pub(super) fn class(node: &NodeProto) -> Class {
         }
         "Pow" | "Exp" | "Log" | "Det" | "Cosh" | "Sinh" | "Acosh" | "Atanh" => Class::Range(POWERS),
         "Softmax" | "LogSoftmax" => Class::Range(SOFTMAX),
-        "InstanceNormalization" | "LRN" | "LpNormalization" | "MeanVarianceNormalization" => {
-            Class::Range(NORMALIZATION)
-        }
         // These compute the statistics in the type that `stash_type` names, by default float32.
         "LayerNormalization" | "GroupNormalization" | "RMSNormalization"
             if stashes_float32(node) =>
         {
             Class::Compute
         }
-        "LayerNormalization" | "GroupNormalization" | "RMSNormalization" => {
-            Class::Range(NORMALIZATION)
-        }
+        "InstanceNormalization"
+        | "LRN"
+        | "LpNormalization"
+        | "MeanVarianceNormalization"
+        | "LayerNormalization"
+        | "GroupNormalization"
+        | "RMSNormalization" => Class::Range(NORMALIZATION),
         "LSTM" | "GRU" | "RNN" => Class::Range(RECURRENT),
         "Sin" | "Cos" | "Tan" | "Range" | "GridSample" | "AffineGrid" | "RoiAlign"
         | "MaxRoiPool" | "NonMaxSuppression" | "RotaryEmbedding" => Class::Range(COORDINATES),

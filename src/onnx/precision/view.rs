@@ -7,7 +7,7 @@ use crate::onnx::model::Model;
 use crate::onnx::names::mentions;
 use crate::onnx::operators::Typing;
 use crate::onnx::proto::tensor_proto::DataType;
-use crate::onnx::proto::{NodeProto, TensorProto, ValueInfoProto};
+use crate::onnx::proto::{NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use crate::onnx::types::{self, ElementTypes};
 use crate::onnx::walk;
 
@@ -71,7 +71,7 @@ impl<'m> View<'m> {
         for annotation in &graph.quantization_annotation {
             pinned.insert(annotation.tensor_name());
             let parameters = &annotation.quant_parameter_tensor_names;
-            pinned.extend(parameters.iter().map(|entry| entry.value()));
+            pinned.extend(parameters.iter().map(StringStringEntryProto::value));
         }
         Self {
             model,

@@ -60,6 +60,8 @@ fn defects(model: &Model) -> Vec<Defect> {
 
 #[test]
 fn operators_give_the_types_that_the_standard_says() {
+    use DataType::{Bool, Double, Float, Float16, Int64, Uint8};
+
     let with = |mut node: NodeProto, attribute| {
         node.attribute.push(attribute);
         node
@@ -82,7 +84,6 @@ fn operators_give_the_types_that_the_standard_says() {
         node("Dropout", &["x"], &["dropped", "mask"]),
     ]);
     let types = model.element_types();
-    use DataType::{Bool, Double, Float, Float16, Int64, Uint8};
     for (name, dtype) in [
         ("shape", Int64),
         ("half", Float16),
