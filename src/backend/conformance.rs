@@ -392,10 +392,12 @@ pub(crate) fn a_model_that_is_no_model_is_refused_with_its_path(backend: &dyn Ba
     }
 }
 
+/// A way to load a model with tensors of it as outputs.
+type Load = fn(&dyn Backend, &Path, &[String]) -> Result<Arc<dyn Engine>, BackendError>;
+
 pub(crate) fn intermediate_tensors_come_out_of_reference_and_observer(backend: &dyn Backend) {
     let recorded = Recorded::new("mlp");
     let names = ["a1".to_owned(), "logits".to_owned()];
-    type Load = fn(&dyn Backend, &Path, &[String]) -> Result<Arc<dyn Engine>, BackendError>;
     let ways: [Load; 2] =
         [|b, model, names| b.reference(model, names), |b, model, names| b.observer(model, names)];
     for load in ways {

@@ -160,6 +160,7 @@ impl Fake {
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
             profiles: self.profiles.clone(),
+            library: BTreeMap::new(),
             tensorrt: None,
         };
         let text = serde_json::to_vec(&manifest).unwrap();

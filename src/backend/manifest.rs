@@ -1,6 +1,6 @@
 //! [`EngineManifest`]: the format of `engine.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -25,6 +25,10 @@ pub struct EngineManifest {
     pub outputs: Vec<TensorSpec>,
     /// Optimization profiles; empty where any shape the model allows will do.
     pub profiles: Vec<Profile>,
+    /// The library that runs the engine, where it is none of this program's own: its version and
+    /// build. Results are those of that library.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub library: BTreeMap<String, String>,
     /// What made it, for which GPU and how; only engines of TensorRT have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensorrt: Option<tensorrt::EngineFacts>,

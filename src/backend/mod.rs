@@ -29,6 +29,8 @@ pub mod install;
 pub mod library;
 mod manifest;
 mod model_file;
+#[cfg(test)]
+mod node_tests;
 pub mod onnxruntime;
 mod regular;
 mod shapes;

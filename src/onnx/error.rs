@@ -134,7 +134,7 @@ pub enum OnnxError {
         /// The one that was asked for.
         to: i64,
         /// What stands in the way.
-        problem: OpsetProblem,
+        problem: Box<OpsetProblem>,
     },
     /// The model breaks rules of the standard, or uses what is not supported. Sorted, never empty.
     #[error("`{}` is not usable: {}", path.display(), defects_text(defects))]

@@ -16,6 +16,12 @@ impl NodePatterns {
         Self(patterns.into_iter().collect())
     }
 
+    /// These and more.
+    #[must_use]
+    pub fn and<'a>(&self, more: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(self.0.iter().cloned().chain(more.into_iter().map(str::to_owned)).collect())
+    }
+
     /// The first pattern that chooses a node.
     pub fn find(&self, node: &NodeProto) -> Option<&str> {
         let pattern = self.0.iter().find(|pattern| matches(pattern, node));

@@ -96,13 +96,14 @@ fn the_summary_tells_what_was_quantized_and_what_not() {
     let from = ran.stdout.find("int8 by entropy").unwrap();
     let summary: Vec<&str> = ran.stdout[from..].lines().map(str::trim).collect();
     insta::assert_snapshot!(summary[..summary.len() - 1].join("\n"), @"
-    int8 by entropy over 128 samples in batches of 32: 3 activations, 2 weights
+    int8 by entropy over 128 samples in batches of 32: 2 activations, 2 weights
     Conv     2 of 3 quantized
     Gemm     0 of 1 quantized
-    MaxPool  1 of 2 quantized
-    kept /conv2/conv (Conv): `skip` names `/conv2/*`
+    MaxPool  0 of 2 quantized
+    kept /conv2/out (Conv): `skip` names `/conv2/*`
     kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits
     kept /conv2/pool (MaxPool): no quantized layer stands beside it
+    kept /conv1/pool (MaxPool): no quantized layer stands beside it
     ");
 }
 

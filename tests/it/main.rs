@@ -23,6 +23,7 @@ mod hostile;
 mod inspect_engine;
 mod latency;
 mod lock;
+mod onnxruntime;
 mod precision;
 mod readme;
 mod reload;

@@ -46,6 +46,7 @@ fn candidate(project: &Project, number: f32, lease: Option<&Store>) -> Candidate
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
         profiles: Vec::new(),
+        library: std::collections::BTreeMap::new(),
         tensorrt: None,
     };
     std::fs::write(folder.join("model.onnx"), adder(number)).unwrap();

@@ -79,6 +79,7 @@ impl Project {
         command.args(args).current_dir(self.path()).stdin(Stdio::null());
         command
             .env_remove("TRT_PIPELINE_CACHE")
+            .env_remove("TRT_PIPELINE_ONNXRUNTIME")
             .env_remove("TRT_PIPELINE_TENSORRT")
             .env_remove("TRT_PIPELINE_TOKEN")
             .env_remove("NO_COLOR")

@@ -345,6 +345,7 @@ fn installed_runtimes_are_listed_with_those_that_can_be() {
             row("tensorrt-rtx-1.7.1", true, false),
             row("tensorrt-rtx", false, true),
             row("tensorrt@8.6", false, true),
+            row("onnxruntime", false, true),
         ]
     );
     let elsewhere = machine.trt(&["runtime", "list", "--dir", "nowhere"]);

@@ -31,8 +31,6 @@ mod evaluate;
 mod fault;
 mod guard;
 mod known_wrong;
-#[cfg(test)]
-mod node_tests;
 mod program;
 mod quantize;
 mod rectify;
@@ -91,6 +89,7 @@ impl Backend for CpuBackend {
             inputs: program.signature.inputs,
             outputs: program.signature.outputs,
             profiles: request.profiles.to_vec(),
+            library: BTreeMap::new(),
             tensorrt: None,
         })
     }

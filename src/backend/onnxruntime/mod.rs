@@ -55,6 +55,13 @@ impl Backend for OnnxRuntimeBackend {
         Ok(tools)
     }
 
+    /// Measured with float32 models of 34 MB (fully connected) and 16 MB (convolutions): 1.4 and
+    /// 3.2 times the file once it is loaded and ran; further shapes and contexts add nothing to it
+    /// but their own inputs and outputs.
+    fn host_bytes_per_byte(&self, _shapes: usize) -> f64 {
+        3.5
+    }
+
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
         let environment = library::environment()?;
         let prepare = || {
@@ -71,6 +78,7 @@ impl Backend for OnnxRuntimeBackend {
             inputs: signature.inputs,
             outputs: signature.outputs,
             profiles: request.profiles.to_vec(),
+            library: discover::find()?.facts()?,
             tensorrt: None,
         })
     }
@@ -88,6 +96,14 @@ impl Backend for OnnxRuntimeBackend {
             return Err(loading(Fault::Model(reason)));
         }
         let environment = library::environment()?;
+        let here = discover::find()?.facts()?;
+        if here != manifest.library {
+            tracing::warn!(
+                "`{}` was built and checked with another ONNX Runtime: {:?}, and here is {here:?}",
+                path.display(),
+                manifest.library
+            );
+        }
         let cancel = CancelToken::default();
         let session = session::create(environment, Source::File(&path), Effort::All, &cancel)
             .map_err(loading)?;

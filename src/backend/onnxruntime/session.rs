@@ -7,7 +7,7 @@ use std::path::Path;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::value::{TensorElementType, ValueType};
+use ort::value::{Outlet, TensorElementType, ValueType};
 use prost::Message as _;
 
 use crate::backend::contain::contained;
@@ -117,7 +117,7 @@ pub(super) fn more_outputs(model: &Model, names: &[&str]) -> Result<Vec<u8>, Fau
 /// open: the library deduces them from declarations that may be stale.
 pub(super) fn added_output(session: &Session, name: &str) -> Result<TensorSpec, Fault> {
     let outlet = session.outputs().iter().find(|outlet| outlet.name() == name);
-    let dtype = match outlet.map(|outlet| outlet.dtype()) {
+    let dtype = match outlet.map(Outlet::dtype) {
         Some(ValueType::Tensor { ty, .. }) => {
             dtype(*ty).ok_or_else(|| format!("tensor `{name}` has elements of type {ty}"))
         }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::backend::onnxruntime::discover::{DiscoverError, Found, Looked, find, survey};
+use crate::backend::onnxruntime::discover::{
+    DiscoverError, Found, LibraryError, Looked, find, survey,
+};
 
 use super::row;
 
@@ -24,7 +26,7 @@ impl OnnxRuntime {
                     "path": path, "source": place.place, "usable": outcome.is_ok(),
                     "found": outcome.as_ref().ok(),
                     "problem": outcome.as_ref().err().map(ToString::to_string),
-                    "help": outcome.as_ref().err().map(|error| error.help()),
+                    "help": outcome.as_ref().err().map(LibraryError::help),
                 })
             })
         });
@@ -37,7 +39,7 @@ impl OnnxRuntime {
             "searched": searched.collect::<Vec<_>>(),
             "chosen": self.chosen.as_ref().ok().map(|found| &found.library),
             "problem": self.chosen.as_ref().err().map(ToString::to_string),
-            "help": self.chosen.as_ref().err().map(|error| error.help()),
+            "help": self.chosen.as_ref().err().map(DiscoverError::help),
         })
     }
 

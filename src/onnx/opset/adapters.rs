@@ -109,9 +109,8 @@ pub(super) fn upsample_9(step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
 }
 
 /// `Resize` of this opset does what `Upsample` did.
-pub(super) fn upsample_10(_step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
+pub(super) fn upsample_10(node: &mut NodeProto) {
     node.op_type = Some("Resize".into());
-    Ok(vec![node])
 }
 
 /// Until here, coordinates are scaled as they are and, for the nearest, rounded down.
@@ -128,22 +127,19 @@ pub(super) fn resize(step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
     Ok(vec![node])
 }
 
-pub(super) fn grid_sample(_step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
-    match text_attribute(&node, "mode") {
-        None | Some("bilinear") => set_text(&mut node, "mode", "linear"),
-        Some("bicubic") => set_text(&mut node, "mode", "cubic"),
+pub(super) fn grid_sample(node: &mut NodeProto) {
+    match text_attribute(node, "mode") {
+        None | Some("bilinear") => set_text(node, "mode", "linear"),
+        Some("bicubic") => set_text(node, "mode", "cubic"),
         Some(_) => {}
     }
-    Ok(vec![node])
 }
 
 /// Regions keep the coordinates that were the only ones.
-pub(super) fn roi_align(_step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
-    set_text(&mut node, "coordinate_transformation_mode", "output_half_pixel");
-    Ok(vec![node])
+pub(super) fn roi_align(node: &mut NodeProto) {
+    set_text(node, "coordinate_transformation_mode", "output_half_pixel");
 }
 
-pub(super) fn scatter(_step: &mut Step<'_>, mut node: NodeProto) -> Adapted {
+pub(super) fn scatter(node: &mut NodeProto) {
     node.op_type = Some("ScatterElements".into());
-    Ok(vec![node])
 }

@@ -12,13 +12,15 @@ type Adapter = fn(&mut Step<'_>, NodeProto) -> Result<Vec<NodeProto>, String>;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     Adapt(Adapter),
+    /// One node stays one, and it always works.
+    Reword(fn(&mut NodeProto)),
     Refuse(&'static str),
 }
 
 /// Every change that a node must be changed for, sorted by operator and version. Looked through up
 /// to the newest opset that [`crate::onnx::operators::OPSETS`] has.
 pub(super) const CHANGES: [(&str, i64, Change); 35] = {
-    use Change::{Adapt, Refuse};
+    use Change::{Adapt, Refuse, Reword};
     [
         ("Attention", 24, Refuse("what its fourth output holds has another meaning")),
         ("BatchNormalization", 9, Adapt(normalize::batch_norm_9)),
@@ -27,7 +29,7 @@ pub(super) const CHANGES: [(&str, i64, Change); 35] = {
         ("DFT", 20, Refuse("its axis has another default")),
         ("Dropout", 10, Adapt(adapters::dropout_10)),
         ("Dropout", 12, Adapt(adapters::dropout_12)),
-        ("GridSample", 20, Adapt(adapters::grid_sample)),
+        ("GridSample", 20, Reword(adapters::grid_sample)),
         ("GroupNormalization", 21, Refuse("its scale and bias are per channel, not per group")),
         ("Hardmax", 13, Adapt(normalize::softmax)),
         ("LogSoftmax", 13, Adapt(normalize::softmax)),
@@ -43,9 +45,9 @@ pub(super) const CHANGES: [(&str, i64, Change); 35] = {
         ("ReduceSum", 13, Adapt(adapters::axes)),
         ("ReduceSumSquare", 18, Adapt(adapters::axes)),
         ("Resize", 11, Adapt(adapters::resize)),
-        ("RoiAlign", 16, Adapt(adapters::roi_align)),
+        ("RoiAlign", 16, Reword(adapters::roi_align)),
         ("Scan", 9, Refuse("it no longer has a batch axis of its own")),
-        ("Scatter", 11, Adapt(adapters::scatter)),
+        ("Scatter", 11, Reword(adapters::scatter)),
         ("Slice", 10, Adapt(adapters::slice)),
         ("Softmax", 13, Adapt(normalize::softmax)),
         ("Split", 13, Adapt(adapters::split_13)),
@@ -54,7 +56,7 @@ pub(super) const CHANGES: [(&str, i64, Change); 35] = {
         ("TopK", 10, Adapt(adapters::top_k)),
         ("Unsqueeze", 13, Adapt(adapters::axes)),
         ("Upsample", 9, Adapt(adapters::upsample_9)),
-        ("Upsample", 10, Adapt(adapters::upsample_10)),
+        ("Upsample", 10, Reword(adapters::upsample_10)),
     ]
 };
 

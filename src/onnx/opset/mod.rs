@@ -93,7 +93,7 @@ impl Model {
             path: self.path().to_owned(),
             from,
             to,
-            problem,
+            problem: Box::new(problem),
         })
     }
 
@@ -191,6 +191,11 @@ fn raise_node(
     };
     match change {
         Change::Refuse(reason) => Err(problem(&node, reason.to_owned())),
+        Change::Reword(reword) => {
+            let mut node = node;
+            reword(&mut node);
+            raise_node(node, since, step, raised)
+        }
         Change::Adapt(adapt) => {
             let nodes = adapt(step, node.clone()).map_err(|reason| problem(&node, reason))?;
             nodes.into_iter().try_for_each(|node| raise_node(node, since, step, raised))

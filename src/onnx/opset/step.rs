@@ -52,7 +52,7 @@ impl Step<'_> {
         values: &[i64],
     ) -> Result<String, String> {
         let tensor = Tensor::from_i64(vec![values.len()].into(), values);
-        self.constant(node, what, &tensor.map_err(|error| error.to_string())?)
+        Ok(self.constant(node, what, &tensor.map_err(|error| error.to_string())?))
     }
 
     /// Adds a constant of float32 numbers and gives its name.
@@ -63,7 +63,7 @@ impl Step<'_> {
         values: &[f32],
     ) -> Result<String, String> {
         let tensor = Tensor::from_f32(vec![values.len()].into(), values);
-        self.constant(node, what, &tensor.map_err(|error| error.to_string())?)
+        Ok(self.constant(node, what, &tensor.map_err(|error| error.to_string())?))
     }
 
     /// Adds a number of a floating-point type and gives its name.
@@ -81,18 +81,13 @@ impl Step<'_> {
             other => return Err(format!("its numbers are {other}")),
         };
         let tensor = Tensor::from_bytes(dtype, vec![].into(), &bytes);
-        self.constant(node, what, &tensor.map_err(|error| error.to_string())?)
+        Ok(self.constant(node, what, &tensor.map_err(|error| error.to_string())?))
     }
 
-    fn constant(
-        &mut self,
-        node: &NodeProto,
-        what: &str,
-        tensor: &Tensor,
-    ) -> Result<String, String> {
+    fn constant(&mut self, node: &NodeProto, what: &str, tensor: &Tensor) -> String {
         let name = self.name(node, what);
         self.constants.push(from_tensor(&name, tensor));
-        Ok(name)
+        name
     }
 }
 

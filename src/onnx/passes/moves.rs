@@ -26,7 +26,7 @@ impl Fills {
         dims: Vec<i64>,
     ) -> Option<TensorProto> {
         let value = node.attribute.iter().find(|attribute| attribute.name() == "value");
-        let value = value.map(|attribute| attribute.t.as_ref()).unwrap_or(Some(&ZERO))?;
+        let value = value.map_or(Some(&*ZERO), |attribute| attribute.t.as_ref())?;
         if elements(value) != Some(1) || bits(value.data_type())? % 8 != 0 {
             return None;
         }
@@ -87,7 +87,7 @@ pub(super) fn reshaped(
 }
 
 /// The tensors that an operator takes as its weights, through nodes that only reorder them.
-pub(super) fn weights<'a>(model: &'a Model) -> HashSet<&'a str> {
+pub(super) fn weights(model: &Model) -> HashSet<&str> {
     let mut found: HashSet<&str> = HashSet::new();
     for node in model.graph.node.iter().rev().filter(|node| model.is_standard_operator(node)) {
         let inputs: &[String] = match node.op_type() {

@@ -33,7 +33,7 @@ impl Pass for FoldShapes {
             let node = &mut model.graph.node[index];
             match fold {
                 Fold::Value(tensor) => {
-                    model.graph.initializer.push(tensor);
+                    model.graph.initializer.push(*tensor);
                     removed[index] = true;
                 }
                 Fold::Target(target) => {
@@ -51,7 +51,7 @@ impl Pass for FoldShapes {
 
 enum Fold {
     /// The node's output is a constant.
-    Value(TensorProto),
+    Value(Box<TensorProto>),
     /// The node's second input, a shape, may be these numbers.
     Target(Vec<i64>),
 }
@@ -67,7 +67,7 @@ fn find(model: &Model) -> Vec<(usize, Fold)> {
         // An initializer may be an output too, but not every runtime accepts that.
         let value = (!outputs.contains(output.as_str())).then(|| value(output, fact)).flatten();
         if let Some(value) = value {
-            found.push((index, Fold::Value(value)));
+            found.push((index, Fold::Value(Box::new(value))));
             continue;
         }
         let is_reshape =
@@ -148,7 +148,7 @@ fn expand_target(from: &[Extent], to: &[Extent]) -> Option<Vec<i64>> {
     let offset = from.len().checked_sub(to.len());
     let number = |(index, extent): (usize, &Extent)| match extent {
         Extent::Fixed(fixed) => Some(*fixed),
-        symbol => (from.get(offset? + index) == Some(symbol)).then_some(1),
+        Extent::Symbol(_) => (from.get(offset? + index) == Some(extent)).then_some(1),
     };
     to.iter().enumerate().map(number).collect()
 }

@@ -82,8 +82,8 @@ fn quotient(whole: &[Extent], part: &[Extent]) -> Option<Extent> {
     for extent in part {
         match extent {
             Extent::Fixed(extent) => below = below.checked_mul(*extent)?,
-            symbol => {
-                let at = left.iter().position(|other| other == symbol)?;
+            Extent::Symbol(_) => {
+                let at = left.iter().position(|other| other == extent)?;
                 left.swap_remove(at);
             }
         }
@@ -173,8 +173,7 @@ pub(super) fn concat(query: &mut Query<'_, '_>) -> Option<Vec<Extent>> {
         *extent = known.unwrap_or(*extent);
     }
     let along: Vec<Extent> = parts.iter().map(|part| part[at]).collect();
-    let sum = fixed(&along)
-        .and_then(|all| all.into_iter().try_fold(0_i64, |sum, one| sum.checked_add(one)));
+    let sum = fixed(&along).and_then(|all| all.into_iter().try_fold(0_i64, i64::checked_add));
     dims[at] = match (sum, along.as_slice()) {
         (Some(sum), _) => Extent::Fixed(sum),
         (None, [only]) => *only,

@@ -29,3 +29,11 @@ fn symbols_of_inputs_reach_the_outputs() {
         ]
     );
 }
+
+#[test]
+fn the_operators_that_keep_a_shape_are_sorted_and_of_the_standard() {
+    assert!(rules::KEEPING.is_sorted_by(|a, b| a < b));
+    for op in rules::KEEPING {
+        assert!(crate::onnx::operators::lookup(op, 26).is_some(), "{op}");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) fn search(
     // Samples are of the types that the inputs had.
     let settings = Settings { io: Io::Keep, ..*settings };
     let lower = |kept: &[&str]| {
-        let keep = optimize.patterns(kept.iter().copied());
+        let keep = settings.keep.and(kept.iter().copied());
         let mut model = model.clone();
         let lowered = precision::lower(&mut model, &Settings { keep: &keep, ..settings })?;
         Ok::<_, StageError>((model, lowered))

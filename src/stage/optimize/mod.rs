@@ -185,7 +185,7 @@ impl Stage for Optimize {
         Ok(backend::by_name(self.backend.name())?.tools(&tensorrt::Options::default())?)
     }
 
-    /// What is observed differs in the last bit from processor to processor.
+    /// What samples come to differs in the last bit from processor to processor.
     fn deterministic(&self) -> bool {
         self.data.is_none() && self.search.is_none()
     }

@@ -123,7 +123,7 @@ impl Optimize {
     ) -> Result<Option<String>, StageError> {
         let Some(half) = self.precision.half() else { return Ok(None) };
         cx.progress.report("lowering", 0, None);
-        let keep = self.patterns([]);
+        let keep = NodePatterns::new(self.keep_fp32.iter().map(|pattern| pattern.value.clone()));
         self.check_patterns(model, &keep)?;
         let observed = match &self.data {
             Some(place) => Some(magnitudes::observe(self, place.span, model, cx)?),
@@ -136,8 +136,8 @@ impl Optimize {
             Some(search) => Some(keep::search(self, search, &settings, model, cx)?),
             None => None,
         };
-        let found = searched.as_ref().map_or(&[][..], |outcome| outcome.kept.as_slice());
-        let keep = self.patterns(found.iter().map(String::as_str));
+        let found = searched.iter().flat_map(|outcome| &outcome.kept);
+        let keep = keep.and(found.map(String::as_str));
         let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
@@ -145,15 +145,6 @@ impl Optimize {
         write_json(&cx.out.join("precision.json"), &report)?;
         let searched = searched.map_or(String::new(), |outcome| format!("\n{}", outcome.summary));
         Ok(Some(told(&lowered, parameter_bytes) + &searched))
-    }
-
-    /// The nodes that stay in float32: those that were asked for, and others by name.
-    pub(super) fn patterns<'a>(
-        &'a self,
-        others: impl IntoIterator<Item = &'a str>,
-    ) -> NodePatterns {
-        let asked = self.keep_fp32.iter().map(|pattern| pattern.value.as_str());
-        NodePatterns::new(asked.chain(others).map(str::to_owned))
     }
 
     /// A pattern that means no node is a slip of the pen.

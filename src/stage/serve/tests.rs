@@ -34,6 +34,7 @@ fn manifest(input: Dim, output: Dim, max: Option<usize>) -> EngineManifest {
             .map(|max| Profile::from([("x".to_owned(), range(max))]))
             .into_iter()
             .collect(),
+        library: BTreeMap::new(),
         tensorrt: None,
     }
 }

@@ -23,6 +23,7 @@ from score import score
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
+SHOWN = 6
 PYTHON = Path(os.environ.get("PEERS_DIR", ROOT / "target" / "peers")) / "modelopt" / "bin" / "python"
 
 
@@ -54,7 +55,8 @@ def main():
     for name in arguments.names:
         model, data, holdout = subject(name, arguments.folder)
         settings = {"data": str(data.resolve()), "method": "entropy", "samples": arguments.samples}
-        pipeline = Ours(arguments.binary, arguments.folder / "modelopt" / name, model, {"int8": settings})
+        raised = {"opset": 17} if holdout is None else {}  # light models are of opset 9
+        pipeline = Ours(arguments.binary, arguments.folder / "modelopt" / name, model, {"int8": settings}, raised)
         pipeline.run("int8")
         slim, theirs = pipeline.folder / "slim.onnx", pipeline.folder / "modelopt.onnx"
         shutil.copyfile(pipeline.made("slim"), slim)
@@ -65,8 +67,9 @@ def main():
         alike = sum(modelopt["inputs"].get(key) == what for key, what in ours["inputs"].items())
         print(f"\n### {name}: of {len(ours['inputs'])} quantized inputs (modelopt: {len(modelopt['inputs'])}), {alike} alike")
         for kind, lines in differences(ours, modelopt).items():
-            print(f"{kind}, {len(lines)} (ours | modelopt):", *(f"  {line}" for line in lines[:6]), sep="\n")
-            print(*[f"  and {len(lines) - 6} more"] * (len(lines) > 6), sep="\n", end="")
+            print(f"{kind}, {len(lines)} (ours | modelopt):", *(f"  {line}" for line in lines[:SHOWN]), sep="\n")
+            if len(lines) > SHOWN:
+                print(f"  and {len(lines) - SHOWN} more")
         for who, path in (("ours", pipeline.made("int8")), ("modelopt", theirs)) if holdout else ():
             found = score(path, model, holdout)
             print(f"{who}: SNR {[output['snr_db'] for output in found['outputs'].values()]} dB, "

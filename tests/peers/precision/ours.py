@@ -15,13 +15,13 @@ LIBRARY = Path(onnxruntime.__file__).parent
 class Ours:
     """A pipeline in a folder of its own: stages `onnx`, `slim`, and calibrations of `slim`.
 
-    `calibrations` are settings of `calibrate` by stage; `from` is not among them.
+    `calibrations` are settings of `calibrate` by stage, `optimize` those of `slim`; `from` is in neither.
     """
 
-    def __init__(self, binary, folder, model, calibrations):
+    def __init__(self, binary, folder, model, calibrations, optimize=None):
         self.binary, self.folder = Path(binary).resolve(), Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        stages = {"onnx": {"convert": {"model": str(Path(model).resolve())}}, "slim": {"optimize": {"from": "onnx"}}}
+        stages = {"onnx": {"convert": {"model": str(Path(model).resolve())}}, "slim": {"optimize": {"from": "onnx", **(optimize or {})}}}
         stages |= {name: {"calibrate": {"from": "slim", **settings}} for name, settings in calibrations.items()}
         self.spec = self.folder / "pipeline.yaml"
         # JSON is YAML.

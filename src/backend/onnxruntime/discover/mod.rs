@@ -17,7 +17,7 @@ mod tests;
 pub use error::{DiscoverError, LibraryError};
 
 /// The oldest version that has all that is called: 1 and this.
-pub(super) const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
+const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
 /// What is looked for.
 static ONNXRUNTIME: Wanted = Wanted {
@@ -42,7 +42,7 @@ fn is_named(file: &Path) -> bool {
 }
 
 /// A version of the library: its three numbers.
-pub(super) type Version = [u32; 3];
+type Version = [u32; 3];
 
 /// An ONNX Runtime that can be used here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -158,8 +158,7 @@ fn find_in(places: &Places) -> Result<Found, DiscoverError> {
         if let Some(found) = looked.best() {
             return Ok(found.clone());
         }
-        let outcomes = looked.libraries.into_iter().map(|(_, outcome)| outcome);
-        let error = outcomes.filter_map(Result::err).next();
+        let error = looked.libraries.into_iter().find_map(|(_, outcome)| outcome.err());
         return Err(named(error.unwrap_or(LibraryError::EmptyFolder { path })));
     }
     let mut searched = Vec::new();
@@ -195,9 +194,8 @@ fn examine(path: &Path, source: Source) -> Result<Found, LibraryError> {
     let Some(version) = told.or_else(|| three(suffix(name, NAME)?)) else {
         return Err(LibraryError::UnknownVersion { path: path.to_owned() });
     };
-    let [major, minor, patch] = version;
-    let text = format!("{major}.{minor}.{patch}");
-    if major != 1 || minor < OLDEST_MINOR {
+    let text = version.map(|number| number.to_string()).join(".");
+    if version[0] != 1 || version[1] < OLDEST_MINOR {
         return Err(LibraryError::WrongVersion { path: path.to_owned(), version: text });
     }
     let (library, build_id) = (path.to_owned(), library.build_id);
@@ -205,6 +203,6 @@ fn examine(path: &Path, source: Source) -> Result<Found, LibraryError> {
 }
 
 /// The version in a text such as `1.32.0`.
-pub(super) fn three(text: &str) -> Option<Version> {
+fn three(text: &str) -> Option<Version> {
     <Version>::try_from(numbers(text, '.')?).ok()
 }

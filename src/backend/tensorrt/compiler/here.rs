@@ -89,6 +89,7 @@ impl Compilation<'_> {
             inputs: signature.inputs,
             outputs: signature.outputs,
             profiles: built.ranges.shapes,
+            library: std::collections::BTreeMap::new(),
             tensorrt: None,
         };
         let mut facts = EngineFacts {

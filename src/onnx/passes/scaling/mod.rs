@@ -36,16 +36,12 @@ impl Pass for FoldScaling {
         let mut made: HashMap<Vec<String>, Vec<String>> = HashMap::new();
         let mut count = 0;
         for chain in &chains {
-            let names = match made.get(&chain.key) {
-                Some(names) => names.clone(),
-                None => {
-                    let Some(parts) = chain.parts(model, tools)? else { continue };
-                    let names: Vec<String> =
-                        parts.iter().map(|part| part.store(model, &mut fresh)).collect();
-                    made.insert(chain.key.clone(), names.clone());
-                    names
-                }
-            };
+            if !made.contains_key(&chain.key) {
+                let Some(parts) = chain.parts(model, tools)? else { continue };
+                let store = |part: Part| part.store(model, &mut fresh);
+                made.insert(chain.key.clone(), parts.into_iter().map(store).collect());
+            }
+            let names = made[&chain.key].clone();
             let target = &mut model.graph.node[chain.target];
             target.input.resize(target.input.len().max(1 + names.len()), String::new());
             for (index, name) in names.into_iter().enumerate() {

@@ -121,28 +121,26 @@ impl Layout {
     /// The channel of a block of the weight.
     fn channel(&self, block: usize) -> usize {
         let (row, column) = (block / self.per_row, block % self.per_row);
-        match self.per_row == self.channels {
-            true => column,
-            false => row / self.rows * self.per_row + column,
-        }
+        // Several rows give the same channels only where groups have channels of their own.
+        if self.per_row == self.channels { column } else { row / self.rows * self.per_row + column }
     }
 }
 
-/// A constant of a node, as it is or made anew.
+/// A constant of a node, as it is or made anew with the name that it wants.
 pub(super) enum Part {
     Kept(String),
-    Made { name: String, tensor: TensorProto },
+    Made(Box<TensorProto>),
 }
 
 impl Part {
     /// Adds the constant to the model, unless it is there; gives its name.
-    pub(super) fn store(&self, model: &mut Model, fresh: &mut FreshNames) -> String {
+    pub(super) fn store(self, model: &mut Model, fresh: &mut FreshNames) -> String {
         match self {
-            Self::Kept(name) => name.clone(),
-            Self::Made { name, tensor } => {
-                let name = fresh.take(name);
-                let tensor = TensorProto { name: Some(name.clone()), ..tensor.clone() };
-                model.graph.initializer.push(tensor);
+            Self::Kept(name) => name,
+            Self::Made(mut tensor) => {
+                let name = fresh.take(tensor.name());
+                tensor.name = Some(name.clone());
+                model.graph.initializer.push(*tensor);
                 name
             }
         }
@@ -164,8 +162,7 @@ pub(super) fn scaled(
         let Some(bytes) = multiplied(model, weight, layout, &affine.factors)? else {
             return Ok(None);
         };
-        let tensor = made(weight.data_type(), weight.dims.clone(), bytes);
-        Part::Made { name: format!("{}_scaled", node.input[1]), tensor }
+        made(format!("{}_scaled", node.input[1]), layout, weight.dims.clone(), bytes)
     } else {
         Part::Kept(node.input[1].clone())
     };
@@ -183,18 +180,18 @@ pub(super) fn scaled(
         .map(|((bias, factor), shift)| bias * factor + shift)
         .collect();
     let Some(bytes) = rounded(layout.data_type, &values) else { return Ok(None) };
-    let tensor = made(layout.data_type, vec![layout.extent], bytes);
-    let name = format!("{}_bias", node.output[0]);
-    Ok(Some(vec![weight, Part::Made { name, tensor }]))
+    let bias = made(format!("{}_bias", node.output[0]), layout, vec![layout.extent], bytes);
+    Ok(Some(vec![weight, bias]))
 }
 
-fn made(data_type: i32, dims: Vec<i64>, bytes: Vec<u8>) -> TensorProto {
-    TensorProto {
+fn made(name: String, layout: &Layout, dims: Vec<i64>, bytes: Vec<u8>) -> Part {
+    Part::Made(Box::new(TensorProto {
+        name: Some(name),
         dims,
-        data_type: Some(data_type),
+        data_type: Some(layout.data_type),
         raw_data: Some(bytes.into()),
         ..TensorProto::default()
-    }
+    }))
 }
 
 /// Blocks are handed to threads in pieces of about so many bytes.
