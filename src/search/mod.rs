@@ -139,7 +139,7 @@ pub fn smallest<M: Measure>(
         if !kept.passes {
             return Err(SearchError::Unreachable { kept });
         }
-        search.pieces = split(vec![0..candidates], 1);
+        search.pieces = std::iter::once(0..candidates).collect();
         complete = search.narrow(&mut trials)? & search.reduce(&mut trials)?;
     }
     let kept = kept(&search.pieces);

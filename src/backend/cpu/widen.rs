@@ -193,6 +193,7 @@ fn widen_tensor(tensor: &mut TensorProto, model: &Model) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "rounded values are exact")]
 mod tests {
     use prost::Message as _;
 

@@ -77,16 +77,14 @@ impl Measure for Trials<'_> {
         let names: Vec<&str> =
             kept.iter().filter_map(|&index| Some(self.names.get(index)?.as_str())).collect();
         let set = digest(&names);
-        let measured = match self.memory.get(&set) {
-            Some(measured) => {
-                self.remembered += 1;
-                measured
-            }
-            None => {
-                let measured = self.try_out(&names)?;
-                self.memory.put(&set, measured);
-                measured
-            }
+        let known = self.memory.get(&set);
+        self.remembered += usize::from(known.is_some());
+        let measured = if let Some(measured) = known {
+            measured
+        } else {
+            let measured = self.try_out(&names)?;
+            self.memory.put(&set, measured);
+            measured
         };
         self.measured.push((kept.clone(), measured));
         Ok(measured.score(self.objective))

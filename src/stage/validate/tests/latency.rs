@@ -129,7 +129,7 @@ fn only_what_is_slower_beyond_the_noise_is_refused() {
     assert!(ratio(&[1.0625, 0.9375].repeat(10)), "slower in one half of them");
     assert!(ratio(&[&[1.125; 15], [0.9375; 5].as_slice()].concat()), "a range from below 1");
     assert!(!ratio(&[&[1.125; 16], [0.9375; 4].as_slice()].concat()), "a range above 1");
-    assert!(ratio(&[1.0078125; 20]), "less than what cannot be told apart");
+    assert!(ratio(&[1.007_812_5; 20]), "less than what cannot be told apart");
 }
 
 #[test]
