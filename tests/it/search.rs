@@ -25,8 +25,8 @@ fn with_outliers(times: f32) -> Vec<u8> {
     let mut last = "x".to_owned();
     for layer in 0..5 {
         let mut weights = noise(layer + 1, WIDTH * WIDTH);
-        weights.iter_mut().for_each(|weight| *weight *= 0.4);
         for (at, weight) in weights.iter_mut().enumerate() {
+            *weight *= 0.4;
             let (row, column) = (at / WIDTH, at % WIDTH);
             match layer {
                 2 if column == 5 => *weight *= times,

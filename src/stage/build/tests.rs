@@ -178,7 +178,7 @@ fn backend_names_are_those_of_this_build() {
     assert_eq!(error.to_string(), "there is no backend `cpuu`; did you mean `cpu`?");
     let schema = schemars::schema_for!(Build).to_value();
     let backend = &schema["properties"]["backend"];
-    assert_eq!(backend["enum"], json!(["cpu", "tensorrt"]), "{backend}");
+    assert_eq!(backend["enum"], json!(["cpu", "onnxruntime", "tensorrt"]), "{backend}");
 }
 
 fn run(build: &Build, model: PathBuf) -> Result<tempfile::TempDir, StageError> {

@@ -75,8 +75,9 @@ impl Network {
 
 /// An `.npy` file of float32 values.
 pub fn npy(axes: &[usize], values: &[f32]) -> Vec<u8> {
-    let shape: String = axes.iter().map(|extent| format!("{extent},")).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
+    let shape = axes.join(",");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},), }}");
     let mut file = b"\x93NUMPY\x01\0".to_vec();
     file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
     file.extend(header.as_bytes());
