@@ -2,7 +2,7 @@
 //! they say of themselves.
 //!
 //! Reads files and asks Python once; never loads a library. Which library is looked for, and what
-//! makes one usable, is for each backend to say: see [`Wanted`].
+//! makes one usable, is for each backend to say: see `Wanted`.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! 16 bits in the graph: which nodes compute in float16 or bfloat16, and the casts where those
 //! meet float32.
 //!
-//! A model is decided on as a whole ([`table`], then weights and observed values, then
+//! A model is decided on as a whole (by `table`, then weights and observed values, then
 //! neighbours), then rewritten. Bodies of `If`, `Loop` and `Scan`, functions of the model, and all
 //! that is not float32 stay as they are. Knows nothing of how values are observed.
 
