@@ -12,6 +12,12 @@ import onnxruntime
 LIBRARY = Path(onnxruntime.__file__).parent
 
 
+def built(folder, pipeline):
+    """Where the results of a pipeline in `folder` are linked: beside the nearest .git above it."""
+    above = [folder, *folder.parents]
+    return next((place for place in above if (place / ".git").exists()), folder) / "build" / pipeline
+
+
 class Ours:
     """A pipeline in a folder of its own: stages `onnx`, `slim`, and calibrations of `slim`.
 
@@ -19,13 +25,14 @@ class Ours:
     """
 
     def __init__(self, binary, folder, model, calibrations, optimize=None):
-        self.binary, self.folder = Path(binary).resolve(), Path(folder)
+        self.binary, self.folder = Path(binary).resolve(), Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         stages = {"onnx": {"convert": {"model": str(Path(model).resolve())}}, "slim": {"optimize": {"from": "onnx", **(optimize or {})}}}
         stages |= {name: {"calibrate": {"from": "slim", **settings}} for name, settings in calibrations.items()}
+        self.name = f"precision-{self.folder.name}"
         self.spec = self.folder / "pipeline.yaml"
         # JSON is YAML.
-        self.spec.write_text(json.dumps({"version": 1, "name": "precision", "stages": stages}, indent=1))
+        self.spec.write_text(json.dumps({"version": 1, "name": self.name, "stages": stages}, indent=1))
 
     def run(self, stage, force=False, cores=None):
         """The stage's (seconds, peak MiB of the process); with `force`, made again and nothing else."""
@@ -47,4 +54,4 @@ class Ours:
 
     def made(self, stage):
         """The model that the stage made."""
-        return self.folder / "build" / "precision" / stage / "model.onnx"
+        return built(self.folder, self.name) / stage / "model.onnx"

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from light import ROOT, SHIPPED, sample, with_real_weights
+from ours import built
 
 DTYPES = ["fp16", "int8"]
 
@@ -37,7 +38,7 @@ def pipeline(folder, model, inputs):
     } | {f"{dtype}_engine": {"build": {"from": dtype} | build} for dtype in DTYPES}
     spec = folder / "pipeline.yaml"
     # JSON is YAML.
-    spec.write_text(json.dumps({"version": 1, "name": "rtx", "stages": stages}, indent=1))
+    spec.write_text(json.dumps({"version": 1, "name": f"rtx-{folder.name}", "stages": stages}, indent=1))
     return spec
 
 
@@ -69,7 +70,7 @@ def main():
         built = {dtype: stages.get(f"{dtype}_engine", ("missing", 0)) for dtype in DTYPES}
         failed = [dtype for dtype, (outcome, _) in built.items() if outcome not in ("built", "cached")]
         refused += len(failed)
-        quantized = spec.parent / "build/rtx/int8/model.onnx"
+        quantized = built(spec.parent.resolve(), f"rtx-{path.stem}") / "int8/model.onnx"
         pairs = 0
         if quantized.exists():
             pairs = sum(node.op_type == "QuantizeLinear" for node in onnx.load(quantized).graph.node)
