@@ -12,7 +12,7 @@ import onnxruntime
 LIBRARY = Path(onnxruntime.__file__).parent
 
 
-def built(folder, pipeline):
+def results(folder, pipeline):
     """Where the results of a pipeline in `folder` are linked: beside the nearest .git above it."""
     above = [folder, *folder.parents]
     return next((place for place in above if (place / ".git").exists()), folder) / "build" / pipeline
@@ -54,4 +54,4 @@ class Ours:
 
     def made(self, stage):
         """The model that the stage made."""
-        return built(self.folder, self.name) / stage / "model.onnx"
+        return results(self.folder, self.name) / stage / "model.onnx"

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from light import ROOT, SHIPPED, sample, with_real_weights
-from ours import built
+from ours import results
 
 DTYPES = ["fp16", "int8"]
 
@@ -70,7 +70,7 @@ def main():
         built = {dtype: stages.get(f"{dtype}_engine", ("missing", 0)) for dtype in DTYPES}
         failed = [dtype for dtype, (outcome, _) in built.items() if outcome not in ("built", "cached")]
         refused += len(failed)
-        quantized = built(spec.parent.resolve(), f"rtx-{path.stem}") / "int8/model.onnx"
+        quantized = results(spec.parent.resolve(), f"rtx-{path.stem}") / "int8/model.onnx"
         pairs = 0
         if quantized.exists():
             pairs = sum(node.op_type == "QuantizeLinear" for node in onnx.load(quantized).graph.node)
