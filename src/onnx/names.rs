@@ -106,7 +106,7 @@ fn collect(graph: &GraphProto, taken: &mut BTreeSet<String>) {
         taken.extend(sparse.values.iter().map(|values| values.name().to_owned()));
     }
     for node in &graph.node {
-        taken.extend(node.input.iter().chain(&node.output).cloned());
+        taken.extend(node.input.iter().chain(&node.output).chain(&node.name).cloned());
         walk::subgraphs(node).for_each(|body| collect(body, taken));
     }
 }

@@ -188,8 +188,9 @@ impl Writer<'_, '_> {
         let dtype = if low { self.half().data_type() } else { DataType::Float };
         self.added.insert(to.clone());
         self.casts.insert((from.to_owned(), low), to.clone());
+        let name = self.fresh.take(&format!("{to}/Cast"));
         self.nodes.push(NodeProto {
-            name: Some(to.clone()),
+            name: Some(name),
             op_type: Some("Cast".into()),
             input: vec![from.to_owned()],
             output: vec![to.clone()],

@@ -100,14 +100,14 @@ impl Writer {
         let result = self.names.take(&format!("{tensor}/dequantized"));
         let inputs = |first: &str| vec![first.to_owned(), scale.clone(), zero_point.clone()];
         let quantize = NodeProto {
-            name: Some(format!("{tensor}/QuantizeLinear")),
+            name: Some(self.names.take(&format!("{tensor}/QuantizeLinear"))),
             op_type: Some("QuantizeLinear".into()),
             input: inputs(tensor),
             output: vec![stored.clone()],
             ..NodeProto::default()
         };
         let dequantize = NodeProto {
-            name: Some(format!("{tensor}/DequantizeLinear")),
+            name: Some(self.names.take(&format!("{tensor}/DequantizeLinear"))),
             op_type: Some("DequantizeLinear".into()),
             input: inputs(&stored),
             output: vec![result.clone()],
@@ -140,7 +140,7 @@ impl Writer {
         let result = self.names.take(&format!("{tensor}/dequantized"));
         let axis = weight.axis.and_then(|axis| i64::try_from(axis).ok());
         let node = NodeProto {
-            name: Some(format!("{tensor}/DequantizeLinear")),
+            name: Some(self.names.take(&format!("{tensor}/DequantizeLinear"))),
             op_type: Some("DequantizeLinear".into()),
             input: vec![stored, scale, zero_point],
             output: vec![result.clone()],

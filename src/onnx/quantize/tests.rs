@@ -320,6 +320,24 @@ fn weights_that_others_read_too_stay_for_them_and_shared_ones_are_stored_once() 
 }
 
 #[test]
+fn nodes_have_names_of_their_own() {
+    let mut model = Builder::new(&[("x", &[16, 16])], &["w/DequantizeLinear", "b"])
+        .weights("w", &[16, 16])
+        .node("MatMul", &["x", "w"], "w/DequantizeLinear")
+        .node("Gemm", &["x", "w"], "b")
+        .with("transB", 1)
+        .model();
+    model.graph.node[0].name = Some("w/DequantizeLinear_2".into());
+    let placement = find(&model, &every());
+    assert_eq!(placement.weights.len(), 2, "each axis has its own scales");
+    insert(&mut model, &placement, &quantizers(&placement), Grid::Int8).unwrap();
+    model.check().unwrap();
+    let mut names: Vec<&str> = model.graph.node.iter().map(NodeProto::name).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+}
+
+#[test]
 fn the_byte_of_each_weight_is_the_nearest_of_its_channel() {
     let mut model = Builder::new(&[("x", &[2, 3])], &["y"])
         .weights("w", &[3, 2])

@@ -98,6 +98,13 @@ pub(super) static FP16: LazyLock<Settings<'static>> = LazyLock::new(|| {
     Settings { half: Half::Float16, io: Io::Keep, keep: &NONE, observed: None }
 });
 
+fn has_no_namesakes(model: &Model) -> bool {
+    let mut names: Vec<&str> = model.graph.node.iter().map(NodeProto::name).collect();
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
+}
+
 /// Lowers a model and checks what holds of each.
 pub(super) fn lowered(model: &Model, settings: &Settings<'_>) -> (Model, Lowered) {
     let mut low = model.clone();
@@ -109,6 +116,7 @@ pub(super) fn lowered(model: &Model, settings: &Settings<'_>) -> (Model, Lowered
     assert!(low.graph.node.iter().filter(is_cast).count() <= before + report.casts);
     casts_are_few(model, &low);
     names_are_declared(&low);
+    assert!(has_no_namesakes(&low) || !has_no_namesakes(model), "two nodes of one name");
     if settings.io == Io::Keep {
         assert_eq!(low.signature().unwrap(), model.signature().unwrap());
     }
