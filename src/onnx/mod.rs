@@ -36,6 +36,7 @@ pub use external::{ExternalRef, external_files, external_ref};
 pub use extract::ExtractProblem;
 pub use file_type::FileType;
 pub use model::{Model, locate};
+pub use names::node_name;
 pub use opset::OpsetProblem;
 pub use patterns::NodePatterns;
 pub use signature::{ModelSignature, tensor_spec};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::onnx::check::is_default_domain;
 use crate::onnx::model::Model;
+use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::onnx::walk;
 
@@ -72,9 +73,11 @@ pub(super) fn rename_reads(graph: &mut GraphProto, renamed: &BTreeMap<String, St
 }
 
 /// What messages call a node: its name, or its first output where it has none.
-pub(super) fn node_name(node: &NodeProto) -> &str {
-    let first_output = node.output.first().map_or("", String::as_str);
-    node.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(first_output)
+pub fn node_name(node: &NodeProto) -> &str {
+    match node.name() {
+        "" => node.output.iter().find(|name| !name.is_empty()).map_or("", String::as_str),
+        name => name,
+    }
 }
 
 /// Gives names that occur nowhere in the model.
@@ -138,6 +141,16 @@ impl Model {
     /// The initializers of the main graph by name.
     pub(super) fn constants(&self) -> HashMap<&str, &TensorProto> {
         self.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect()
+    }
+}
+
+/// An integer attribute.
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.to_owned()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(value),
+        ..AttributeProto::default()
     }
 }
 

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use crate::backend::BackendError;
-use crate::onnx::OnnxError;
 use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::onnx::{OnnxError, node_name};
 
 /// Why a model cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,14 +76,6 @@ impl Fault {
             }
             Self::Model(reason) => whole(reason),
         }
-    }
-}
-
-/// The name people know a node by.
-pub(super) fn node_name(node: &NodeProto) -> &str {
-    match node.name() {
-        "" => node.output.iter().find(|name| !name.is_empty()).map_or("", String::as_str),
-        name => name,
     }
 }
 

@@ -13,11 +13,11 @@ use tract_onnx::tract_hir::infer::Factoid as _;
 
 use crate::backend::Profile;
 use crate::onnx::proto::{GraphProto, type_proto};
-use crate::onnx::{self, Model, ModelSignature};
+use crate::onnx::{self, Model, ModelSignature, node_name};
 use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
-use super::fault::{Fault, node_name};
+use super::fault::Fault;
 use super::{convert, guard, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::onnx::names;
 use crate::onnx::operators::{self, AttributeKind, Operator};
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
@@ -206,10 +207,7 @@ fn has_other_type(attribute: &AttributeProto, kind: AttributeKind) -> bool {
 
 /// What messages call a node.
 pub(in crate::onnx) fn node_name(node: &NodeProto) -> NodeName {
-    let name = match node.name() {
-        "" => node.output.iter().find(|output| !output.is_empty()).cloned().unwrap_or_default(),
-        name => name.to_owned(),
-    };
+    let name = names::node_name(node).to_owned();
     let op = match node.domain() {
         domain if is_default_domain(domain) => node.op_type().to_owned(),
         domain => format!("{domain}::{}", node.op_type()),

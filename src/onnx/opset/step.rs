@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::onnx::names::FreshNames;
+use crate::onnx::names::{FreshNames, int};
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::shapes::{Extent, Shapes};
@@ -99,12 +99,7 @@ pub(super) fn take(node: &mut NodeProto, name: &str) -> Option<AttributeProto> {
 
 pub(super) fn set_int(node: &mut NodeProto, name: &str, value: i64) {
     take(node, name);
-    node.attribute.push(AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value),
-        ..AttributeProto::default()
-    });
+    node.attribute.push(int(name, value));
 }
 
 pub(super) fn set_text(node: &mut NodeProto, name: &str, value: &'static str) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::error::OnnxError;
-use crate::onnx::names::FreshNames;
+use crate::onnx::names::{FreshNames, int};
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
@@ -302,15 +302,6 @@ fn lower_attributes(node: &mut NodeProto, view: &View<'_>) -> Result<(), OnnxErr
         _ => {}
     }
     Ok(())
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.into()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value),
-        ..AttributeProto::default()
-    }
 }
 
 fn set_int(node: &mut NodeProto, name: &str, value: i64) {

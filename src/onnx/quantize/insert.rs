@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::calibration::{Grid, Quantizer};
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
-use crate::onnx::names::{FreshNames, Uses};
-use crate::onnx::proto::attribute_proto::AttributeType;
-use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
+use crate::onnx::names::{FreshNames, Uses, int};
+use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::tensors::{data_type, from_tensor};
 use crate::tensor::{Shape, Tensor};
 
@@ -176,14 +175,5 @@ impl Writer {
             ..TensorProto::default()
         });
         name
-    }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value),
-        ..AttributeProto::default()
     }
 }
