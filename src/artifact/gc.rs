@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use super::result::Decoded;
 use super::{Digest, Lease, StageResult, Store, StoreError, tree};
 
-/// Memos older than this are dropped.
+/// Memos, and what stages kept from run to run, are dropped when they are older than this.
 const MEMO_AGE: Duration = Duration::from_hours(30 * 24);
 
 /// Bytes of a lock file that are searched for digests.
@@ -114,7 +114,9 @@ impl Store {
                 report.take(&path, options)?;
             }
         }
-        for namespace in entries(&self.folder("memo"))? {
+        // Both only save time.
+        let [memos, kept] = [entries(&self.folder("memo"))?, entries(&self.folder("kept"))?];
+        for namespace in memos.into_iter().chain(kept) {
             for path in entries(&namespace)? {
                 let modified = fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
                 let age = modified.ok().and_then(|time| now.duration_since(time).ok());

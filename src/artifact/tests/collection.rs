@@ -53,6 +53,21 @@ fn gc_keeps_what_lock_files_links_and_leases_name_and_nothing_else() {
 }
 
 #[test]
+fn what_stages_kept_from_run_to_run_goes_when_it_is_old() {
+    let t = TestStore::new();
+    let kept = t.store.root().join("kept/search");
+    for name in ["old", "young"] {
+        fs::create_dir_all(kept.join(name)).unwrap();
+        fs::write(kept.join(name).join("trial"), name).unwrap();
+    }
+    let long_ago = SystemTime::now() - Duration::from_hours(31 * 24);
+    fs::File::open(kept.join("old")).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(gc(&t).bytes, 3);
+    assert!(!kept.join("old").exists());
+    assert!(kept.join("young/trial").exists());
+}
+
+#[test]
 fn a_kept_deployment_keeps_the_engines_it_names() {
     let t = TestStore::new();
     let [engine, ..] = four(&t);
