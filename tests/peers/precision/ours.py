@@ -34,10 +34,14 @@ class Ours:
         # JSON is YAML.
         self.spec.write_text(json.dumps({"version": 1, "name": self.name, "stages": stages}, indent=1))
 
-    def run(self, stage, force=False, cores=None):
-        """The stage's (seconds, peak MiB of the process); with `force`, made again and nothing else."""
-        argv = [str(self.binary), "run", str(self.spec), stage, "--format", "json", "--cache-dir", str(self.folder / "cache")]
-        argv += [f"--force={stage}"] if force else []
+    def run(self, stage, force=False, cores=None, after=None):
+        """The stage's (seconds, peak MiB of the process); with `force`, made again and nothing else.
+
+        `after` is a stage that is made before it in the same process.
+        """
+        stages = [after, stage] if after else [stage]
+        argv = [str(self.binary), "run", str(self.spec), *stages, "--jobs", "1", "--format", "json", "--cache-dir", str(self.folder / "cache")]
+        argv += [f"--force={name}" for name in stages] if force else []
         environment = os.environ | {"TRT_PIPELINE_ONNXRUNTIME": str(LIBRARY)}
         pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
         with tempfile.TemporaryFile() as out:
@@ -49,7 +53,9 @@ class Ours:
         if process.returncode:
             raise SystemExit(f"`{' '.join(argv)}` ended with {process.returncode}:\n{said}")
         events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-        seconds = next(e["seconds"] for e in events if e["event"] == "stage_finished" and e["stage"] == stage)
+        finished = [event for event in events if event["event"] == "stage_finished"]
+        assert not after or finished[-1]["stage"] == stage, "the stages ran in another order"
+        seconds = next(event["seconds"] for event in finished if event["stage"] == stage)
         return seconds, usage.ru_maxrss / 1024
 
     def made(self, stage):
