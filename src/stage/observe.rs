@@ -34,7 +34,7 @@ pub(super) struct Observation<'a> {
     pub(super) data: &'a Dataset,
     /// At most so many of them, from the first on.
     pub(super) most_samples: Option<usize>,
-    /// Samples in a batch; where it is not given, as many as fit a mebibyte, at most 32.
+    /// Samples in a batch; where it is not given, as many as fit a mebibyte, at most 8.
     pub(super) batch: Option<usize>,
     /// The setting to blame where the data does not fit.
     pub(super) span: Span,
@@ -53,7 +53,9 @@ pub(super) struct Observed {
 
 /// Bytes of input in a batch whose size nobody gave.
 const BATCH_BYTES: usize = 1 << 20;
-const LARGEST_BATCH: usize = 32;
+/// More take more memory and no less time: every core has a batch of its own, and the activations
+/// of a larger one leave its caches.
+const LARGEST_BATCH: usize = 8;
 
 impl Observation<'_> {
     /// Shows every tensor of every batch to a visitor, of which each thread has its own; gives the

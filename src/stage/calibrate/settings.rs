@@ -70,7 +70,7 @@ pub struct Calibrate {
     /// What runs the model over the samples.
     #[serde(default)]
     pub backend: Spanned<ReferenceBackend>,
-    /// Samples per run; by default as many as have a mebibyte of input, at most 32.
+    /// Samples per run; by default as many as have a mebibyte of input, at most 8.
     #[serde(default)]
     pub batch: Option<Spanned<usize>>,
     /// At most so many samples, from the first on; all by default.
