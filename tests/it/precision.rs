@@ -89,6 +89,19 @@ fn data_tells_which_nodes_stay_and_people_are_told_how_many() {
 }
 
 #[test]
+fn the_table_of_changes_is_shown_again_by_inspect() {
+    let project = with_digits("  slim: { optimize: { from: onnx, precision: fp16 } }\n");
+    let ran = project.trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    let from = ran.stdout.find("before       after").unwrap();
+    let table: Vec<&str> = ran.stdout[from..].lines().map(str::trim).take(8).collect();
+    let seen = project.trt(&["inspect", "build/half/slim"]).stdout;
+    let lines: Vec<&str> = seen.lines().map(str::trim).collect();
+    let at = lines.iter().position(|line| *line == table[0]).expect("the table is there");
+    assert_eq!(lines[at..at + table.len()], table);
+}
+
+#[test]
 fn a_slip_in_keep_fp32_is_shown_where_it_stands() {
     let project =
         with_digits("  slim: { optimize: { from: onnx, precision: fp16, keep_fp32: [Gem] } }\n");

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Map, Value, json};
+
+use crate::stage::optimize::Changes;
 
 use super::model::ModelFile;
 use super::{Failure, tables};
@@ -76,9 +78,18 @@ impl Folder {
             let _ = write!(text, "\n{}\n\n{}", model.path().display(), model.text());
         }
         for (name, value) in &self.descriptions {
-            let pretty = serde_json::to_string_pretty(value).unwrap_or_default();
-            let _ = write!(text, "\n{name}\n{pretty}\n");
+            let _ = write!(text, "\n{name}\n{}\n", description(name, value));
         }
         text
     }
+}
+
+/// A description, as the stage that wrote it shows it where there is such a form.
+fn description(name: &str, value: &Value) -> String {
+    if name == Changes::FILE
+        && let Ok(changes) = Changes::deserialize(value)
+    {
+        return changes.to_string();
+    }
+    serde_json::to_string_pretty(value).unwrap_or_default()
 }

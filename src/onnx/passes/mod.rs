@@ -141,7 +141,7 @@ pub const PASSES: [&dyn Pass; 12] = [
 ];
 
 /// How often a pass changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassReport {
     /// The pass.
     pub name: PassName,

@@ -94,9 +94,9 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            ": {} activations, {} weights",
-            self.activations.len(),
-            self.weights.len()
+            ": {}, {}",
+            counted(self.activations.len(), "activation"),
+            counted(self.weights.len(), "weight")
         );
         // By operator: quantized, and all that could be.
         let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -118,6 +118,11 @@ impl Report {
         }
         text
     }
+}
+
+/// `1 weight`, `2 weights`.
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Nodes that a summary lists.

@@ -215,6 +215,6 @@ impl Stage for Optimize {
         model.save(cx.out)?;
         let told: Vec<String> = std::iter::once(changes.to_string()).chain(lowered).collect();
         cx.progress.summary(&told.join("\n"));
-        write_json(&cx.out.join("optimize.json"), &changes)
+        write_json(&cx.out.join(Changes::FILE), &changes)
     }
 }

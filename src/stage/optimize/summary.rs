@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::onnx::passes::PassReport;
 use crate::onnx::{Model, OnnxError};
 
-/// What is written beside the model, as `optimize.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What is written beside the model, as [`Changes::FILE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     format: u32,
     /// What each pass did.
@@ -23,7 +23,7 @@ pub struct Changes {
 }
 
 /// A number before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Counts {
     pub before: u64,
@@ -58,6 +58,9 @@ impl Inventory {
 }
 
 impl Changes {
+    /// The file beside the model.
+    pub const FILE: &str = "optimize.json";
+
     pub(super) fn between(before: &Inventory, after: &Inventory, passes: Vec<PassReport>) -> Self {
         let names: BTreeSet<&String> =
             before.operators.keys().chain(after.operators.keys()).collect();
