@@ -26,6 +26,7 @@ pub mod command;
 pub mod convert;
 mod engine;
 mod error;
+mod kept;
 mod observe;
 pub mod optimize;
 mod problems;

@@ -79,7 +79,7 @@ fn data_tells_which_nodes_stay_and_people_are_told_how_many() {
     );
     let ran = project.trt(&["run", "p.yaml"]);
     assert_eq!(ran.status, 0, "{ran:#?}");
-    assert!(ran.stdout.contains("in float32: keep_fp32"), "{ran:#?}");
+    assert!(ran.stdout.contains("(Gemm): `keep_fp32` says `Gemm`"), "{ran:#?}");
     let report = json(&project, "slim/precision.json");
     let nodes = report["nodes"].as_array().unwrap();
     let gemm = nodes.iter().find(|node| node["op"] == "Gemm").unwrap();

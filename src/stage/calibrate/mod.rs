@@ -202,7 +202,7 @@ impl Stage for Calibrate {
         }
         let searched = searched.map_or(String::new(), |outcome| outcome.summary);
         cx.progress.summary(&format!("{}{searched}", report.summary()));
-        write_json(&cx.out.join("calibrate.json"), &report)?;
+        write_json(&cx.out.join(report::FILE), &report)?;
         let cache = CalibrationCache {
             version: CACHE_VERSION,
             algorithm: self.method.cache_algorithm().to_owned(),

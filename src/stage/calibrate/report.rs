@@ -7,11 +7,15 @@ use serde::Serialize;
 
 use crate::calibration::{Grid, Method, Quantizer};
 use crate::onnx::quantize::{Decision, Placement, QuantizedWeight};
+use crate::stage::kept::{self, counted};
 
 use super::ranges::{Found, Ranges};
 use super::settings::Calibrate;
 
-/// What is written beside the model.
+/// The file beside the model.
+pub(super) const FILE: &str = "calibrate.json";
+
+/// What is written beside the model, as [`FILE`].
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     format: u32,
@@ -109,21 +113,11 @@ impl Report {
         for (op, (quantized, all)) in counts {
             let _ = writeln!(text, "{op:width$}  {quantized} of {all} quantized");
         }
-        let kept: Vec<&Decision> = self.nodes.iter().filter(|node| !node.quantized).collect();
-        for node in kept.iter().take(SHOWN) {
-            let _ = writeln!(text, "kept {} ({}): {}", node.node, node.op, node.reason);
-        }
-        if kept.len() > SHOWN {
-            let _ = writeln!(text, "kept {} more, see calibrate.json", kept.len() - SHOWN);
+        let kept = self.nodes.iter().filter(|node| !node.quantized);
+        let kept = kept.map(|node| (node.node.as_str(), node.op.as_str(), node.reason.as_str()));
+        for line in kept::lines(kept, FILE) {
+            let _ = writeln!(text, "{line}");
         }
         text
     }
 }
-
-/// `1 weight`, `2 weights`.
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Nodes that a summary lists.
-const SHOWN: usize = 8;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
-use crate::onnx::passes::{self, PassName};
+use crate::onnx::passes::{self, PassName, PassReport};
 use crate::onnx::{self, Model};
 use crate::process::CancelToken;
 use crate::source::Spanned;
@@ -31,11 +31,13 @@ mod settings;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use precision::{IoTypes, Precision};
 pub use settings::Batch;
 use summary::Inventory;
 pub use summary::{Changes, Counts};
+pub use told::Told;
 
 /// Rewrites a model into one that computes the same with less to do: constants and shapes are
 /// computed ahead, what changes nothing goes, what is there twice is kept once, normalizations and
@@ -100,11 +102,22 @@ pub struct Optimize {
 }
 
 impl Optimize {
-    /// Optimizes a model in memory and tells what changed. On an error the model is of no use.
+    /// Optimizes a model in memory, in the precision that it has, and tells what changed. On an
+    /// error the model is of no use.
     pub fn rewrite(&self, model: &mut Model, cancel: &CancelToken) -> Result<Changes, StageError> {
+        let (before, passes) = self.simplify(model, cancel)?;
+        Ok(Changes::between(&before, &self.inventory(model)?, passes))
+    }
+
+    /// Gives what the model was, and what each pass did to it.
+    fn simplify(
+        &self,
+        model: &mut Model,
+        cancel: &CancelToken,
+    ) -> Result<(Inventory, Vec<PassReport>), StageError> {
         let alive = || if cancel.is_cancelled() { Err(StageError::Cancelled) } else { Ok(()) };
         model.check()?;
-        let before = Inventory::of(model)?;
+        let before = self.inventory(model)?;
         alive()?;
         if !self.inputs.is_empty() || !self.outputs.is_empty() {
             model.extract(&self.inputs, &self.outputs)?;
@@ -120,7 +133,16 @@ impl Optimize {
         alive()?;
         // What a pass breaks must not leave this stage.
         model.check()?;
-        Ok(Changes::between(&before, &Inventory::of(model)?, passes))
+        Ok((before, passes))
+    }
+
+    fn inventory(&self, model: &Model) -> Result<Inventory, StageError> {
+        let mut inventory = Inventory::of(model)?;
+        if self.batch.is_none() {
+            // Where another tensor is the input, its axis 0 need not count samples.
+            inventory.batch.clear();
+        }
+        Ok(inventory)
     }
 }
 
@@ -209,8 +231,9 @@ impl Stage for Optimize {
             return Err(StageError::Cancelled);
         }
         cx.progress.report("rewriting", 0, None);
-        let changes = self.rewrite(&mut model, cx.cancel)?;
+        let (before, passes) = self.simplify(&mut model, cx.cancel)?;
         let lowered = self.lower(&mut model, cx)?;
+        let changes = Changes::between(&before, &self.inventory(&model)?, passes);
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
         let told: Vec<String> = std::iter::once(changes.to_string()).chain(lowered).collect();

@@ -1,7 +1,5 @@
 //! `optimize.precision`: its settings, and what is told of it.
 
-use std::fmt::Write as _;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,7 +9,7 @@ use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
 use crate::stage::{CheckContext, Problem, StageContext, StageError};
 
-use super::{Counts, Optimize, keep, magnitudes};
+use super::{Counts, Optimize, Told, keep, magnitudes};
 
 /// The type that a model computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +54,7 @@ impl From<IoTypes> for Io {
     }
 }
 
-/// What is written beside the model, as `precision.json`.
+/// What is written beside the model, as [`Told::FILE`].
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     format: u32,
@@ -142,9 +140,9 @@ impl Optimize {
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
         let report = Report { format: 1, lowered: &lowered, parameter_bytes };
-        write_json(&cx.out.join("precision.json"), &report)?;
+        write_json(&cx.out.join(Told::FILE), &report)?;
         let searched = searched.map_or(String::new(), |outcome| format!("\n{}", outcome.summary));
-        Ok(Some(told(&lowered, parameter_bytes) + &searched))
+        Ok(Some(format!("{}{searched}", Told::of(&lowered))))
     }
 
     /// A pattern that means no node is a slip of the pen.
@@ -156,27 +154,4 @@ impl Optimize {
         );
         Err(StageError::Setting { message, span: pattern.span, help: Some(help) })
     }
-}
-
-/// A few lines for people.
-fn told(lowered: &Lowered, bytes: Counts) -> String {
-    let mut text = format!(
-        "{} nodes compute in {}, {} in float32; {} casts; weights {} -> {} bytes",
-        lowered.counts.low,
-        lowered.precision.name(),
-        lowered.counts.float32,
-        lowered.casts,
-        bytes.before,
-        bytes.after
-    );
-    if let Some(change) = &lowered.opset {
-        let _ = write!(text, "\n  opset {} -> {}", change.before, change.after);
-        if let Some(why) = &change.refused {
-            let _ = write!(text, ", which is not all: {why}");
-        }
-    }
-    for (reason, nodes) in lowered.kept() {
-        let _ = write!(text, "\n  {nodes:>5} in float32: {reason}");
-    }
-    text
 }
