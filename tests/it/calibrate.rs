@@ -101,7 +101,7 @@ fn the_summary_tells_what_was_quantized_and_what_not() {
     Gemm     0 of 1 quantized
     MaxPool  0 of 2 quantized
     kept /conv2/out (Conv): `skip` names `/conv2/*`
-    kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits
+    kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits, by `min_channels: 16`
     kept /conv2/pool (MaxPool): no quantized layer stands beside it
     kept /conv1/pool (MaxPool): no quantized layer stands beside it
     ");

@@ -26,11 +26,11 @@ mod ranges;
 mod report;
 mod settings;
 
+pub use report::Report;
 pub use settings::{Calibrate, EndLayer};
 
 use keep::Quantized;
 use ranges::Ranges;
-use report::Report;
 
 /// The calibration cache's file.
 const CACHE: &str = "calibration.cache";
@@ -202,7 +202,7 @@ impl Stage for Calibrate {
         }
         let searched = searched.map_or(String::new(), |outcome| outcome.summary);
         cx.progress.summary(&format!("{}{searched}", report.summary()));
-        write_json(&cx.out.join(report::FILE), &report)?;
+        write_json(&cx.out.join(Report::FILE), &report)?;
         let cache = CalibrationCache {
             version: CACHE_VERSION,
             algorithm: self.method.cache_algorithm().to_owned(),
