@@ -11,7 +11,7 @@ use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
 use crate::onnx::passes::{self, PassName, PassReport};
-use crate::onnx::{self, Model};
+use crate::onnx::{self, Model, OnnxError};
 use crate::process::CancelToken;
 use crate::source::Spanned;
 
@@ -52,11 +52,11 @@ pub struct Optimize {
     /// The tensors that the model is to take, by name, to keep a part of it; by default its
     /// inputs.
     #[serde(default)]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<Spanned<String>>,
     /// The tensors that the model is to give, by name, to keep a part of it; by default its
     /// outputs.
     #[serde(default)]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<Spanned<String>>,
     /// How many samples the model takes at once: `dynamic`, or a number. Sets axis 0 of every
     /// input and output; a model that has another number built in where it cannot be changed is
     /// refused. By default as it is.
@@ -120,7 +120,11 @@ impl Optimize {
         let before = self.inventory(model)?;
         alive()?;
         if !self.inputs.is_empty() || !self.outputs.is_empty() {
-            model.extract(&self.inputs, &self.outputs)?;
+            let names = |list: &[Spanned<String>]| -> Vec<String> {
+                list.iter().map(|name| name.value.clone()).collect()
+            };
+            let extracted = model.extract(&names(&self.inputs), &names(&self.outputs));
+            extracted.map_err(|error| self.not_extracted(error))?;
         }
         if let Some(Batch(size)) = self.batch {
             model.set_batch(size)?;
@@ -134,6 +138,20 @@ impl Optimize {
         // What a pass breaks must not leave this stage.
         model.check()?;
         Ok((before, passes))
+    }
+
+    /// The error at the name that it is about, with the model as the spec calls it.
+    fn not_extracted(&self, error: OnnxError) -> StageError {
+        let OnnxError::Extract { problem, .. } = &error else { return error.into() };
+        let mut named = self.inputs.iter().chain(&self.outputs).rev();
+        let named = named.find(|name| name.value == problem.tensor()).or(self.inputs.first());
+        let Some(Spanned { span, .. }) = named else { return error.into() };
+        let from = match &self.from.value {
+            FromRef::Stage(name) => name.clone(),
+            FromRef::File { file, .. } => file.to_string(),
+        };
+        let message = format!("the model of `{from}`: {problem}");
+        StageError::Setting { message, span: *span, help: problem.help() }
     }
 
     fn inventory(&self, model: &Model) -> Result<Inventory, StageError> {
@@ -153,8 +171,8 @@ impl Stage for Optimize {
 
     fn version(&self) -> u32 {
         // 2: more passes, shapes by our own rules, initializers are no inputs, and the opset is in
-        // the report.
-        2
+        // the report. 3: the report is of the model that is written, whatever its precision.
+        3
     }
 
     fn makes(&self) -> ArtifactKind {

@@ -1,18 +1,20 @@
 //! `optimize.precision`: its settings, and what is told of it.
 
+use std::fmt;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use crate::onnx::precision::{self, Half, Io, Lowered, Settings};
 use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
-use crate::stage::{CheckContext, Problem, StageContext, StageError};
+use crate::stage::{CheckContext, Listing, Problem, StageContext, StageError};
 
 use super::{Counts, Optimize, Told, keep, magnitudes};
 
 /// The type that a model computes in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// As it is.
@@ -31,6 +33,33 @@ impl Precision {
             Self::Fp16 => Some(Half::Float16),
             Self::Bf16 => Some(Half::BFloat16),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PrecisionVisitor;
+        impl de::Visitor<'_> for PrecisionVisitor {
+            type Value = Precision;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one of: fp32, fp16, bf16")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Precision, E> {
+                match text {
+                    "fp32" => Ok(Precision::Fp32),
+                    "fp16" => Ok(Precision::Fp16),
+                    "bf16" => Ok(Precision::Bf16),
+                    _ if ["fp8", "int8"].iter().any(|eight| text.starts_with(eight)) => {
+                        Err(E::custom(format!(
+                            "`{text}` is none of fp32, fp16 and bf16: FP8 and INT8 are made by \
+                             `calibrate`, in a stage of its own"
+                        )))
+                    }
+                    _ => Err(E::unknown_variant(text, &["fp32", "fp16", "bf16"])),
+                }
+            }
+        }
+        deserializer.deserialize_str(PrecisionVisitor)
     }
 }
 
@@ -142,7 +171,7 @@ impl Optimize {
         let report = Report { format: 1, lowered: &lowered, parameter_bytes };
         write_json(&cx.out.join(Told::FILE), &report)?;
         let searched = searched.map_or(String::new(), |outcome| format!("\n{}", outcome.summary));
-        Ok(Some(format!("{}{searched}", Told::of(&lowered))))
+        Ok(Some(format!("{}{searched}", Told::of(&lowered).text(Listing::Short))))
     }
 
     /// A pattern that means no node is a slip of the pen.
