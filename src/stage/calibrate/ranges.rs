@@ -152,7 +152,7 @@ fn observe(
         tensors: wanted,
         data,
         most_samples: settings.samples.map(|samples| samples.value),
-        batch: settings.batch.map(|batch| batch.value),
+        batch: settings.batch,
         span,
         progress: cx.progress,
         cancel: cx.cancel,
