@@ -37,6 +37,7 @@ pub mod validate;
 
 pub use crate::onnx::ModelSignature;
 pub use error::{FailureClass, StageError};
+pub use kept::Listing;
 pub use reference::{FileKind, FileRef, FromRef, Reference};
 
 /// What stage and pipeline names, and variables, look like.

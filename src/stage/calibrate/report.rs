@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Grid, Method, Quantizer};
+use crate::calibration::{Grid, Method, Quantizer, Range};
 use crate::onnx::quantize::{Decision, Placement, QuantizedWeight};
-use crate::stage::kept::{self, counted};
+use crate::stage::kept::{self, Listing, counted};
 
 use super::ranges::{Found, Origin, Ranges};
 use super::settings::Calibrate;
+
+/// Ranges of fewer samples than this are not to be trusted.
+const FEW: usize = 32;
 
 /// What is written beside the model, as [`Report::FILE`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +77,14 @@ impl Report {
                 ));
             }
         }
+        if let Some(samples) = ranges.observed.map(|observed| observed.samples)
+            && samples < FEW
+        {
+            notes.push(format!(
+                "ranges of {} are poor: give some hundred like those in use",
+                counted(samples, "sample")
+            ));
+        }
         for weight in weights.iter().filter(|weight| weight.zero_channels == weight.scales) {
             notes.push(format!("the weights `{}` are all zero", weight.tensor));
         }
@@ -125,8 +136,13 @@ impl Report {
         }
     }
 
+    /// Every activation with the values that it represents and its scale.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (&str, Range, Quantizer)> {
+        self.activations.iter().map(|one| (one.tensor.as_str(), one.found.range, one.quantizer))
+    }
+
     /// A few lines for people.
-    pub fn summary(&self) -> String {
+    pub fn summary(&self, listing: Listing) -> String {
         let mut text = self.head() + "\n";
         // By operator: quantized, and all that could be.
         let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -141,7 +157,7 @@ impl Report {
         }
         let kept = self.nodes.iter().filter(|node| !node.quantized);
         let kept = kept.map(|node| (node.node.as_str(), node.op.as_str(), node.reason.as_str()));
-        for line in kept::lines(kept, Self::FILE) {
+        for line in kept::lines(kept, Self::FILE, listing) {
             let _ = writeln!(text, "{line}");
         }
         text
@@ -151,7 +167,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::Range;
 
     /// A report of as many activations with ranges out of a cache, and out of samples.
     fn report(cached: usize, seen: usize) -> Report {

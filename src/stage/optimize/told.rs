@@ -1,11 +1,11 @@
 //! [`Told`]: in which precision a model computes, for people.
 
-use std::fmt;
+use std::fmt::Write as _;
 
 use serde::Deserialize;
 
 use crate::onnx::precision::{Counts, Lowered};
-use crate::stage::kept::{self, counted};
+use crate::stage::kept::{self, Listing, counted};
 
 /// What people are told of `precision.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Told<'a> {
     #[serde(borrow)]
     opset: Option<Opset<'a>>,
     #[serde(borrow)]
-    nodes: Vec<Node<'a>>,
+    nodes: Vec<Decided<'a>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,7 +26,7 @@ struct Opset<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Node<'a> {
+struct Decided<'a> {
     node: &'a str,
     op: &'a str,
     precision: Option<&'a str>,
@@ -38,7 +38,7 @@ impl<'a> Told<'a> {
     pub const FILE: &'static str = "precision.json";
 
     pub(super) fn of(lowered: &'a Lowered) -> Self {
-        let nodes = lowered.nodes.iter().map(|node| Node {
+        let nodes = lowered.nodes.iter().map(|node| Decided {
             node: &node.node,
             op: &node.op,
             precision: node.precision,
@@ -53,23 +53,26 @@ impl<'a> Told<'a> {
             nodes: nodes.collect(),
         }
     }
-}
 
-/// A few lines.
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// A few lines.
+    pub fn text(&self, listing: Listing) -> String {
         let Counts { low, float32, other } = self.counts;
+        let (precision, nodes) = (self.precision, counted(low, "node"));
         let verb = if low == 1 { "computes" } else { "compute" };
-        write!(f, "{} {verb} in {}, {float32} in float32", counted(low, "node"), self.precision)?;
+        let mut text = format!("{nodes} {verb} in {precision}, {float32} in float32");
+        // Writing into a String cannot fail.
         if other > 0 {
-            write!(f, ", {other} in other types")?;
+            let _ = write!(text, ", {other} in other types");
         }
-        write!(f, "; {} between them", counted(self.casts, "cast"))?;
+        let _ = write!(text, "; {} between them", counted(self.casts, "cast"));
         if let Some(why) = self.opset.as_ref().and_then(|change| change.refused) {
-            write!(f, "\na later opset would have more in {}: {why}", self.precision)?;
+            let _ = write!(text, "\na later opset would have more in {precision}: {why}");
         }
         let kept = self.nodes.iter().filter(|node| node.precision == Some("float32"));
         let kept = kept.map(|node| (node.node, node.op, node.detail));
-        kept::lines(kept, Self::FILE).try_for_each(|line| write!(f, "\n{line}"))
+        for line in kept::lines(kept, Self::FILE, listing) {
+            let _ = write!(text, "\n{line}");
+        }
+        text
     }
 }

@@ -9,7 +9,7 @@ use crate::backend;
 use crate::onnx::Summary;
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
-use crate::stage::ResolvedInput;
+use crate::stage::{Listing, ResolvedInput};
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
 
 mod batch;
@@ -80,7 +80,7 @@ fn the_report_tells_what_changed() {
 
 /// A change of this digest changes what users have in their lock files: bump `version()`.
 #[test]
-fn the_files_of_version_2_stay_as_they_are() {
+fn the_files_of_version_3_stay_as_they_are() {
     let mut all = Vec::new();
     for name in ["conv_bn.onnx", "constant_chain.onnx", "shape_math.onnx", "mlp.onnx"] {
         let out = optimize(name, &CancelToken::default()).unwrap();
@@ -336,7 +336,9 @@ fn people_are_told_who_computes_in_what_and_why() {
     let stage = settings(json!({ "precision": "fp16", "keep_fp32": ["Conv"] }));
     let out = run(&stage, &digits(), &CancelToken::default()).unwrap();
     let report = report(out.path());
-    insta::assert_snapshot!(Told::deserialize(&report).unwrap());
+    insta::assert_snapshot!(Told::deserialize(&report).unwrap().text(Listing::Short));
+    let all = Told::deserialize(&report).unwrap().text(Listing::Whole);
+    assert!(all.lines().count() == 10 && !all.contains("more"), "{all}");
 }
 
 #[test]
