@@ -121,7 +121,7 @@ fn every_setting_and_the_samples_of_a_search_are_in_the_key() {
     for (from, to, field) in [
         ("snr_db: 25", "snr_db: 26", "settings.search.objective.snr_db: 25.0 -> 26.0"),
         ("budget: 20", "budget: 21", "settings.search.budget: 20 -> 21"),
-        ("budget: 20", "batch: 8, budget: 20", "settings.search.batch: absent -> 8"),
+        ("budget: 20", "batch: 8, budget: 20", "settings.search.batch: default -> 8"),
     ] {
         project.write("p.yaml", spec.replace(from, to));
         let because = because(&project);

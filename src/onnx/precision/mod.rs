@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::error::OnnxError;
@@ -80,21 +80,8 @@ pub struct Lowered {
     pub nodes: Vec<NodePrecision>,
 }
 
-impl Lowered {
-    /// What keeps nodes in float32, and how many: the most frequent first.
-    pub fn kept(&self) -> Vec<(&'static str, usize)> {
-        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for node in self.nodes.iter().filter(|node| node.precision == Some("float32")) {
-            *counts.entry(node.reason).or_default() += 1;
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        counts
-    }
-}
-
 /// Number of nodes by what they compute in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// In 16 bits.
     pub low: usize,

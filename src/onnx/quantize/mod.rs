@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::calibration::Grid;
 
@@ -69,7 +69,7 @@ pub struct Weight {
 }
 
 /// What was decided about a node that could run quantized.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Its name, or its first output where it has none.
     pub node: String,
