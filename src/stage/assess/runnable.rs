@@ -41,6 +41,23 @@ impl<'a> Runnable<'a> {
         Ok(Self { engine, context, arrays })
     }
 
+    /// Takes the arrays that another engine's inputs of these names do; what is of another type
+    /// here is rounded to it.
+    pub(crate) fn rounding(
+        engine: Arc<dyn Engine>,
+        data: &'a Dataset,
+        inputs: &[TensorSpec],
+    ) -> Result<Self, StageError> {
+        let given = |own: &TensorSpec| {
+            let other = inputs.iter().find(|other| other.name == own.name);
+            TensorSpec { dtype: other.map_or(own.dtype, |other| other.dtype), ..own.clone() }
+        };
+        let given: Vec<TensorSpec> = engine.inputs().iter().map(given).collect();
+        let arrays = data.arrays_for(&given)?;
+        let context = Arc::clone(&engine).new_context()?;
+        Ok(Self { engine, context, arrays })
+    }
+
     pub(crate) fn arrays(&self) -> &[&'a Array] {
         &self.arrays
     }
@@ -63,9 +80,12 @@ impl<'a> Runnable<'a> {
     }
 
     fn fill(&mut self, feed: &Feed) -> Result<(), StageError> {
-        for (index, array) in self.arrays.iter().enumerate() {
+        for (index, (array, spec)) in self.arrays.iter().zip(self.engine.inputs()).enumerate() {
             let Some(tensor) = feed.get(array.name()) else { continue };
-            self.context.fill(index, array.name(), tensor)?;
+            match tensor.rounded(spec.dtype) {
+                Some(rounded) => self.context.fill(index, array.name(), &rounded)?,
+                None => self.context.fill(index, array.name(), tensor)?,
+            }
         }
         Ok(())
     }
