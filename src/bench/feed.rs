@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::{BackendError, Engine, EngineManifest, ExecutionContext, Profile};
-use crate::data::{self, Array, Dataset};
+use crate::data::{self, Column, Dataset};
 use crate::tensor::{DType, Shape, Tensor, TensorError, TensorSpec};
 
 use super::shapes::{Choice, Chosen};
@@ -100,13 +100,13 @@ impl Feed {
 }
 
 /// A data set with its array for each input.
-pub(super) type Samples<'a> = (&'a Dataset, Vec<&'a Array>);
+pub(super) type Samples<'a> = (&'a Dataset, Vec<Column<'a>>);
 
 pub(super) fn arrays<'a>(
     data: &'a Dataset,
     inputs: &[TensorSpec],
 ) -> Result<Samples<'a>, BenchError> {
-    let arrays = data.arrays_for(inputs)?;
+    let arrays = data.columns_for(inputs)?;
     data.common_samples(&arrays)?;
     Ok((data, arrays))
 }
@@ -122,7 +122,7 @@ fn of_values(dtype: DType, shape: &Shape, values: &Shape) -> Result<Tensor, Tens
 /// The samples from `start`, as many as the shape has.
 pub(super) fn rows(
     data: &Dataset,
-    array: &Array,
+    array: Column<'_>,
     start: usize,
     shape: &Shape,
 ) -> Result<Tensor, BenchError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::backend::{Profile, ShapeRange};
-use crate::data::Array;
+use crate::data::Column;
 use crate::tensor::{Dim, Shape, TensorSpec};
 
 use super::BenchError;
@@ -20,7 +20,7 @@ pub(super) struct Choice<'a> {
     /// The extent of axis 0 of inputs whose shape is not written.
     pub(super) batch: Option<usize>,
     /// An array for each input, where there is data.
-    pub(super) arrays: Option<&'a [&'a Array]>,
+    pub(super) arrays: Option<&'a [Column<'a>]>,
 }
 
 /// A shape for each input.
@@ -103,7 +103,7 @@ impl Choice<'_> {
         let range = self.base().and_then(|profile| profile.get(&input.name));
         let array = self.arrays.and_then(|arrays| arrays.get(at));
         let mut shape = match (array, range, &input.dims) {
-            (Some(array), range, dims) => of_array(array, range, dims.as_deref()),
+            (Some(array), range, dims) => of_array(*array, range, dims.as_deref()),
             (None, Some(range), _) => range.opt.clone(),
             (None, None, Some(dims)) => self.smallest(input, dims, symbols, assumed),
             (None, None, None) => {
@@ -178,7 +178,7 @@ impl Choice<'_> {
 }
 
 /// As many samples as the profile is fastest at, or the model fixes, as far as there are so many.
-fn of_array(array: &Array, range: Option<&ShapeRange>, dims: Option<&[Dim]>) -> Shape {
+fn of_array(array: Column<'_>, range: Option<&ShapeRange>, dims: Option<&[Dim]>) -> Shape {
     let mut shape = array.shape().clone();
     let fixed = dims.and_then(|dims| match dims.first() {
         Some(Dim::Fixed(extent)) => Some(*extent),

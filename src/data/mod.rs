@@ -15,6 +15,7 @@ use crate::tensor::{Dim, TensorSpec};
 
 mod archive;
 mod array;
+mod column;
 mod error;
 mod npy;
 mod random;
@@ -24,6 +25,7 @@ mod tests;
 mod write;
 
 pub use array::Array;
+pub use column::Column;
 pub use error::DataError;
 pub use random::random;
 pub use raw::RawArray;
@@ -82,22 +84,21 @@ impl Dataset {
         }
     }
 
-    /// The array of every tensor, in the tensors' order: there, of its element type, and of its
-    /// shape but for axis 0.
-    pub fn arrays_for(&self, tensors: &[TensorSpec]) -> Result<Vec<&Array>, DataError> {
-        tensors.iter().map(|tensor| self.array_for(tensor)).collect()
+    /// The samples of every tensor, in the tensors' order.
+    pub fn columns_for(&self, tensors: &[TensorSpec]) -> Result<Vec<Column<'_>>, DataError> {
+        tensors.iter().map(|tensor| self.column_for(tensor)).collect()
     }
 
-    fn array_for(&self, tensor: &TensorSpec) -> Result<&Array, DataError> {
+    /// The samples of a tensor: an array of its name, of an element type that does, and of its
+    /// shape but for axis 0.
+    pub fn column_for(&self, tensor: &TensorSpec) -> Result<Column<'_>, DataError> {
         let array = self.array(&tensor.name)?;
-        if array.dtype() != tensor.dtype {
-            return Err(DataError::WrongDType {
-                path: self.path.clone(),
-                array: tensor.name.clone(),
-                expected: tensor.dtype,
-                found: array.dtype(),
-            });
-        }
+        let column = Column::new(array, tensor.dtype).ok_or_else(|| DataError::WrongDType {
+            path: self.path.clone(),
+            array: tensor.name.clone(),
+            expected: tensor.dtype,
+            found: array.dtype(),
+        })?;
         let extents = &array.shape().0;
         let fits = tensor.dims.as_ref().is_none_or(|dims| {
             dims.len() == extents.len()
@@ -114,11 +115,11 @@ impl Dataset {
                 found: array.shape().clone(),
             });
         }
-        Ok(array)
+        Ok(column)
     }
 
     /// The number of samples that all these arrays have.
-    pub fn common_samples(&self, arrays: &[&Array]) -> Result<usize, DataError> {
+    pub fn common_samples(&self, arrays: &[Column<'_>]) -> Result<usize, DataError> {
         let Some(first) = arrays.first() else { return Ok(0) };
         match arrays.iter().find(|array| array.samples() != first.samples()) {
             None => Ok(first.samples()),

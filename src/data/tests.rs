@@ -246,18 +246,18 @@ fn an_array_must_be_there_and_fit_the_tensor_it_stands_for() {
     };
     let batch = Dim::Symbol("batch".into());
     let good = [tensor("x", DType::Float32, vec![batch.clone(), Dim::Fixed(2)])];
-    let arrays = data.arrays_for(&good).unwrap();
+    let arrays = data.columns_for(&good).unwrap();
     assert_eq!(data.common_samples(&arrays).unwrap(), 6);
     let fixed = [tensor("x", DType::Float32, vec![Dim::Fixed(1), Dim::Any])];
-    assert!(data.arrays_for(&fixed).is_ok(), "axis 0 is for the batches to fit");
+    assert!(data.columns_for(&fixed).is_ok(), "axis 0 is for the batches to fit");
     let lines: Vec<String> = [
         tensor("labels", DType::Int64, vec![batch.clone()]),
-        tensor("x", DType::Float16, vec![batch.clone(), Dim::Fixed(2)]),
+        tensor("x", DType::Float64, vec![batch.clone(), Dim::Fixed(2)]),
         tensor("x", DType::Float32, vec![batch.clone(), Dim::Fixed(3)]),
         tensor("x", DType::Float32, vec![batch]),
     ]
     .iter()
-    .map(|tensor| files.refusal(&data.arrays_for(std::slice::from_ref(tensor)).unwrap_err()))
+    .map(|tensor| files.refusal(&data.columns_for(std::slice::from_ref(tensor)).unwrap_err()))
     .collect();
     insta::assert_snapshot!(lines.join("\n"));
     let uneven = Files::new(&[
@@ -267,7 +267,7 @@ fn an_array_must_be_there_and_fit_the_tensor_it_stands_for() {
     let data = uneven.open("d").unwrap();
     let (a, b) = (data.array("a").unwrap(), data.array("b").unwrap());
     assert_eq!(
-        uneven.refusal(&data.common_samples(&[a, b]).unwrap_err()),
+        uneven.refusal(&data.common_samples(&[a.into(), b.into()]).unwrap_err()),
         "arrays of `d` differ in their number of samples: `a` has 2, `b` has 3 (axis 0 of every \
          array counts the samples)"
     );

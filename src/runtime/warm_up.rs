@@ -106,8 +106,8 @@ impl WarmUp<'_> {
 
     /// The first samples of the data, over and over where it has too few.
     fn samples(&self, size: usize, data: &Dataset) -> Result<Vec<InputTensor>, InferError> {
-        let arrays = data.arrays_for(&self.interface.inputs).map_err(unusable)?;
-        let tensor = |(array, spec): (&data::Array, &TensorSpec)| {
+        let arrays = data.columns_for(&self.interface.inputs).map_err(unusable)?;
+        let tensor = |(array, spec): (data::Column<'_>, &TensorSpec)| {
             let rows = match spec.dims.as_ref().and_then(|dims| dims.first()) {
                 Some(Dim::Fixed(extent)) => *extent,
                 _ => size,

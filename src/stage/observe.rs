@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::{Backend, Engine, ExecutionContext};
-use crate::data::{Array, DataError, Dataset};
+use crate::data::{Column, DataError, Dataset};
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::Span;
@@ -142,7 +142,7 @@ struct Turns {
 
 /// The samples, as the model takes them.
 struct Feed<'a> {
-    arrays: Vec<&'a Array>,
+    arrays: Vec<Column<'a>>,
     /// Whether the model has no batch axis: a sample is a run.
     is_unbatched: bool,
     batches: Vec<Batch>,
@@ -153,9 +153,9 @@ struct Feed<'a> {
 impl<'a> Feed<'a> {
     fn new(engine: &dyn Engine, asked: &Observation<'a>) -> Result<Self, StageError> {
         let (data, inputs) = (asked.data, engine.inputs());
-        let (arrays, is_unbatched) = match data.arrays_for(inputs) {
+        let (arrays, is_unbatched) = match data.columns_for(inputs) {
             Ok(arrays) => (arrays, false),
-            Err(error) => match data.arrays_for(&one_axis_more(inputs)) {
+            Err(error) => match data.columns_for(&one_axis_more(inputs)) {
                 Ok(arrays) if !inputs.is_empty() => (arrays, true),
                 _ => return Err(error.into()),
             },
@@ -204,8 +204,8 @@ fn one_axis_more(inputs: &[TensorSpec]) -> Vec<TensorSpec> {
 }
 
 /// How many samples of these arrays are a batch of a good size.
-fn fitting(arrays: &[&Array]) -> usize {
-    let bytes = |array: &&Array| {
+fn fitting(arrays: &[Column<'_>]) -> usize {
+    let bytes = |array: &Column<'_>| {
         let row = array
             .shape()
             .0

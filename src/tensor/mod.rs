@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 mod dtype;
 mod float8;
-mod round;
 
 pub use dtype::{DType, UnknownDType, to_f64};
 pub use float8::Float8;

@@ -96,7 +96,7 @@ fn the_summary_tells_what_was_quantized_and_what_not() {
     let from = ran.stdout.find("int8 by entropy").unwrap();
     let summary: Vec<&str> = ran.stdout[from..].lines().map(str::trim).collect();
     insta::assert_snapshot!(summary[..summary.len() - 1].join("\n"), @"
-    int8 by entropy over 128 samples in batches of 32: 2 activations, 2 weights
+    int8 by entropy over 128 samples in batches of 8: 2 activations, 2 weights
     Conv     2 of 3 quantized
     Gemm     0 of 1 quantized
     MaxPool  0 of 2 quantized

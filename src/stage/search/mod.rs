@@ -89,7 +89,7 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
         .arrays()
         .iter()
         .copied()
-        .chain(labels.as_ref().map(|labels| labels.array))
+        .chain(labels.as_ref().map(|labels| labels.array.into()))
         .collect();
     let samples = data.common_samples(&used)?;
     // More contexts than batches would have nothing to do.

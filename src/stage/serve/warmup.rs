@@ -22,7 +22,7 @@ pub(super) fn keep(
     most: usize,
 ) -> Result<String, StageError> {
     let data = Dataset::open(&cx.input(ROLE)?.path, &IndexMap::new())?;
-    let arrays = data.arrays_for(inputs)?;
+    let arrays = data.columns_for(inputs)?;
     let samples = data.common_samples(&arrays)?.min(sizes.nearest(most).unwrap_or(most));
     let rows = arrays.iter().map(|array| array.rows(0, samples));
     let tensors: Vec<Tensor> = rows.collect::<Result<_, _>>()?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, Engine, tensorrt};
-use crate::data::{Array, Dataset};
+use crate::data::{Column, Dataset};
 use crate::onnx;
 use crate::source::Spanned;
 use crate::suggest::did_you_mean;
@@ -114,7 +114,7 @@ impl Validate {
         &self,
         recorded: &Dataset,
         data: &Dataset,
-        inputs: &[&Array],
+        inputs: &[Column<'_>],
         outputs: &[TensorSpec],
     ) -> Result<(), StageError> {
         let samples = data.common_samples(inputs)?;
@@ -269,7 +269,7 @@ impl Stage for Validate {
         let labels = match &self.accuracy {
             Some(accuracy) => {
                 let labels = Labels::new(accuracy, &data, &outputs)?;
-                used.push(labels.array);
+                used.push(labels.array.into());
                 Some(labels)
             }
             None => None,

@@ -159,7 +159,7 @@ def doctor(arguments):
     return bool(text), {"doctor": json_lines(arguments.raw / "doctor.jsonl")}, f"```\n{text}```"
 
 
-STEPS = {"doctor": doctor, "digits": stages, "models": stages, "timing-cache": timing_cache, "leaks": leaks, "serve": serve, "overhead": overhead}
+STEPS = {"doctor": doctor, "digits": stages, "models": stages, "precision": stages, "timing-cache": timing_cache, "leaks": leaks, "serve": serve, "overhead": overhead}
 
 
 def main():

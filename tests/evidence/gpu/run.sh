@@ -7,6 +7,7 @@
 #   digits        FP32, TF32, FP16, INT8 by entropy, minmax and Q/DQ: build, validate, accuracy
 #   timing-cache  a first and a second build of ResNet-50 and the encoder in FP16
 #   models        validates those, or makes and builds them
+#   precision     ResNet-18 and a transformer in FP16 and INT8 graphs: accuracy, and not slower
 #   leaks         200 times load, run and unload
 #   serve         hot reloads under load with every answer checked, and what serving costs
 #   overhead      `trt-pipeline bench` against the C++ yardstick (needs models and digits)
@@ -29,7 +30,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
-steps=(doctor digits timing-cache models leaks serve overhead save restore)
+steps=(doctor digits timing-cache models precision leaks serve overhead save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-8}
@@ -72,6 +73,17 @@ make_models() {
 step_models() {
   make_models
   pipeline "$WORK/timing" "$raw/events.jsonl" "${models[@]}"
+}
+
+step_precision() {
+  local missed=0 engine
+  [ -f "$WORK/models/encoder-holdout.npz" ] ||
+    run python3 "$root/tests/peers/precision/models.py" "$WORK/models" resnet-224 encoder
+  pipeline "$WORK/cache" "$raw/events.jsonl" --set "models=$WORK/models" "$here/precision.yaml" || missed=$?
+  for engine in resnet_fp16 resnet_int8 resnet_int8_fp16 encoder_fp16 encoder_int8; do
+    run "$TRT_PIPELINE" inspect --layers "$root/build/gpu-precision/${engine}_engine" >"$raw/$engine.layers.txt" || true
+  done
+  return "$missed"
 }
 
 step_timing-cache() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::data::{Array, DataError, Dataset, RawArray};
+use crate::data::{Array, Column, DataError, Dataset, RawArray};
 use crate::source::Spanned;
 use crate::tensor::{DType, Tensor};
 
@@ -180,8 +180,8 @@ fn reopen(
 /// The number of samples in a part, whose arrays must fit the inputs.
 fn count(dataset: &Dataset, inputs: &[BatchInput]) -> Result<usize, CalibrationError> {
     let arrays = inputs.iter().map(|input| fitting(dataset, input, inputs.len()));
-    let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-    Ok(dataset.common_samples(&arrays)?)
+    let arrays = arrays.map(|array| array.map(Column::from));
+    Ok(dataset.common_samples(&arrays.collect::<Result<Vec<_>, _>>()?)?)
 }
 
 /// The array of an input, which is of its type and shape but for axis 0.
