@@ -5,7 +5,6 @@
 //! is measured, or of clocks: the same scores lead to the same trials and the same result.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 mod shrink;
 #[cfg(test)]
@@ -98,11 +97,11 @@ pub struct Trial {
     pub score: Score,
 }
 
-/// What some neighbouring candidates lose where they alone are not kept.
+/// What some candidates lose where they alone are not kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sensitivity {
-    /// The candidates.
-    pub candidates: Range<usize>,
+    /// The candidates, by their index, in order.
+    pub candidates: Vec<usize>,
     /// The loss; nothing where that comes to the same as keeping them, too.
     pub loss: Option<f64>,
 }
@@ -135,11 +134,12 @@ pub struct Found {
 ///
 /// Where the budget does not suffice for step 3, blocks take its place:
 ///
-/// 1. What is kept is halved. Of two halves, the one goes that the gate holds without and that
+/// 1. What is kept in any case where the others are is left out, which takes no trial.
+/// 2. What is kept is halved. Of two halves, the one goes that the gate holds without and that
 ///    loses less; what stays is halved again, the larger blocks first.
-/// 2. One less than the number of those that remain are looked for among all candidates, from the
-///    most sensitive on: the most sensitive block is halved until it is a single one. If the gate
-///    holds with these, as few of them as it needs are kept.
+/// 3. One less than the number of those that remain are looked for, from the most sensitive on: the
+///    most sensitive block is halved until it is a single one. If the gate holds with these, as few
+///    of them as it needs are kept.
 ///
 /// The result is the smallest set that was seen to pass. In blocks, the budget decides nothing but
 /// where the search ends: a larger one never keeps more.

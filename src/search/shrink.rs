@@ -1,7 +1,6 @@
 //! [`Search`]: which sets are tried on the way from everything kept to a smallest set.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
 
 use super::trials::Trials;
 use super::{Kept, Measure, Purpose, SearchError, Sensitivity};
@@ -11,6 +10,7 @@ type Outcome<M, T = ()> = Result<T, SearchError<<M as Measure>::Error>>;
 /// A search in which everything kept passes, and nothing kept does not. All of it ends with
 /// [`SearchError::Budget`] where no trial is left.
 pub(super) struct Search<'s, 'm, M: Measure> {
+    /// What there is to keep.
     all: Kept,
     trials: &'s mut Trials<'m, M>,
     pub(super) sensitivities: Vec<Sensitivity>,
@@ -23,14 +23,15 @@ impl<'s, 'm, M: Measure> Search<'s, 'm, M> {
 
     pub(super) fn run(&mut self) -> Outcome<M> {
         if self.affords_singles()? {
-            for candidate in 0..self.all.len() {
-                let sensitivity = self.sensitivity(candidate..candidate + 1)?;
+            for candidate in self.all.clone() {
+                let sensitivity = self.sensitivity(vec![candidate])?;
                 self.sensitivities.push(sensitivity);
             }
             sort(&mut self.sensitivities);
             let order = self.all.len();
             self.bisect(order)?;
         } else {
+            self.leave_out_followers()?;
             self.halve()?;
             self.find_worst()?;
         }
@@ -40,14 +41,14 @@ impl<'s, 'm, M: Measure> Search<'s, 'm, M> {
     /// Whether there are trials enough to look at each candidate, and to bisect.
     fn affords_singles(&mut self) -> Outcome<M, bool> {
         let all = &self.all;
-        let needed = self.trials.needed(all.iter().map(|&one| without(all, &(one..one + 1))))?;
+        let needed = self.trials.needed(all.iter().map(|&one| without(all, &[one])))?;
         Ok(needed.is_some_and(|needed| needed + bisection(all.len()) <= self.trials.left()))
     }
 
     /// What some candidates lose by themselves.
-    fn sensitivity(&mut self, candidates: Range<usize>) -> Outcome<M, Sensitivity> {
+    fn sensitivity(&mut self, candidates: Vec<usize>) -> Outcome<M, Sensitivity> {
         let others = without(&self.all, &candidates);
-        let loss = if self.trials.are_alike(&others, &self.all)? {
+        let loss = if self.trials.effect(&others)? == self.trials.effect(&self.all)? {
             None
         } else {
             Some(self.trials.score(Purpose::Sensitivity, &others)?.loss())
@@ -77,10 +78,24 @@ impl<'s, 'm, M: Measure> Search<'s, 'm, M> {
         most.flat_map(|sensitivity| sensitivity.candidates.clone()).collect()
     }
 
+    /// Leaves out what is kept in any case where the others are.
+    fn leave_out_followers(&mut self) -> Outcome<M> {
+        let effect = self.trials.effect(&self.all)?;
+        for candidate in self.all.clone() {
+            let others = without(&self.all, &[candidate]);
+            if self.trials.effect(&others)? == effect {
+                self.all = others;
+            }
+        }
+        // Known, and passes.
+        self.trials.score(Purpose::Ends, &self.all)?;
+        Ok(())
+    }
+
     /// Leaves out blocks of what is kept, half of what remained of each, down to single candidates.
     fn halve(&mut self) -> Outcome<M> {
         let mut kept = self.all.clone();
-        let mut blocks = VecDeque::from([0..self.all.len()]);
+        let mut blocks = VecDeque::from([self.all.iter().copied().collect::<Vec<_>>()]);
         while let Some(block) = blocks.pop_front() {
             let Some(halves) = halves(&block) else { continue };
             let mut best: Option<(f64, usize)> = None;
@@ -112,7 +127,8 @@ impl<'s, 'm, M: Measure> Search<'s, 'm, M> {
         }
         // Nothing kept is all of them alone.
         let loss = self.trials.log.first().map(|nothing| nothing.score.loss());
-        self.sensitivities = vec![Sensitivity { candidates: 0..self.all.len(), loss }];
+        let candidates = self.all.iter().copied().collect();
+        self.sensitivities = vec![Sensitivity { candidates, loss }];
         let mut found = 0;
         while found < wanted {
             let Some(halves) = halves(&self.sensitivities[found].candidates) else {
@@ -164,14 +180,18 @@ fn sort(sensitivities: &mut [Sensitivity]) {
         .sort_by(|a, b| b.loss.is_some().cmp(&a.loss.is_some()).then(loss(b).total_cmp(&loss(a))));
 }
 
-fn without(kept: &Kept, candidates: &Range<usize>) -> Kept {
-    kept.iter().copied().filter(|one| !candidates.contains(one)).collect()
+fn without(kept: &Kept, candidates: &[usize]) -> Kept {
+    let mut kept = kept.clone();
+    for candidate in candidates {
+        kept.remove(candidate);
+    }
+    kept
 }
 
 /// Both halves of what has more than one candidate.
-fn halves(block: &Range<usize>) -> Option<[Range<usize>; 2]> {
-    let middle = block.start.midpoint(block.end);
-    (block.len() > 1).then(|| [block.start..middle, middle..block.end])
+fn halves(block: &[usize]) -> Option<[Vec<usize>; 2]> {
+    let (first, second) = block.split_at(block.len() / 2);
+    (block.len() > 1).then(|| [first.to_vec(), second.to_vec()])
 }
 
 /// The trials that find one of `count` numbers from 1 on.

@@ -114,7 +114,7 @@ fn the_one_bad_candidate_is_found_and_the_way_to_it_told() {
     assert_eq!((&found.kept, found.complete), (&kept(&[2]), true));
     assert_eq!(found.trials[found.trial].score, Score { loss: 4.0, passes: true });
     assert_eq!(found.trials[0].score, Score { loss: 54.0, passes: false });
-    let worst = Sensitivity { candidates: 2..3, loss: Some(50.0) };
+    let worst = Sensitivity { candidates: vec![2], loss: Some(50.0) };
     assert_eq!((found.sensitivities.len(), &found.sensitivities[0]), (5, &worst));
     let purposes: Vec<Purpose> = found.trials.iter().map(|trial| trial.purpose).collect();
     assert_eq!(purposes, [Ends, Ends, Alone, Alone, Alone, Alone, Alone, Bisection, Bisection]);
@@ -178,17 +178,19 @@ impl Measure for Following {
 
 #[test]
 fn sets_that_come_to_the_same_share_a_trial_and_what_follows_others_has_no_sensitivity() {
-    for budget in [4, 20] {
+    for (budget, trials) in [(2, 2), (3, 3), (4, 4), (20, 4)] {
         let mut model = Following { measured: Vec::new() };
         let found = smallest(5, budget, &mut model).unwrap();
-        assert_eq!((&found.kept, found.complete), (&kept(&[0, 4]), true));
+        assert_eq!((&found.kept, found.complete), (&kept(&[0, 4]), budget > 3));
         assert_eq!(found.trials[found.trial].kept, kept(&[0, 1, 2, 3, 4]));
         let different: BTreeSet<&Kept> = model.measured.iter().collect();
         assert_eq!(different.len(), model.measured.len());
-        assert_eq!(model.measured.len(), 4, "both ends, and each of the two alone");
-        let (alone, others) = found.sensitivities.split_at(2);
-        assert!(alone.iter().all(|one| one.loss == Some(1.0)), "{alone:?}");
-        assert!(others.iter().all(|one| one.loss.is_none()), "{others:?}");
+        assert_eq!(model.measured.len(), trials, "both ends, and each of the two alone");
+        if budget == 20 {
+            let (alone, others) = found.sensitivities.split_at(2);
+            assert!(alone.iter().all(|one| one.loss == Some(1.0)), "{alone:?}");
+            assert!(others.iter().all(|one| one.loss.is_none()), "{others:?}");
+        }
     }
 }
 
@@ -302,9 +304,10 @@ proptest! {
             left.pop();
             Some(left.iter().sum::<u32>())
         });
-        let fewest = match losses.iter().sum::<u32>() <= limit {
-            true => 0,
-            false => 1 + fewest.take_while(|lost| *lost > limit).count(),
+        let fewest = if losses.iter().sum::<u32>() <= limit {
+            0
+        } else {
+            1 + fewest.take_while(|lost| *lost > limit).count()
         };
         for budget in 2..4 * losses.len() + 12 {
             let mut model = Model::new(f64::from(limit), additive(&losses));

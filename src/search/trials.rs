@@ -47,9 +47,8 @@ impl<'a, M: Measure> Trials<'a, M> {
         Ok(score)
     }
 
-    /// Whether two sets come to the same.
-    pub(super) fn are_alike(&mut self, a: &Kept, b: &Kept) -> Result<bool, M::Error> {
-        Ok(self.measure.effect(a)? == self.measure.effect(b)?)
+    pub(super) fn effect(&mut self, kept: &Kept) -> Result<M::Effect, M::Error> {
+        self.measure.effect(kept)
     }
 
     /// How many trials these sets need; nothing where there are too few left.

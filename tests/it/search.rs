@@ -156,7 +156,7 @@ fn a_model_that_is_not_lowered_at_all_is_told_with_the_reason() {
     let stage = "fp16: { optimize: { from: onnx, precision: fp16, search: { data: tuning, \
                  objective: { snr_db: 120 } } } }\n";
     let told = nothing(stage);
-    let expected = "no node was lowered to float16: the objective of `search` leaves none (5 \
+    let expected = "no node was lowered to float16: what `search` keeps leaves none (5 \
                     keep_fp32, 5 surrounded)";
     assert!(told.contains(expected), "{told}");
     let told =

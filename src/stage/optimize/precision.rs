@@ -181,7 +181,7 @@ fn notes(
         let why = match kept.as_slice() {
             [] => "none is in float32".to_owned(),
             _ if is_searched => {
-                format!("the objective of `search` leaves none ({})", kept.join(", "))
+                format!("what `search` keeps leaves none ({})", kept.join(", "))
             }
             _ => format!("all float32 nodes stay so ({})", kept.join(", ")),
         };

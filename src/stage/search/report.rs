@@ -54,7 +54,7 @@ struct Reached {
 /// What is lost where these alone are lowered.
 #[derive(Debug, Serialize)]
 struct SensitivityReport<'a> {
-    nodes: &'a [String],
+    nodes: Vec<&'a str>,
     snr_db: f64,
     useless: bool,
 }
@@ -109,7 +109,7 @@ impl<'a> Report<'a> {
         let names = task.candidates;
         let sensitivity = |one: &Sensitivity| {
             let snr_db = -one.loss?;
-            let nodes = &names[one.candidates.clone()];
+            let nodes = one.candidates.iter().map(|&at| names[at].as_str()).collect();
             Some(SensitivityReport { nodes, snr_db: rounded(snr_db), useless: is_useless(snr_db) })
         };
         let trials = found.trials.iter().zip(measured).map(|(trial, measured)| TrialReport {
@@ -191,10 +191,12 @@ fn tell_sensitivities(task: &Task<'_>, sensitivities: &[Sensitivity], text: &mut
     let measured = sensitivities.iter().filter_map(|one| Some((&one.candidates, one.loss?)));
     let measured: Vec<_> = measured.collect();
     for (candidates, loss) in measured.iter().take(MOST_SHOWN) {
-        let range = &task.candidates[(*candidates).clone()];
-        let block = match range {
-            [only] => only.clone(),
-            [first, .., last] => format!("{first} .. {last} ({} nodes)", range.len()),
+        let name = |at: &usize| task.candidates[*at].as_str();
+        let block = match candidates.as_slice() {
+            [only] => name(only).to_owned(),
+            [first, .., last] => {
+                format!("{} .. {} ({} nodes)", name(first), name(last), candidates.len())
+            }
             [] => continue,
         };
         let _ = writeln!(text, "  {:>9}  {block} alone {}", decibels(-loss), task.lowered);
