@@ -24,6 +24,7 @@ pub mod cpu;
 pub mod cuda;
 #[cfg(test)]
 pub(crate) mod fake;
+mod fault;
 mod host;
 pub mod install;
 pub mod library;

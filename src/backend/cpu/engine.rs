@@ -45,7 +45,10 @@ impl CpuEngine {
         if let Some(plan) = &*plan {
             return Ok(Arc::clone(plan));
         }
-        let built = self.program.specialise(shapes).map_err(|fault| fault.loading(&self.path))?;
+        let built = self
+            .program
+            .specialise(shapes)
+            .map_err(|fault| fault.loading(super::NAME, &self.path))?;
         *plan = Some(Arc::clone(&built));
         Ok(built)
     }

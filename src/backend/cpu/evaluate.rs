@@ -10,11 +10,11 @@ use tract_onnx::prelude::{InferenceFact, InferenceModelExt as _, OutletId, TDim,
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 
 use crate::backend::BackendError;
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::tensor::{DType, Dim, Shape, Tensor};
 
 use super::contained;
-use super::fault::Fault;
 use super::program::{Program, Rearranging};
 use super::{convert, guard};
 
@@ -23,7 +23,7 @@ use super::{convert, guard};
 pub fn evaluate(model: &[u8]) -> Result<Vec<Tensor>, BackendError> {
     // The model stands in no file, so it has no external data and messages have no path.
     let name = Path::new("constant subgraph");
-    run_constant(model, name).map_err(|fault| fault.compiling(name))
+    run_constant(model, name).map_err(|fault| fault.compiling(super::NAME, name))
 }
 
 fn run_constant(model: &[u8], name: &Path) -> Result<Vec<Tensor>, Fault> {

@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::onnx::operators::{self, OPSETS};
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
-use super::fault::Fault;
 use super::walk::each_node;
 use super::{known_wrong, quantize, rectify, widen};
 

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use crate::onnx::Model;
 
 use super::contain;
+use super::fault::Fault;
 use super::model_file::{self, MODEL};
 use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest, tensorrt};
 
 use engine::CpuEngine;
-use fault::Fault;
 use program::{Program, Rearranging};
 
 mod context;
@@ -81,7 +81,7 @@ impl Backend for CpuBackend {
         let program = program(request.model, &[], Rearranging::Free)
             .and_then(|program| program.prove(request.profiles).map(|()| program))
             .and_then(|program| copied().map(|()| program))
-            .map_err(|fault| fault.compiling(request.model))?;
+            .map_err(|fault| fault.compiling(NAME, request.model))?;
         Ok(EngineManifest {
             format: EngineManifest::FORMAT,
             backend: NAME.to_owned(),
@@ -101,12 +101,12 @@ impl Backend for CpuBackend {
         _device: Option<usize>,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
-        let loading = |reason: String| Fault::Model(reason).loading(&path);
+        let loading = |reason: String| Fault::Model(reason).loading(NAME, &path);
         if manifest.backend != NAME {
             return Err(loading(format!("it was built by backend `{}`", manifest.backend)));
         }
         let program =
-            program(&path, &[], Rearranging::Free).map_err(|fault| fault.loading(&path))?;
+            program(&path, &[], Rearranging::Free).map_err(|fault| fault.loading(NAME, &path))?;
         let signature = &program.signature;
         if signature.inputs != manifest.inputs || signature.outputs != manifest.outputs {
             let reason = "its inputs and outputs are not those that `engine.json` lists";
@@ -116,8 +116,8 @@ impl Backend for CpuBackend {
     }
 
     fn reference(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
-        let program =
-            program(model, outputs, Rearranging::None).map_err(|fault| fault.loading(model))?;
+        let program = program(model, outputs, Rearranging::None)
+            .map_err(|fault| fault.loading(NAME, model))?;
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
 
@@ -129,8 +129,8 @@ impl Backend for CpuBackend {
     }
 
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
-        let program =
-            program(model, outputs, Rearranging::Free).map_err(|fault| fault.loading(model))?;
+        let program = program(model, outputs, Rearranging::Free)
+            .map_err(|fault| fault.loading(NAME, model))?;
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
 }

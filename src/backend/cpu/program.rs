@@ -12,12 +12,13 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_hir::infer::Factoid as _;
 
 use crate::backend::Profile;
+use crate::backend::fault::Fault;
 use crate::onnx::proto::{GraphProto, type_proto};
 use crate::onnx::{self, Model, ModelSignature, node_name};
 use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
-use super::fault::Fault;
+use super::fault::of_tract;
 use super::{convert, guard, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
@@ -110,7 +111,7 @@ impl Program {
         };
         contained(|| work().map_err(|e| format!("{e:#}")))
             .flatten()
-            .map_err(|error| Fault::of_tract(&self.graph, &error))
+            .map_err(|error| of_tract(&self.graph, &error))
     }
 
     /// Specialises the model to shapes it allows: what tract cannot wire, it notices only then.
@@ -196,7 +197,7 @@ fn parse(mut model: Model) -> Result<(InferenceModel, GraphProto), Fault> {
             None => Ok(parsed.model),
         }
     };
-    let model = contained(work).flatten().map_err(|e| Fault::of_tract(&graph, &e))?;
+    let model = contained(work).flatten().map_err(|e| of_tract(&graph, &e))?;
     Ok((model, graph))
 }
 

@@ -13,12 +13,12 @@ use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp
 use tract_onnx::tract_hir::internal::InferenceOp;
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
-use super::fault::Fault;
 use super::guard::{attribute, integer};
 use super::rounding::{Dequantize, Grid, Quantize};
 use super::walk::{each_node, subgraphs};

@@ -1,10 +1,9 @@
 //! The values of constant tensors, however narrow they are.
 
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::proto::tensor_proto::DataType;
-
-use super::fault::Fault;
 
 /// Number of elements of a tensor; fails on negative or overflowing extents.
 pub(super) fn elements(tensor: &TensorProto) -> Result<usize, Fault> {

@@ -11,6 +11,7 @@ use tract_onnx::prelude::{DatumType, Tensor, TractError, TractResult};
 use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
@@ -18,7 +19,6 @@ use crate::onnx::proto::{
     AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
 };
 
-use super::fault::Fault;
 use super::weights;
 
 /// Our operator's type; no model can contain it, because the guard rails refuse unknown ones.

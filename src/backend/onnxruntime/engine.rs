@@ -6,11 +6,11 @@ use std::sync::Arc;
 use ort::session::Session;
 use ort::value::{Outlet, ValueType};
 
+use crate::backend::fault::Fault;
 use crate::backend::{BackendError, Engine, ExecutionContext, Profile};
 use crate::tensor::TensorSpec;
 
 use super::context::OrtContext;
-use super::fault::Fault;
 use super::session;
 
 /// A loaded model.

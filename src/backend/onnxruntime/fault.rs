@@ -1,35 +1,8 @@
-//! [`Fault`]: what went wrong, before it is known whether the caller was compiling or loading.
-
-use std::path::Path;
+//! What is wrong with a model, from what the library says.
 
 use ort::ErrorCode;
 
-use crate::backend::BackendError;
-use crate::onnx::OnnxError;
-
-/// Why a model cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The library has nothing that computes this node.
-    Node {
-        /// Its name.
-        node: String,
-        /// Its operator.
-        op: String,
-        /// The library's words.
-        reason: String,
-    },
-    /// The model as a whole.
-    Model(String),
-    /// The caller asked to stop.
-    Cancelled,
-}
-
-impl From<OnnxError> for Fault {
-    fn from(error: OnnxError) -> Self {
-        Self::Model(error.to_string())
-    }
-}
+use crate::backend::fault::Fault;
 
 impl<R> From<ort::Error<R>> for Fault {
     fn from(error: ort::Error<R>) -> Self {
@@ -51,31 +24,6 @@ fn missing(message: &str) -> Option<(&str, &str)> {
     let (_, rest) = rest.split_once("with name '")?;
     let (node, _) = rest.rsplit_once('\'')?;
     Some((op, node))
-}
-
-impl Fault {
-    /// As an error of compiling `model`.
-    pub(super) fn compiling(self, model: &Path) -> BackendError {
-        self.into_error(|reason| BackendError::Compile {
-            model: model.display().to_string(),
-            reason,
-        })
-    }
-
-    /// As an error of loading `path`.
-    pub(super) fn loading(self, path: &Path) -> BackendError {
-        self.into_error(|reason| BackendError::Load { path: path.display().to_string(), reason })
-    }
-
-    fn into_error(self, whole: impl FnOnce(String) -> BackendError) -> BackendError {
-        match self {
-            Self::Node { node, op, reason } => {
-                BackendError::Unsupported { backend: super::NAME.into(), node, op, reason }
-            }
-            Self::Model(reason) => whole(reason),
-            Self::Cancelled => BackendError::Cancelled,
-        }
-    }
 }
 
 #[cfg(test)]

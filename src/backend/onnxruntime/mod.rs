@@ -14,13 +14,13 @@ use crate::onnx::Model;
 use crate::process::CancelToken;
 use crate::tensor::TensorSpec;
 
+use super::fault::Fault;
 use super::model_file::{self, MODEL};
 use super::{
     Backend, BackendError, CompileRequest, Engine, EngineManifest, cpu, regular, tensorrt,
 };
 
 use engine::OrtEngine;
-use fault::Fault;
 use session::{Effort, Source};
 
 mod context;
@@ -70,7 +70,7 @@ impl Backend for OnnxRuntimeBackend {
             model_file::copy(request.model, request.out).map_err(Fault::Model)?;
             Ok(model.signature()?)
         };
-        let signature = prepare().map_err(|fault: Fault| fault.compiling(request.model))?;
+        let signature = prepare().map_err(|fault: Fault| fault.compiling(NAME, request.model))?;
         Ok(EngineManifest {
             format: EngineManifest::FORMAT,
             backend: NAME.to_owned(),
@@ -90,7 +90,7 @@ impl Backend for OnnxRuntimeBackend {
         _device: Option<usize>,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
-        let loading = |fault: Fault| fault.loading(&path);
+        let loading = |fault: Fault| fault.loading(NAME, &path);
         if manifest.backend != NAME {
             let reason = format!("it was built by backend `{}`", manifest.backend);
             return Err(loading(Fault::Model(reason)));
@@ -174,6 +174,6 @@ fn uncompiled(
     };
     match load() {
         Ok(engine) => Ok(Arc::new(engine)),
-        Err(fault) => Err(fault.loading(path)),
+        Err(fault) => Err(fault.loading(NAME, path)),
     }
 }

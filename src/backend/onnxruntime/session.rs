@@ -11,12 +11,12 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 use prost::Message as _;
 
 use crate::backend::contain::contained;
+use crate::backend::fault::Fault;
 use crate::onnx::Model;
 use crate::onnx::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use crate::process::CancelToken;
 use crate::tensor::{DType, TensorSpec};
 
-use super::fault::Fault;
 use super::log;
 
 /// What is loaded.

@@ -1,6 +1,7 @@
 //! [`Runnable`]: an engine, fed from a data set.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,8 +50,8 @@ impl<'a> Runnable<'a> {
     pub(crate) fn read(&self, start: usize, end: usize, feed: &mut Feed) -> Result<(), StageError> {
         for array in &self.arrays {
             let key = (array.name().to_owned(), array.dtype());
-            if !feed.contains_key(&key) {
-                feed.insert(key, array.rows(start, end)?);
+            if let Entry::Vacant(place) = feed.entry(key) {
+                place.insert(array.rows(start, end)?);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::data::{Array, Dataset};
+use crate::data::{Array, Column, Dataset};
 use crate::difference::Difference;
 use crate::source::Span;
 use crate::stage::StageError;
@@ -76,7 +76,7 @@ pub(crate) fn run(
     let Some(lane) = lanes.first() else { return Ok(Findings::default()) };
     let outputs = lane.tested.engine.outputs().to_vec();
     let sources = sources(&outputs, lane, question)?;
-    let samples = lane.tested.arrays().first().map_or(0, |array| array.samples());
+    let samples = lane.tested.arrays().first().map_or(0, Column::samples);
     let (batches, batch) = plan(lane, samples, question)?;
     let mut findings = Findings { batch, ..Findings::default() };
     let mut totals: Vec<Total> = outputs

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::data::{self, Dataset};
+use crate::data::{self, Column, Dataset};
 use crate::stage::assess::BatchSizes;
 use crate::stage::{StageContext, StageError};
 use crate::tensor::{Tensor, TensorSpec};
@@ -26,7 +26,7 @@ pub(super) fn keep(
     let samples = data.common_samples(&arrays)?.min(sizes.nearest(most).unwrap_or(most));
     let rows = arrays.iter().map(|array| array.rows(0, samples));
     let tensors: Vec<Tensor> = rows.collect::<Result<_, _>>()?;
-    let names = arrays.iter().map(|array| array.name());
+    let names = arrays.iter().map(Column::name);
     data::write_npz(&cx.out.join(FILE), names.zip(&tensors))?;
     Ok(FILE.to_owned())
 }
