@@ -338,6 +338,12 @@ pub trait Backend: Send + Sync {
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
         self.reference(model, outputs)
     }
+
+    /// Loads a model as [`Backend::reference`] does, without the warnings: for the many models of a
+    /// search, of which one is loaded with them.
+    fn another(&self, model: &Path) -> Result<Arc<dyn Engine>, BackendError> {
+        self.reference(model, &[])
+    }
 }
 
 /// A loaded engine, shared by its contexts.

@@ -121,6 +121,13 @@ impl Backend for CpuBackend {
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
 
+    fn another(&self, model: &Path) -> Result<Arc<dyn Engine>, BackendError> {
+        let program = Model::load(model).map_err(Fault::from);
+        let program = program.and_then(|model| Program::new(model, &[], Rearranging::None));
+        let program = program.map_err(|fault| fault.loading(NAME, model))?;
+        Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
+    }
+
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
         let program = program(model, outputs, Rearranging::Free)
             .map_err(|fault| fault.loading(NAME, model))?;
@@ -129,7 +136,9 @@ impl Backend for CpuBackend {
 }
 
 fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {
-    Program::new(Model::load(path)?, outputs, how)
+    let model = Model::load(path)?;
+    guard::warn(&model);
+    Program::new(model, outputs, how)
 }
 
 /// Runs something of tract's; a panic in it becomes its message.

@@ -1,5 +1,6 @@
 //! `optimize.precision`: its settings, and what is told of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -156,6 +157,7 @@ impl Optimize {
             Some(place) => Some(magnitudes::observe(self, place.span, model, cx)?),
             None => None,
         };
+        let already = precision::nodes_in_16_bits(model);
         let before = model.summary()?.parameter_bytes;
         let io = self.io.value.into();
         let settings = Settings { half, io, keep: &keep, observed: observed.as_ref() };
@@ -166,6 +168,9 @@ impl Optimize {
         let found = searched.iter().flat_map(|outcome| &outcome.kept);
         let keep = keep.and(found.map(String::as_str));
         let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
+        for note in notes(&lowered, &already, searched.is_some()) {
+            tracing::warn!(stage = cx.name, "{note}");
+        }
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
         let report = Report { format: 1, lowered: &lowered, parameter_bytes };
@@ -183,4 +188,42 @@ impl Optimize {
         );
         Err(StageError::Setting { message, span: pattern.span, help: Some(help) })
     }
+}
+
+/// What is not as asked for. `already` counts the nodes that were in 16 bits before.
+fn notes(
+    lowered: &Lowered,
+    already: &BTreeMap<&'static str, usize>,
+    is_searched: bool,
+) -> Vec<String> {
+    let asked = lowered.precision.name();
+    let are = |nodes: usize| if nodes == 1 { "node computes" } else { "nodes compute" };
+    let others = already.iter().filter(|(name, _)| **name != asked || lowered.counts.low == 0);
+    let mut notes: Vec<String> = others
+        .map(|(name, &nodes)| format!("{nodes} {} in {name} already and stay so", are(nodes)))
+        .collect();
+    if lowered.counts.low == 0 {
+        let kept: Vec<String> =
+            kept(lowered).iter().map(|(reason, nodes)| format!("{nodes} {reason}")).collect();
+        let why = match kept.as_slice() {
+            [] => "none is in float32".to_owned(),
+            _ if is_searched => {
+                format!("what `search` keeps leaves none ({})", kept.join(", "))
+            }
+            _ => format!("all float32 nodes stay so ({})", kept.join(", ")),
+        };
+        notes.push(format!("no node was lowered to {asked}: {why}; `precision` has no effect"));
+    }
+    notes
+}
+
+/// What keeps nodes in float32, and how many: the most frequent first.
+fn kept(lowered: &Lowered) -> Vec<(&'static str, usize)> {
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for node in lowered.nodes.iter().filter(|node| node.precision == Some("float32")) {
+        *counts.entry(node.reason).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
 }
