@@ -35,6 +35,8 @@ mod node_tests;
 pub mod onnxruntime;
 mod regular;
 mod shapes;
+#[cfg(test)]
+pub(crate) mod small_models;
 pub mod tensorrt;
 
 pub use manifest::EngineManifest;

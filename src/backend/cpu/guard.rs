@@ -11,7 +11,7 @@ use crate::onnx::operators::{self, OPSETS};
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::walk::each_node;
-use super::{known_wrong, quantize, rectify, widen};
+use super::{known_wrong, mend, quantize, rectify, widen};
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -22,6 +22,7 @@ pub(super) fn reader() -> &'static Onnx {
     READER.get_or_init(|| {
         // Shapes recorded by other tools go stale when an input's shape is fixed here.
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        mend::register(&mut onnx.op_register);
         quantize::register(&mut onnx.op_register);
         rectify::register(&mut onnx.op_register);
         widen::register(&mut onnx.op_register);

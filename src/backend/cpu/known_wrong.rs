@@ -28,6 +28,7 @@ pub(super) fn reason(node: &NodeProto, model: &Model) -> Option<String> {
         "Celu" | "Swish" if !is_one(node, "alpha") => "`alpha` other than 1 is computed wrongly",
         "Constant" if set("sparse_value") => "sparse constants are ignored",
         "SpaceToDepth" if text(node, "mode") == Some("CRD") => "mode `CRD` is computed as `DCR`",
+        "GlobalLpPool" => "the mean of the powers is taken where ONNX has their sum",
         "Pad" if text(node, "mode") == Some("wrap") => "mode `wrap` is not implemented",
         "Scan" if set("directions") => "`directions` is ignored",
         _ => return None,

@@ -19,7 +19,7 @@ use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
 use super::fault::of_tract;
-use super::{convert, guard, quantize, rectify, widen};
+use super::{convert, guard, mend, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,7 @@ impl Program {
         let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
         widen::rewrite(&mut model, &halves)?;
+        mend::rewrite(&mut model.graph);
         if rearranging == Rearranging::None {
             rectify::rewrite(&mut model.graph);
         }
