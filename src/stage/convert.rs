@@ -46,11 +46,7 @@ impl Stage for Convert {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input {
-            role: "model".into(),
-            reference: FileRef::reference(&self.model),
-            accepts: Accepts::Model,
-        }]
+        vec![Input::new("model", FileRef::reference(&self.model), Accepts::Model)]
     }
 
     fn settings(&self) -> Value {

@@ -137,6 +137,18 @@ pub struct Input {
     pub accepts: Accepts,
 }
 
+impl Input {
+    /// What the user wrote in place of `role`.
+    pub fn new(role: impl Into<String>, reference: Reference, accepts: Accepts) -> Self {
+        Self { role: role.into(), reference, accepts }
+    }
+
+    /// A file, or one that a stage made.
+    pub fn data(role: impl Into<String>, file: &Spanned<FileRef>) -> Self {
+        Self::new(role, FileRef::reference(file), Accepts::Data)
+    }
+}
+
 /// An input, found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedInput {

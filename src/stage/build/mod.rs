@@ -128,11 +128,7 @@ impl Stage for Build {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let from = Input {
-            role: "from".to_owned(),
-            reference: FromRef::reference(&self.from),
-            accepts: Accepts::Model,
-        };
+        let from = Input::new("from", FromRef::reference(&self.from), Accepts::Model);
         std::iter::once(from).chain(self.files()).collect()
     }
 

@@ -8,7 +8,7 @@ use crate::backend::BackendError;
 use crate::backend::tensorrt::{self, Calibration, Files, Options, SettingError};
 use crate::onnx::ModelSignature;
 use crate::source::{Span, Spanned};
-use crate::stage::{Accepts, FileRef, Input, Problem, StageContext, StageError};
+use crate::stage::{FileRef, Input, Problem, StageContext, StageError};
 use crate::tensor::Dim;
 
 use super::profiles::example;
@@ -56,11 +56,7 @@ impl Build {
         let calibration = self.calibration_files().into_iter();
         let calibration = calibration.filter_map(|(role, file)| Some((role.to_owned(), file?)));
         let plugins = self.plugins.iter().enumerate().map(|(at, file)| (plugin_role(at), file));
-        calibration.chain(plugins).map(|(role, file)| Input {
-            role,
-            reference: FileRef::reference(file),
-            accepts: Accepts::Data,
-        })
+        calibration.chain(plugins).map(|(role, file)| Input::data(role, file))
     }
 
     /// The files that the settings name, found.

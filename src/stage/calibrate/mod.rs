@@ -16,8 +16,8 @@ use crate::onnx::{self, Model, NodePatterns};
 use super::convert::write_json;
 use super::search::Search;
 use super::{
-    Accepts, CheckContext, FileRef, FromRef, Input, Listing, Problem, Stage, StageContext,
-    StageError, ToolProbe,
+    Accepts, CheckContext, FromRef, Input, Listing, Problem, Stage, StageContext, StageError,
+    ToolProbe,
 };
 
 mod check;
@@ -114,16 +114,9 @@ impl Stage for Calibrate {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let from = Input {
-            role: "from".to_owned(),
-            reference: FromRef::reference(&self.from),
-            accepts: Accepts::Model,
-        };
+        let from = Input::new("from", FromRef::reference(&self.from), Accepts::Model);
         let files = [("data", &self.data), ("cache", &self.cache)].into_iter();
-        let files = files.filter_map(|(role, file)| {
-            let reference = FileRef::reference(file.as_ref()?);
-            Some(Input { role: role.to_owned(), reference, accepts: Accepts::Data })
-        });
+        let files = files.filter_map(|(role, file)| Some(Input::data(role, file.as_ref()?)));
         let search = self.search.iter().flat_map(Search::inputs);
         std::iter::once(from).chain(files).chain(search).collect()
     }

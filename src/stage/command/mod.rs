@@ -18,9 +18,7 @@ use crate::process::{self, Ending, Job, JobError, Outcome};
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
 
-use super::{
-    Accepts, CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
-};
+use super::{CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe};
 
 mod error;
 mod outputs;
@@ -229,14 +227,7 @@ impl Stage for Command {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        self.inputs
-            .iter()
-            .map(|(name, file)| Input {
-                role: input_role(name),
-                reference: FileRef::reference(file),
-                accepts: Accepts::Data,
-            })
-            .collect()
+        self.inputs.iter().map(|(name, file)| Input::data(input_role(name), file)).collect()
     }
 
     fn settings(&self) -> serde_json::Value {

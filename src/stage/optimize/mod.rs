@@ -181,16 +181,8 @@ impl Stage for Optimize {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let from = Input {
-            role: "from".into(),
-            reference: FromRef::reference(&self.from),
-            accepts: Accepts::Model,
-        };
-        let data = self.data.as_ref().map(|place| Input {
-            role: "data".into(),
-            reference: FileRef::reference(place),
-            accepts: Accepts::Data,
-        });
+        let from = Input::new("from", FromRef::reference(&self.from), Accepts::Model);
+        let data = self.data.as_ref().map(|place| Input::data("data", place));
         let search = self.search.iter().flat_map(Search::inputs);
         [from].into_iter().chain(data).chain(search).collect()
     }

@@ -10,7 +10,7 @@ use crate::search::FEWEST_TRIALS;
 use crate::source::Spanned;
 use crate::stage::assess::Accuracy;
 use crate::stage::problems::{Problems, Range};
-use crate::stage::{Accepts, FileRef, Input, Problem};
+use crate::stage::{FileRef, Input, Problem};
 use crate::tensor::TensorSpec;
 
 /// The role of the samples.
@@ -74,8 +74,7 @@ fn is_default_budget(budget: &Spanned<usize>) -> bool {
 impl Search {
     /// The inputs it brings to its stage.
     pub(in crate::stage) fn inputs(&self) -> Vec<Input> {
-        let reference = FileRef::reference(&self.data);
-        vec![Input { role: DATA.into(), reference, accepts: Accepts::Data }]
+        vec![Input::data(DATA, &self.data)]
     }
 
     /// What of it decides how a set scores: limits and the budget do not.

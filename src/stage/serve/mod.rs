@@ -17,8 +17,8 @@ use crate::tensor::{Dim, TensorSpec};
 
 use super::assess::BatchSizes;
 use super::{
-    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Reference, ResolvedInput, Stage,
-    StageContext, StageError, engine, is_name,
+    Accepts, CheckContext, FromRef, Input, Problem, Reference, ResolvedInput, Stage, StageContext,
+    StageError, engine, is_name,
 };
 
 mod settings;
@@ -189,21 +189,15 @@ impl Stage for Serve {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let from = Input {
-            role: "from".into(),
-            reference: FromRef::reference(&self.from),
-            accepts: Accepts::Engine,
-        };
-        let requires = self.requires.iter().enumerate().map(|(index, stage)| Input {
-            role: Self::requirement_role(index),
-            reference: Reference::Stage(stage.clone()),
-            accepts: Accepts::PassedReport,
+        let from = Input::new("from", FromRef::reference(&self.from), Accepts::Engine);
+        let requires = self.requires.iter().enumerate().map(|(index, stage)| {
+            Input::new(
+                Self::requirement_role(index),
+                Reference::Stage(stage.clone()),
+                Accepts::PassedReport,
+            )
         });
-        let warmup = self.warmup.data.iter().map(|data| Input {
-            role: warmup::ROLE.into(),
-            reference: FileRef::reference(data),
-            accepts: Accepts::Data,
-        });
+        let warmup = self.warmup.data.iter().map(|data| Input::data(warmup::ROLE, data));
         std::iter::once(from).chain(requires).chain(warmup).collect()
     }
 

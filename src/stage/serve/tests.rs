@@ -10,6 +10,7 @@ use crate::deployment;
 use crate::onnx::ModelSignature;
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
+use crate::stage::FileRef;
 use crate::tensor::{DType, Shape};
 
 fn tensor(name: &str, first: Dim) -> TensorSpec {

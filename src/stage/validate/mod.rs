@@ -18,8 +18,8 @@ use crate::tensor::TensorSpec;
 
 use super::assess::{self, Findings, Labels, Lane, Question, Runnable, Watch, setting};
 use super::{
-    Accepts, CheckContext, FileRef, FromRef, Input, Problem, ResolvedInput, Stage, StageContext,
-    StageError, ToolProbe, engine, reference,
+    Accepts, CheckContext, FromRef, Input, Problem, ResolvedInput, Stage, StageContext, StageError,
+    ToolProbe, engine, reference,
 };
 
 mod check;
@@ -166,30 +166,18 @@ impl Stage for Validate {
 
     fn inputs(&self) -> Vec<Input> {
         let mut inputs = vec![
-            Input {
-                role: "from".into(),
-                reference: FromRef::reference(&self.from),
-                accepts: Accepts::ModelOrEngine,
-            },
-            Input {
-                role: "data".into(),
-                reference: FileRef::reference(&self.data),
-                accepts: Accepts::Data,
-            },
+            Input::new("from", FromRef::reference(&self.from), Accepts::ModelOrEngine),
+            Input::data("data", &self.data),
         ];
         if let Some(place) = &self.reference {
-            inputs.push(Input {
-                role: "reference".into(),
-                reference: reference::stage_or_file(place),
-                accepts: Accepts::ModelEngineOrData,
-            });
+            inputs.push(Input::new(
+                "reference",
+                reference::stage_or_file(place),
+                Accepts::ModelEngineOrData,
+            ));
         }
         if let Some(place) = self.rival() {
-            inputs.push(Input {
-                role: RIVAL.into(),
-                reference: FromRef::reference(place),
-                accepts: Accepts::Engine,
-            });
+            inputs.push(Input::new(RIVAL, FromRef::reference(place), Accepts::Engine));
         }
         inputs
     }

@@ -14,7 +14,7 @@ use crate::process::CancelToken;
 use crate::progress::NoProgress;
 use crate::source::{Span, Spanned};
 use crate::stage::assess::{Findings, Nans};
-use crate::stage::{FailureClass, ModelSignature};
+use crate::stage::{FailureClass, FileRef, ModelSignature};
 use crate::tensor::{DType, Dim, Shape};
 
 mod latency;
