@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from launch import launched
 from ours import Ours
 from score import score
 
@@ -56,7 +57,7 @@ class Theirs:
 
     def run(self, cores):
         argv = [str(part) for part in [*self.argv, "--threads", len(cores)]]
-        done = subprocess.run(argv, check=True, capture_output=True, text=True,
+        done = subprocess.run(launched(argv), check=True, capture_output=True, text=True,
                               preexec_fn=lambda: os.sched_setaffinity(0, cores))
         found = json.loads(done.stdout.splitlines()[-1])
         return found["seconds"], found["peak_mib"]

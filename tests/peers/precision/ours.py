@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import onnxruntime
+from launch import launched
 
 # The very library that the other side uses.
 LIBRARY = Path(onnxruntime.__file__).parent
@@ -44,19 +45,17 @@ class Ours:
         argv += [f"--force={name}" for name in stages] if force else []
         environment = os.environ | {"TRT_PIPELINE_ONNXRUNTIME": str(LIBRARY)}
         pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
-        with tempfile.TemporaryFile() as out:
-            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, env=environment, preexec_fn=pin)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            out.seek(0)
-            said = out.read().decode()
-        if process.returncode:
-            raise SystemExit(f"`{' '.join(argv)}` ended with {process.returncode}:\n{said}")
+        with tempfile.NamedTemporaryFile() as peak:
+            done = subprocess.run(launched(argv, peak.name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  text=True, env=environment, preexec_fn=pin)
+            if done.returncode:
+                raise SystemExit(f"`{' '.join(argv)}` ended with {done.returncode}:\n{done.stdout}")
+            mib, said = int(peak.read()) / 1024, done.stdout
         events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         finished = [event for event in events if event["event"] == "stage_finished"]
         assert not after or finished[-1]["stage"] == stage, "the stages ran in another order"
         seconds = next(event["seconds"] for event in finished if event["stage"] == stage)
-        return seconds, usage.ru_maxrss / 1024
+        return seconds, mib
 
     def made(self, stage):
         """The model that the stage made."""
