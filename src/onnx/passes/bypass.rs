@@ -49,8 +49,8 @@ fn write_outputs(graph: &mut GraphProto, sources: &[Option<usize>], removed: &mu
     let mut written = Vec::new();
     let mut renamed: BTreeMap<String, String> = BTreeMap::new();
     for (index, node) in graph.node.iter().enumerate() {
-        let named = sources[index].and_then(|at| node.input.get(at)).zip(node.output.first());
-        if let Some((input, output)) = named.filter(|_| !removed[index])
+        let ends = sources[index].and_then(|at| node.input.get(at)).zip(node.output.first());
+        if let Some((input, output)) = ends.filter(|_| !removed[index])
             && outputs.contains(output.as_str())
             && !uses.is_pinned(input)
             && let Some(place) = made.remove(input.as_str())
@@ -59,8 +59,8 @@ fn write_outputs(graph: &mut GraphProto, sources: &[Option<usize>], removed: &mu
             renamed.insert(input.clone(), output.clone());
             removed[index] = true;
         }
-        let names = node.output.iter().enumerate().filter(|(_, name)| !name.is_empty());
-        made.extend(names.map(|(slot, name)| (name.as_str(), (index, slot))));
+        let given = node.output.iter().enumerate().filter(|(_, name)| !name.is_empty());
+        made.extend(given.map(|(slot, name)| (name.as_str(), (index, slot))));
     }
     for ((node, slot), output) in written {
         graph.node[node].output[slot] = output;
