@@ -4,12 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::onnx::proto::GraphProto;
+use crate::onnx::proto::tensor_proto::DataType;
 use crate::tensor::{ALIGNMENT, DType, Shape, Tensor};
 
 use super::{
     Backend, BackendError, CompileRequest, Engine, EngineManifest, ExecutionContext, Profile,
     tensorrt,
 };
+use crate::backend::small_models::{node, value, write};
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 
@@ -37,6 +40,7 @@ macro_rules! conformance_tests {
             a_loaded_engine_lists_what_its_manifest_lists,
             a_model_that_is_no_model_is_refused_with_its_path,
             intermediate_tensors_come_out_of_reference_and_observer,
+            a_run_that_is_told_to_stop_ends_before_its_last_node,
         );
     };
     (@ $backend:expr, $available:expr, $($check:ident),+ $(,)?) => {
@@ -412,4 +416,52 @@ pub(crate) fn intermediate_tensors_come_out_of_reference_and_observer(backend: &
         let missing = ["nowhere".to_owned()];
         assert!(load(backend, &recorded.model, &missing).is_err());
     }
+}
+
+/// A run takes long enough for whoever stops it to come in time.
+pub(crate) fn a_run_that_is_told_to_stop_ends_before_its_last_node(backend: &dyn Backend) {
+    const LAYERS: usize = 200;
+    const EXTENT: usize = 512;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.onnx");
+    let name = |layer: usize| if layer == LAYERS { "y".to_owned() } else { format!("h{layer}") };
+    let layer = |layer: usize| {
+        let before = if layer == 1 { "x".to_owned() } else { name(layer - 1) };
+        node("MatMul", &[&before, "x"], &name(layer))
+    };
+    let dims = [512, 512];
+    write(
+        &path,
+        GraphProto {
+            node: (1..=LAYERS).map(layer).collect(),
+            input: vec![value("x", DataType::Float, &dims)],
+            output: vec![value("y", DataType::Float, &dims)],
+            ..GraphProto::default()
+        },
+    );
+    let engine = backend.observer(&path, &[]).unwrap();
+    let cancel = CancelToken::default();
+    let mut context = Arc::clone(&engine).new_context().unwrap();
+    context.stop_at(&cancel);
+    let x = Tensor::from_f32(Shape(vec![EXTENT, EXTENT]), &vec![0.0; EXTENT * EXTENT]).unwrap();
+    context.fill(0, "x", &x).unwrap();
+    let (sender, begun) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || {
+            sender.send(()).unwrap();
+            let ended = context.run();
+            assert!(context.output(0).is_err());
+            // Once more, for good.
+            (ended, context.run())
+        });
+        begun.recv().unwrap();
+        cancel.cancel();
+        let (ended, again) = running.join().unwrap();
+        for ended in [ended, again] {
+            assert!(matches!(ended, Err(BackendError::Cancelled)), "{ended:?}");
+        }
+    });
+    let mut other = engine.new_context().unwrap();
+    other.fill(0, "x", &x).unwrap();
+    other.run().unwrap();
 }

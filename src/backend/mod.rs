@@ -395,6 +395,9 @@ pub trait ExecutionContext: Send {
     /// Runs on the inputs as they are. The times may be those of an earlier run with the same
     /// shapes: on a GPU, measuring the parts of every run would make each slower.
     fn run(&mut self) -> Result<RunTimes, BackendError>;
+    /// From now on a run ends early, as [`BackendError::Cancelled`], once this says so: as soon as
+    /// the backend can. By default it is finished.
+    fn stop_at(&mut self, _cancel: &CancelToken) {}
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;
 }

@@ -1,5 +1,7 @@
 //! Changes the extent of axis 0 of all inputs and outputs: how many samples a model takes at once.
 
+use std::collections::HashSet;
+
 use super::check::{NodeName, node_name};
 use super::error::OnnxError;
 use super::mixing::mixes;
@@ -109,9 +111,8 @@ impl Model {
         let axis = self.free_axis();
         let fed: Vec<String> = self.fed_inputs().map(|input| input.name().to_owned()).collect();
         let graph = &mut self.graph;
-        for input in
-            graph.input.iter_mut().filter(|input| fed.iter().any(|name| name == input.name()))
-        {
+        let names: HashSet<&str> = fed.iter().map(String::as_str).collect();
+        for input in graph.input.iter_mut().filter(|input| names.contains(input.name())) {
             set_first_axis(input, dimension::Value::DimParam(axis.clone()));
         }
         graph.value_info.clear();
@@ -203,14 +204,14 @@ impl Model {
 
     /// Gives the free batch axis an extent, wherever the model names it.
     fn fix_batch(&mut self, size: i64) {
-        let fed: Vec<String> = self.fed_inputs().map(|input| input.name().to_owned()).collect();
+        let fed: HashSet<String> = self.fed_inputs().map(|input| input.name().to_owned()).collect();
         let graph = &mut self.graph;
-        let mut names = Vec::new();
-        let is_fed = |value: &ValueInfoProto| fed.iter().any(|name| name == value.name());
+        let mut names = HashSet::new();
+        let is_fed = |value: &ValueInfoProto| fed.contains(value.name());
         for input in graph.input.iter_mut().filter(|input| is_fed(input)) {
             let before = first_axis(input).and_then(|axis| axis.value.clone());
             if let Some(dimension::Value::DimParam(name)) = before {
-                names.push(name);
+                names.insert(name);
             }
             set_first_axis(input, dimension::Value::DimValue(size));
         }

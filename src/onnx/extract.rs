@@ -95,10 +95,10 @@ impl Model {
         let graph = &mut self.graph;
         let mut kept = reached.nodes.iter();
         graph.node.retain(|_| kept.next().copied().unwrap_or(true));
-        let is_cut = |name: &str| inputs.iter().any(|input| input == name);
-        graph
-            .initializer
-            .retain(|tensor| reached.tensors.contains(tensor.name()) && !is_cut(tensor.name()));
+        let cuts: HashSet<&str> = inputs.iter().map(String::as_str).collect();
+        graph.initializer.retain(|tensor| {
+            reached.tensors.contains(tensor.name()) && !cuts.contains(tensor.name())
+        });
         graph.input.retain(|input| reached.tensors.contains(input.name()));
         if !inputs.is_empty() {
             let constants: HashSet<&str> =

@@ -90,6 +90,7 @@ impl Observation<'_> {
     ) -> Result<V, StageError> {
         let mut visitor = make(engine.outputs());
         let mut context = Arc::clone(engine).new_context()?;
+        context.stop_at(self.cancel);
         while let Some(batch) = feed.batches.get(turns.taken.fetch_add(1, Ordering::Relaxed)) {
             if self.cancel.is_cancelled() {
                 return Err(StageError::Cancelled);

@@ -35,6 +35,7 @@ mod serve_grpc;
 mod serve_http;
 mod serve_told;
 mod standin;
+mod stopped;
 mod support;
 mod tensorrt_build;
 mod tensorrt_calibration;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tract_onnx::prelude::{IntoTValue as _, TValue, TVec, TypedSimpleState};
+use tract_onnx::prelude::{IntoTValue as _, TValue, TVec, TractError, TypedSimpleState};
+use tract_onnx::tract_core::plan;
 
 use crate::backend::host::{HostStaging, Staging};
 use crate::backend::shapes::misfit;
 use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes};
+use crate::process::CancelToken;
 use crate::tensor::Shape;
 
 use super::contained;
@@ -20,20 +22,21 @@ pub(super) struct CpuContext {
     engine: Arc<CpuEngine>,
     staging: HostStaging,
     states: States,
+    cancel: CancelToken,
 }
 
 impl CpuContext {
     /// A context with nothing staged.
     pub(super) fn new(engine: Arc<CpuEngine>) -> Self {
         let staging = HostStaging::new(engine.inputs().len());
-        Self { engine, staging, states: States::default() }
+        Self { engine, staging, states: States::default(), cancel: CancelToken::default() }
     }
 
     /// A new state for the shapes of the inputs.
     fn specialised(&self) -> Result<(Vec<Shape>, TypedSimpleState), BackendError> {
         self.staging.check(self.engine.as_ref())?;
         let shapes: Vec<Shape> = self.staging.staged().map(Staging::shape).cloned().collect();
-        let plan = self.engine.plan(&shapes)?;
+        let plan = self.engine.plan(&shapes, &self.cancel)?;
         let state = contained(|| plan.spawn().map_err(|e| format!("{e:#}"))).flatten();
         Ok((shapes, state.map_err(|reason| BackendError::Run { reason })?))
     }
@@ -65,6 +68,7 @@ impl ExecutionContext for CpuContext {
     fn run(&mut self) -> Result<RunTimes, BackendError> {
         self.staging.forget_results();
         let started = Instant::now();
+        let cancel = &self.cancel;
         let failed = |reason| BackendError::Run { reason };
         // Shapes that ran before were checked then.
         let (shapes, mut state) =
@@ -75,9 +79,19 @@ impl ExecutionContext for CpuContext {
         let prepared = Instant::now();
         let inputs = self.stage_inputs()?;
         let uploaded = Instant::now();
-        let results = contained(|| state.run(inputs).map_err(|e| format!("{e:#}")))
-            .flatten()
-            .map_err(failed)?;
+        // A node that has begun is finished: no kernel looks up.
+        let results = contained(|| {
+            let results = state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                if cancel.is_cancelled() {
+                    return Err(TractError::msg("stopped"));
+                }
+                plan::eval(context, state, node, inputs)
+            });
+            results.map_err(|e| format!("{e:#}"))
+        });
+        let results = results.flatten().map_err(|reason| {
+            if cancel.is_cancelled() { BackendError::Cancelled } else { failed(reason) }
+        })?;
         let computed = Instant::now();
         contained(|| self.stage_outputs(&results)).map_err(failed).flatten()?;
         self.states.keep(shapes, state);
@@ -86,6 +100,10 @@ impl ExecutionContext for CpuContext {
             compute: computed - uploaded + (prepared - started),
             download: computed.elapsed(),
         })
+    }
+
+    fn stop_at(&mut self, cancel: &CancelToken) {
+        self.cancel = cancel.clone();
     }
 
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError> {

@@ -7,6 +7,7 @@ use tract_onnx::prelude::TypedSimplePlan;
 
 use crate::backend::shapes::batch_in_profiles;
 use crate::backend::{BackendError, Engine, ExecutionContext, Profile};
+use crate::process::CancelToken;
 use crate::tensor::{Shape, TensorSpec};
 
 use super::context::CpuContext;
@@ -39,7 +40,11 @@ impl CpuEngine {
 
     /// What runs inputs of exactly these shapes, built at the first call for them. Callers with
     /// other shapes do not wait for a build.
-    pub(super) fn plan(&self, shapes: &[Shape]) -> Result<Arc<TypedSimplePlan>, BackendError> {
+    pub(super) fn plan(
+        &self,
+        shapes: &[Shape],
+        cancel: &CancelToken,
+    ) -> Result<Arc<TypedSimplePlan>, BackendError> {
         let slot = self.slot(shapes);
         let mut plan = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = &*plan {
@@ -47,7 +52,7 @@ impl CpuEngine {
         }
         let built = self
             .program
-            .specialise(shapes)
+            .specialise(shapes, cancel)
             .map_err(|fault| fault.loading(super::NAME, &self.path))?;
         *plan = Some(Arc::clone(&built));
         Ok(built)

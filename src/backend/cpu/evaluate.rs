@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 use crate::backend::BackendError;
 use crate::backend::fault::Fault;
 use crate::onnx::Model;
+use crate::process::CancelToken;
 use crate::tensor::{DType, Dim, Shape, Tensor};
 
 use super::contained;
@@ -32,7 +33,7 @@ fn run_constant(model: &[u8], name: &Path) -> Result<Vec<Tensor>, Fault> {
     if let Some(input) = program.signature.inputs.first() {
         return Err(Fault::Model(format!("it has an input, `{}`", input.name)));
     }
-    let plan = program.specialise(&[])?;
+    let plan = program.specialise(&[], &CancelToken::default())?;
     contained(|| {
         let results = plan.run(TVec::new()).map_err(|e| format!("{e:#}"))?;
         let outputs = program.signature.outputs.iter().zip(&results);

@@ -34,6 +34,7 @@ mod known_wrong;
 mod mend;
 mod program;
 mod quantize;
+mod rearrange;
 mod rectify;
 mod rounding;
 mod states;
@@ -80,7 +81,7 @@ impl Backend for CpuBackend {
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
         let copied = || model_file::copy(request.model, request.out).map_err(Fault::Model);
         let program = program(request.model, &[], Rearranging::Free)
-            .and_then(|program| program.prove(request.profiles).map(|()| program))
+            .and_then(|program| program.prove(request.profiles, request.cancel).map(|()| program))
             .and_then(|program| copied().map(|()| program))
             .map_err(|fault| fault.compiling(NAME, request.model))?;
         Ok(EngineManifest {

@@ -1,7 +1,7 @@
 //! [`Program`]: a model that passed the guard rails, in tract's hands, and its specialisation to
 //! concrete input shapes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
@@ -15,10 +15,12 @@ use crate::backend::Profile;
 use crate::backend::fault::Fault;
 use crate::onnx::proto::{GraphProto, type_proto};
 use crate::onnx::{self, Model, ModelSignature, node_name};
+use crate::process::CancelToken;
 use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
 use super::fault::of_tract;
+use super::rearrange::rearrange;
 use super::{convert, guard, mend, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
@@ -71,9 +73,11 @@ impl Program {
                 .flatten()
                 .map_err(Fault::Model)?;
             let found = output_types(&model, outputs.len())?;
+            let own: HashMap<&str, &TensorSpec> =
+                signature.outputs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
             let selected = outputs.iter().zip(found).map(|(name, found)| {
-                if let Some(spec) = signature.outputs.iter().find(|spec| spec.name == *name) {
-                    return Ok(spec.clone());
+                if let Some(spec) = own.get(name.as_str()) {
+                    return Ok((*spec).clone());
                 }
                 // Recorded types are the model's own; tract sees widened ones.
                 let dtype = recorded.get(name).copied().or(found).ok_or_else(|| {
@@ -94,8 +98,13 @@ impl Program {
         Ok(Self { model, graph, rearranging, signature, weight_bytes })
     }
 
-    /// Builds what runs inputs of exactly these shapes.
-    pub(super) fn specialise(&self, shapes: &[Shape]) -> Result<Arc<TypedSimplePlan>, Fault> {
+    /// Builds what runs inputs of exactly these shapes. Where it is told to stop it ends between two
+    /// changes of the graph, once tract has inferred its shapes, which nothing can interrupt.
+    pub(super) fn specialise(
+        &self,
+        shapes: &[Shape],
+        cancel: &CancelToken,
+    ) -> Result<Arc<TypedSimplePlan>, Fault> {
         let work = || {
             let mut model = self.model.clone();
             for (index, (input, shape)) in self.signature.inputs.iter().zip(shapes).enumerate() {
@@ -106,18 +115,21 @@ impl Program {
             }
             let typed = model.into_typed()?;
             match self.rearranging {
-                Rearranging::Free => typed.into_optimized()?.into_runnable(),
+                Rearranging::Free => rearrange(typed, cancel)?.into_runnable(),
                 Rearranging::None => typed.into_runnable(),
             }
         };
-        contained(|| work().map_err(|e| format!("{e:#}")))
-            .flatten()
-            .map_err(|error| of_tract(&self.graph, &error))
+        contained(|| work().map_err(|e| format!("{e:#}"))).flatten().map_err(|error| {
+            if cancel.is_cancelled() {
+                return Fault::Cancelled;
+            }
+            of_tract(&self.graph, &error)
+        })
     }
 
     /// Specialises the model to shapes it allows: what tract cannot wire, it notices only then.
     /// Profiles say which; otherwise open axes get one of [`SAMPLES`], the first axis being 1.
-    pub(super) fn prove(&self, profiles: &[Profile]) -> Result<(), Fault> {
+    pub(super) fn prove(&self, profiles: &[Profile], cancel: &CancelToken) -> Result<(), Fault> {
         let inputs = &self.signature.inputs;
         if let Some(profile) = profiles.first() {
             let opt = |input: &TensorSpec| match profile.get(&input.name) {
@@ -125,7 +137,7 @@ impl Program {
                 None => sample_shape(input, 1),
             };
             let shapes: Option<Vec<Shape>> = inputs.iter().map(opt).collect();
-            return shapes.map_or(Ok(()), |shapes| self.specialise(&shapes).map(drop));
+            return shapes.map_or(Ok(()), |shapes| self.specialise(&shapes, cancel).map(drop));
         }
         let mut fault = None;
         let mut tried: Vec<Vec<Shape>> = Vec::new();
@@ -135,8 +147,9 @@ impl Program {
             if tried.contains(&shapes) {
                 break;
             }
-            match self.specialise(&shapes) {
+            match self.specialise(&shapes, cancel) {
                 Ok(_) => return Ok(()),
+                Err(Fault::Cancelled) => return Err(Fault::Cancelled),
                 Err(first) => fault = fault.or(Some(first)),
             }
             tried.push(shapes);

@@ -2,6 +2,7 @@
 
 use crate::backend::conformance::{Recorded, assert_close, compiled, conformance_tests, run};
 use crate::backend::{Backend as _, BackendError, tensorrt};
+use crate::process::CancelToken;
 use crate::tensor::{DType, Dim, Tensor};
 
 use super::{CpuBackend, TRACT_VERSION};
@@ -177,14 +178,20 @@ fn the_number_of_specialisations_an_engine_keeps_is_bounded() {
     let model = Recorded::new("mlp").model;
     let program = super::program(&model, &[], super::Rearranging::Free).unwrap();
     let engine = super::CpuEngine::new(program, "mlp.onnx".into(), Vec::new());
-    let first = engine.plan(&[vec![1, 6].into()]).unwrap();
+    let first = engine.plan(&[vec![1, 6].into()], &CancelToken::default()).unwrap();
     for batch in 2..100 {
-        engine.plan(&[vec![batch, 6].into()]).unwrap();
+        engine.plan(&[vec![batch, 6].into()], &CancelToken::default()).unwrap();
     }
     assert_eq!(engine.held_plans(), 64);
-    let last = engine.plan(&[vec![99, 6].into()]).unwrap();
-    assert!(std::sync::Arc::ptr_eq(&last, &engine.plan(&[vec![99, 6].into()]).unwrap()));
-    assert!(!std::sync::Arc::ptr_eq(&first, &engine.plan(&[vec![1, 6].into()]).unwrap()));
+    let last = engine.plan(&[vec![99, 6].into()], &CancelToken::default()).unwrap();
+    assert!(std::sync::Arc::ptr_eq(
+        &last,
+        &engine.plan(&[vec![99, 6].into()], &CancelToken::default()).unwrap()
+    ));
+    assert!(!std::sync::Arc::ptr_eq(
+        &first,
+        &engine.plan(&[vec![1, 6].into()], &CancelToken::default()).unwrap()
+    ));
 }
 
 #[test]

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ort::session::RunOptions;
+
 use crate::backend::contain::contained;
 use crate::backend::host::{HostStaging, Staging};
 use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes};
+use crate::process::CancelToken;
 use crate::tensor::{DType, Shape, TensorSpec};
 
 use super::engine::OrtEngine;
@@ -17,13 +20,14 @@ use super::session;
 pub(super) struct OrtContext {
     engine: Arc<OrtEngine>,
     staging: HostStaging,
+    cancel: Option<CancelToken>,
 }
 
 impl OrtContext {
     /// A context with nothing staged.
     pub(super) fn new(engine: Arc<OrtEngine>) -> Self {
         let staging = HostStaging::new(engine.inputs().len());
-        Self { engine, staging }
+        Self { engine, staging, cancel: None }
     }
 
     /// Runs the session on the staged inputs where they stand.
@@ -40,8 +44,21 @@ impl OrtContext {
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;
         let engine = &self.engine;
-        raw::run(engine.session(), engine.input_names(), &views, engine.output_names())
-            .map_err(|error| error.message().trim_end().to_owned())
+        let run = |options: Option<&RunOptions>| {
+            let (session, inputs) = (engine.session(), engine.input_names());
+            raw::run(session, options, inputs, &views, engine.output_names())
+                .map_err(|error| error.message().trim_end().to_owned())
+        };
+        let Some(cancel) = &self.cancel else { return run(None) };
+        // Of this run alone: the library looks at it between nodes, and forgets nothing.
+        let options = Arc::new(RunOptions::new().map_err(|error| error.to_string())?);
+        let terminated = Arc::clone(&options);
+        let _terminating = cancel.on_cancel(move || {
+            if let Err(error) = terminated.terminate() {
+                tracing::debug!("the run goes on although it should stop: {error}");
+            }
+        });
+        run(Some(&options))
     }
 }
 
@@ -77,7 +94,10 @@ impl ExecutionContext for OrtContext {
         let started = Instant::now();
         self.staging.check(self.engine.as_ref())?;
         let failed = |reason| BackendError::Run { reason };
-        let results = contained(super::NAME, || self.compute()).flatten().map_err(failed)?;
+        let results = contained(super::NAME, || self.compute()).flatten().map_err(|reason| {
+            let is_stopped = self.cancel.as_ref().is_some_and(CancelToken::is_cancelled);
+            if is_stopped { BackendError::Cancelled } else { failed(reason) }
+        })?;
         let computed = Instant::now();
         contained(super::NAME, || self.staging.keep_results(self.engine.outputs(), &results, read))
             .map_err(failed)
@@ -87,6 +107,10 @@ impl ExecutionContext for OrtContext {
             compute: computed - started,
             download: computed.elapsed(),
         })
+    }
+
+    fn stop_at(&mut self, cancel: &CancelToken) {
+        self.cancel = Some(cancel.clone());
     }
 
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError> {

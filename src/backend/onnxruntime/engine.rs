@@ -1,5 +1,6 @@
 //! [`OrtEngine`]: a session that its contexts share.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -34,8 +35,10 @@ impl OrtEngine {
         for (role, specs, found) in
             [("input", &inputs, session.inputs()), ("output", &outputs, session.outputs())]
         {
+            let found: HashMap<&str, &Outlet> =
+                found.iter().map(|outlet| (outlet.name(), outlet)).collect();
             for spec in specs {
-                agree(role, spec, found)?;
+                agree(role, spec, found.get(spec.name.as_str()).copied())?;
             }
         }
         if inputs.len() != session.inputs().len() {
@@ -60,8 +63,7 @@ impl OrtEngine {
 }
 
 /// Fails where the session has no such tensor.
-fn agree(role: &str, spec: &TensorSpec, found: &[Outlet]) -> Result<(), Fault> {
-    let outlet = found.iter().find(|outlet| outlet.name() == spec.name);
+fn agree(role: &str, spec: &TensorSpec, outlet: Option<&Outlet>) -> Result<(), Fault> {
     match outlet.map(Outlet::dtype) {
         Some(ValueType::Tensor { ty, .. }) if session::dtype(*ty) == Some(spec.dtype) => Ok(()),
         found => {

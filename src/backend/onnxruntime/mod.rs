@@ -4,11 +4,12 @@
 //! prepares a model, `raw` runs it on memory that contexts own, one thread per context. Contexts of
 //! an engine share one session, and so the weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ort::value::Outlet;
 
 use crate::onnx::Model;
 use crate::process::CancelToken;
@@ -144,9 +145,10 @@ fn uncompiled(
     let load = || {
         let (model, file) = checked(path)?;
         let signature = model.signature()?;
-        let own = |name: &String| signature.outputs.iter().find(|spec| spec.name == *name);
+        let own: HashMap<&str, &TensorSpec> =
+            signature.outputs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
         let added: Vec<&str> =
-            outputs.iter().filter(|name| own(name).is_none()).map(String::as_str).collect();
+            outputs.iter().map(String::as_str).filter(|name| !own.contains_key(name)).collect();
         let folder = model.folder().to_owned();
         let addition = session::more_outputs(&model, &added)?;
         // The model's tensors are parts of the file's bytes, which are its alone once it is gone.
@@ -164,9 +166,11 @@ fn uncompiled(
         let selected = if outputs.is_empty() {
             signature.outputs
         } else {
-            let spec = |name: &String| match own(name) {
-                Some(spec) => Ok(spec.clone()),
-                None => session::added_output(&session, name),
+            let found = session.outputs().iter().map(|outlet| (outlet.name(), outlet));
+            let found: HashMap<&str, &Outlet> = found.collect();
+            let spec = |name: &String| match own.get(name.as_str()) {
+                Some(spec) => Ok((*spec).clone()),
+                None => session::added_output(found.get(name.as_str()).copied(), name),
             };
             outputs.iter().map(spec).collect::<Result<Vec<TensorSpec>, Fault>>()?
         };

@@ -12,7 +12,7 @@ use std::ptr::{self, NonNull};
 
 use ort::AsPointer as _;
 use ort::memory::MemoryInfo;
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::sys::{OrtStatusPtr, OrtValue};
 use ort::value::{DynTensor, DynTensorValueType, DynValue, TensorElementType};
 
@@ -97,9 +97,10 @@ impl Value {
 }
 
 /// Runs a session on the calling thread: `inputs` belong to `input_names`; gives what
-/// `output_names` name.
+/// `output_names` name. `options` may end the run from another thread.
 pub(super) fn run(
     session: &Session,
+    options: Option<&RunOptions>,
     input_names: &[CString],
     inputs: &[View<'_>],
     output_names: &[CString],
@@ -120,7 +121,7 @@ pub(super) fn run(
     let status = unsafe {
         (ort::api().Run)(
             session.ptr().cast_mut(),
-            ptr::null(),
+            options.map_or(ptr::null(), RunOptions::ptr),
             input_names.as_ptr(),
             inputs.as_ptr(),
             inputs.len(),

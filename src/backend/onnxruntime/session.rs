@@ -120,8 +120,7 @@ pub(super) fn more_outputs(model: &Model, names: &[&str]) -> Result<Vec<u8>, Fau
 
 /// What the library found out about an output that [`more_outputs`] added. Its extents are left
 /// open: the library deduces them from declarations that may be stale.
-pub(super) fn added_output(session: &Session, name: &str) -> Result<TensorSpec, Fault> {
-    let outlet = session.outputs().iter().find(|outlet| outlet.name() == name);
+pub(super) fn added_output(outlet: Option<&Outlet>, name: &str) -> Result<TensorSpec, Fault> {
     let dtype = match outlet.map(Outlet::dtype) {
         Some(ValueType::Tensor { ty, .. }) => {
             dtype(*ty).ok_or_else(|| format!("tensor `{name}` has elements of type {ty}"))

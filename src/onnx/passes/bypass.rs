@@ -1,9 +1,10 @@
 //! Takes nodes out whose result is one of their inputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::model::Model;
 use crate::onnx::names::{Uses, rename_reads};
+use crate::onnx::proto::{GraphProto, ValueInfoProto};
 
 /// Removes nodes of the main graph; `sources` has, for each that may go, the index of the input
 /// that its first output always equals. Nothing else of such a node may be used. Gives the number
@@ -30,32 +31,39 @@ pub(super) fn bypass(model: &mut Model, sources: &[Option<usize>]) -> usize {
         }
     }
     rename_reads(&mut model.graph, &instead);
-    for index in 0..removed.len() {
-        if let (Some(at), false) = (sources[index], removed[index]) {
-            removed[index] = produce_under_output_name(model, index, at);
-        }
-    }
+    write_outputs(&mut model.graph, sources, &mut removed);
     let count = removed.iter().filter(|removed| **removed).count();
     let mut gone = removed.into_iter();
     model.graph.node.retain(|_| !gone.next().unwrap_or(false));
     count
 }
 
-/// Lets the producer of a node's input write the node's output, an output of the graph, itself.
-fn produce_under_output_name(model: &mut Model, index: usize, at: usize) -> bool {
-    let graph = &mut model.graph;
-    let node = &graph.node[index];
-    let (Some(input), Some(output)) = (node.input.get(at).cloned(), node.output.first().cloned())
-    else {
-        return false;
-    };
-    let is_output = graph.output.iter().any(|value| value.name() == output);
-    if !is_output || Uses::of(graph).is_pinned(&input) {
-        return false;
+/// Removes nodes that give outputs of the graph, which keep their names: what makes the input of
+/// such a node writes the output itself, unless the input's own name must stay.
+fn write_outputs(graph: &mut GraphProto, sources: &[Option<usize>], removed: &mut [bool]) {
+    let outputs: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
+    let uses = Uses::of(graph);
+    // Nodes stand in topological order: what makes an input stands before its readers. Once it has
+    // another name it is an output, and stays as it is for further readers.
+    let mut made: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut written = Vec::new();
+    let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        let ends = sources[index].and_then(|at| node.input.get(at)).zip(node.output.first());
+        if let Some((input, output)) = ends.filter(|_| !removed[index])
+            && outputs.contains(output.as_str())
+            && !uses.is_pinned(input)
+            && let Some(place) = made.remove(input.as_str())
+        {
+            written.push((place, output.clone()));
+            renamed.insert(input.clone(), output.clone());
+            removed[index] = true;
+        }
+        let given = node.output.iter().enumerate().filter(|(_, name)| !name.is_empty());
+        made.extend(given.map(|(slot, name)| (name.as_str(), (index, slot))));
     }
-    let mut names = graph.node[..index].iter_mut().flat_map(|node| &mut node.output);
-    let Some(produced) = names.find(|name| **name == input) else { return false };
-    produced.clone_from(&output);
-    rename_reads(graph, &BTreeMap::from([(input, output)]));
-    true
+    for ((node, slot), output) in written {
+        graph.node[node].output[slot] = output;
+    }
+    rename_reads(graph, &renamed);
 }

@@ -30,7 +30,7 @@ impl Pass for FoldConstants {
 
     fn run(&self, model: &mut Model, tools: &Tools<'_>) -> Result<usize, OnnxError> {
         let uses = Uses::of(&model.graph);
-        let outputs: Vec<&str> = model.graph.output.iter().map(ValueInfoProto::name).collect();
+        let outputs: HashSet<&str> = model.graph.output.iter().map(ValueInfoProto::name).collect();
         let mut work = Work {
             model,
             tools,
@@ -43,7 +43,10 @@ impl Pass for FoldConstants {
         let mut done = vec![false; model.graph.node.len()];
         for (node, is_done) in model.graph.node.iter().zip(&mut done) {
             // An initializer may be an output too, but not every runtime accepts that.
-            let gives_output = node.output.iter().any(|name| outputs.contains(&name.as_str()));
+            if tools.is_stopped() {
+                break;
+            }
+            let gives_output = node.output.iter().any(|name| outputs.contains(name.as_str()));
             if gives_output || !model.is_standard_operator(node) {
                 continue;
             }
@@ -145,8 +148,9 @@ impl Work<'_> {
             return None;
         }
         let mut initializer: Vec<TensorProto> = Vec::new();
+        let mut present = HashSet::new();
         for tensor in inputs.iter().flatten() {
-            if !initializer.iter().any(|present| present.name() == tensor.name()) {
+            if present.insert(tensor.name()) {
                 // Weights that cannot be read make an error where they are needed for real.
                 initializer.push(self.model.embedded(tensor).ok()?);
             }

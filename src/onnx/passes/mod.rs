@@ -46,6 +46,12 @@ pub trait Evaluator {
     /// Runs a model that has no inputs and embeds its initializers; gives its outputs in order.
     fn evaluate(&self, model: &Model) -> Result<Vec<Tensor>, String>;
 
+    /// Whether the passes are to end early. They leave a model that is valid and means the same,
+    /// with less done than there is to do.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     /// What is known of the tensors of a model, by name.
     fn infer_shapes(&self, _model: &Model) -> BTreeMap<String, TensorFacts> {
         BTreeMap::new()
@@ -72,6 +78,11 @@ impl<'e> Tools<'e> {
         let weights = sizes.fold(0_u64, u64::saturating_add);
         let computed = COMPUTED.saturating_add(weights.saturating_mul(2));
         Self { evaluator, fills: Cell::new(FILLS), computed: Cell::new(computed) }
+    }
+
+    /// Whether to end early: passes ask between the steps that may take long.
+    fn is_stopped(&self) -> bool {
+        self.evaluator.is_stopped()
     }
 
     /// Takes so many bytes of those for weights that are filled in, if they are left.
@@ -174,8 +185,8 @@ pub struct PassReport {
 /// More rounds than any chain of rewrites that feed each other needs.
 const MOST_ROUNDS: usize = 32;
 
-/// Runs every pass until none changes anything, then writes down the inferred shapes. The model
-/// must have passed [`Model::check`].
+/// Runs every pass until none changes anything, then writes down the inferred shapes; ends after
+/// any pass where [`Evaluator::is_stopped`] says so. The model must have passed [`Model::check`].
 pub fn run(model: &mut Model, evaluator: &dyn Evaluator) -> Result<Vec<PassReport>, OnnxError> {
     run_without(model, evaluator, &BTreeSet::new())
 }
@@ -194,6 +205,9 @@ pub fn run_without(
     for _ in 0..MOST_ROUNDS {
         let mut again = false;
         for (pass, report) in passes.iter().zip(&mut reports) {
+            if tools.is_stopped() {
+                return Ok(reports);
+            }
             let changes = pass.run(model, &tools)?;
             report.changes += changes;
             again |= changes > 0;
@@ -206,7 +220,7 @@ pub fn run_without(
         model.allow_unlisted_initializers();
     }
     let last: &dyn Pass = &shapes::InferShapes;
-    if wanted(&&last) {
+    if wanted(&&last) && !tools.is_stopped() {
         let changes = last.run(model, &tools)?;
         reports.push(PassReport { name: last.name(), changes });
     }

@@ -328,3 +328,78 @@ fn a_rewritten_model_of_ir_3_becomes_one_that_need_not_list_initializers() {
     run(&mut model, &Arithmetic).unwrap();
     assert_eq!(model.header.ir_version, Some(4));
 }
+
+/// Many `Identity` nodes of one tensor or of one each, all of them outputs.
+fn many_identities(count: usize, source: impl Fn(usize) -> String) -> Model {
+    let mut model = fixture("mlp");
+    let output = model.graph.output[0].clone();
+    model.graph.node.clear();
+    model.graph.output.clear();
+    model.graph.initializer.clear();
+    model.graph.value_info.clear();
+    for index in 0..count {
+        let name = source(index);
+        let node = |op: &str, from: &str, to: &str| NodeProto {
+            op_type: Some(op.into()),
+            input: vec![from.into()],
+            output: vec![to.into()],
+            ..NodeProto::default()
+        };
+        if model.graph.node.iter().all(|node| node.output[0] != name) {
+            model.graph.node.push(node("Relu", "x", &name));
+        }
+        let given = format!("y{index}");
+        model.graph.node.push(node("Identity", &name, &given));
+        model.graph.output.push(ValueInfoProto { name: Some(given), ..output.clone() });
+    }
+    model
+}
+
+#[test]
+fn one_of_many_outputs_is_written_by_what_makes_it_and_the_others_read_that() {
+    let mut model = many_identities(4, |_| "h".into());
+    assert_eq!(run_pass(&identities::RemoveIdentities, &mut model), 1);
+    assert_eq!(ops(&model), ["Relu", "Identity", "Identity", "Identity"]);
+    assert_eq!(model.graph.node[0].output, ["y0"]);
+    assert!(model.graph.node[1..].iter().all(|node| node.input == ["y0"]));
+    assert_eq!(run_pass(&identities::RemoveIdentities, &mut model), 0);
+    let mut model = many_identities(4, |index| format!("h{index}"));
+    assert_eq!(run_pass(&identities::RemoveIdentities, &mut model), 4);
+    let outputs: Vec<&str> = model.graph.node.iter().map(|node| node.output[0].as_str()).collect();
+    assert_eq!(outputs, ["y0", "y1", "y2", "y3"]);
+}
+
+/// Adds up how often it is asked, and says so after so many times.
+struct Stops {
+    after: usize,
+    asked: Cell<usize>,
+    evaluated: Cell<usize>,
+}
+
+impl Evaluator for Stops {
+    fn evaluate(&self, model: &Model) -> Result<Vec<Tensor>, String> {
+        self.evaluated.set(self.evaluated.get() + 1);
+        Arithmetic.evaluate(model)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() > self.after
+    }
+}
+
+#[test]
+fn passes_that_are_stopped_end_at_once_and_leave_a_valid_model() {
+    let all = Stops { after: usize::MAX, asked: Cell::new(0), evaluated: Cell::new(0) };
+    run(&mut fixture("constant_chain"), &all).unwrap();
+    assert!(all.evaluated.get() > 0);
+    for after in 0..all.asked.get() {
+        let stops = Stops { after, asked: Cell::new(0), evaluated: Cell::new(0) };
+        let mut model = fixture("constant_chain");
+        run(&mut model, &stops).unwrap();
+        model.check().unwrap();
+        // The loop that hears of it, and the round around it.
+        assert!(stops.asked.get() <= after + 3, "{after}: {}", stops.asked.get());
+        assert!(stops.evaluated.get() <= after.min(all.evaluated.get()));
+    }
+}

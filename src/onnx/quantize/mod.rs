@@ -176,7 +176,7 @@ impl Placement {
     /// lose an input lose all.
     pub fn without(&mut self, model: &Model, tensor: &str, reason: &str) {
         let Some(places) = self.activations.shift_remove(tensor) else { return };
-        let lost: Vec<usize> = places.iter().map(|place| place.node).collect();
+        let lost: HashSet<usize> = places.iter().map(|place| place.node).collect();
         let keep = |places: &mut Vec<Place>| {
             places.retain(|place| !lost.contains(&place.node));
             !places.is_empty()
@@ -186,12 +186,12 @@ impl Placement {
         let kept = &self.activations;
         self.follows
             .retain(|tensor, other| [tensor, other].iter().all(|name| kept.contains_key(*name)));
-        for &at in &lost {
-            let name = node_name(&model.graph.node[at]);
-            for decision in self.decisions.iter_mut().filter(|decision| decision.node == name) {
-                decision.quantized = false;
-                reason.clone_into(&mut decision.reason);
-            }
+        let names: HashSet<&str> =
+            places.iter().map(|place| node_name(&model.graph.node[place.node])).collect();
+        let decisions = self.decisions.iter_mut();
+        for decision in decisions.filter(|decision| names.contains(decision.node.as_str())) {
+            decision.quantized = false;
+            reason.clone_into(&mut decision.reason);
         }
     }
 
@@ -215,9 +215,9 @@ impl Placement {
         self.decide(node, true, reason.to_owned());
     }
 
-    /// Whether a node takes its weights, or both of its factors, quantized.
-    fn is_quantized_layer(&self, node: usize) -> bool {
-        self.weights.values().flatten().any(|place| place.node == node)
+    /// The nodes that take their weights, or both of their factors, quantized.
+    fn quantized_nodes(&self) -> HashSet<usize> {
+        self.weights.values().flatten().map(|place| place.node).collect()
     }
 
     fn activation(&mut self, tensor: &str, place: Place) {

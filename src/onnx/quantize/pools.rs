@@ -18,6 +18,7 @@ pub(super) fn find(model: &Model, rules: &Rules, placement: &mut Placement) {
         }
         producers.extend(node.output.iter().map(|name| (name.as_str(), at)));
     }
+    let quantized = placement.quantized_nodes();
     // From the last to the first: what reads a pooling is decided before it.
     for (at, node) in nodes.iter().enumerate().rev() {
         let (true, [input, ..], [output, ..]) =
@@ -26,9 +27,8 @@ pub(super) fn find(model: &Model, rules: &Rules, placement: &mut Placement) {
             continue;
         };
         let after = reads_quantized(nodes, &readers, placement, output);
-        let before = producers
-            .get(input.as_str())
-            .is_some_and(|producer| placement.is_quantized_layer(*producer));
+        let before =
+            producers.get(input.as_str()).is_some_and(|producer| quantized.contains(producer));
         if !(before || after) {
             placement.decide(node, false, "no quantized layer stands beside it".into());
         } else if let Some(pattern) = rules.skip.find(node) {

@@ -18,6 +18,7 @@ pub(super) fn find(
     placement: &mut Placement,
 ) {
     let graph = Graph::of(model, constants);
+    let quantized = placement.quantized_nodes();
     for (at, node) in model.graph.node.iter().enumerate() {
         if !is_addition(model, node, constants) {
             continue;
@@ -31,7 +32,7 @@ pub(super) fn find(
             [None, None] => continue,
         };
         let layer = layers[1 - shortcut];
-        let is_quantized = layer.is_some_and(|layer| placement.is_quantized_layer(layer));
+        let is_quantized = layer.is_some_and(|layer| quantized.contains(&layer));
         if let Some(pattern) = rules.skip.find(node) {
             placement.decide(node, false, format!("`skip` names `{pattern}`"));
         } else if !is_quantized {

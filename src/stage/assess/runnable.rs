@@ -57,6 +57,11 @@ impl<'a> Runnable<'a> {
         Ok(())
     }
 
+    /// From now on runs end early once this says so.
+    pub(crate) fn stop_at(&mut self, cancel: &CancelToken) {
+        self.context.stop_at(cancel);
+    }
+
     /// Runs on what was read.
     pub(crate) fn run(&mut self, feed: &Feed) -> Result<(), StageError> {
         self.fill(feed)?;

@@ -73,6 +73,11 @@ pub(crate) fn run(
     question: &Question<'_>,
     watch: Watch<'_>,
 ) -> Result<Findings, StageError> {
+    for lane in &mut *lanes {
+        std::iter::once(&mut lane.tested)
+            .chain(&mut lane.reference)
+            .for_each(|runnable| runnable.stop_at(watch.cancel));
+    }
     let Some(lane) = lanes.first() else { return Ok(Findings::default()) };
     let outputs = lane.tested.engine.outputs().to_vec();
     let sources = sources(&outputs, lane, question)?;

@@ -21,6 +21,10 @@ impl Evaluator for CpuEvaluator<'_> {
         cpu::evaluate(&model.encode()).map_err(|error| error.to_string())
     }
 
+    fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     fn infer_shapes(&self, model: &Model) -> BTreeMap<String, TensorFacts> {
         if self.cancel.is_cancelled() {
             BTreeMap::new()

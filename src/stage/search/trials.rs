@@ -49,6 +49,9 @@ impl<'a> Trials<'a> {
             .map_err(StageError::io("create a folder in", self.scratch))?;
         (self.make)(kept, folder.path())?;
         let model = onnx::locate(folder.path())?;
+        if self.cancel.is_cancelled() {
+            return Err(StageError::Cancelled);
+        }
         let is_first = self.measured.len() == self.remembered;
         let engine = if is_first {
             self.backend.reference(&model, &[])?

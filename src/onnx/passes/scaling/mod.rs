@@ -35,9 +35,15 @@ impl Pass for FoldScaling {
         // Equal weights that are scaled by the same constants stay equal.
         let mut made: HashMap<Vec<String>, Vec<String>> = HashMap::new();
         let mut count = 0;
+        // What is added stands behind these.
+        let names = model.graph.initializer.iter().map(|tensor| tensor.name().to_owned());
+        let places: HashMap<String, usize> = names.zip(0..).collect();
         for chain in &chains {
+            if tools.is_stopped() {
+                break;
+            }
             if !made.contains_key(&chain.key) {
-                let Some(parts) = chain.parts(model, tools)? else { continue };
+                let Some(parts) = chain.parts(model, tools, &places)? else { continue };
                 let store = |part: Part| part.store(model, &mut fresh);
                 made.insert(chain.key.clone(), parts.into_iter().map(store).collect());
             }
@@ -77,9 +83,14 @@ struct Chain {
 
 impl Chain {
     /// The target's constants once it does the work of all; `None` where it cannot.
-    fn parts(&self, model: &Model, tools: &Tools<'_>) -> Result<Option<Vec<Part>>, OnnxError> {
+    fn parts(
+        &self,
+        model: &Model,
+        tools: &Tools<'_>,
+        places: &HashMap<String, usize>,
+    ) -> Result<Option<Vec<Part>>, OnnxError> {
         let node = &model.graph.node[self.target];
-        let parts = weights::scaled(model, node, &self.layout, &self.affine)?;
+        let parts = weights::scaled(model, node, &self.layout, &self.affine, places)?;
         Ok(parts.filter(|_| tools.take_fill(self.shared)))
     }
 }

@@ -148,14 +148,15 @@ impl Part {
 }
 
 /// The constants after its input that a node needs to scale and shift its output too; `None` where
-/// one of them is not finite.
+/// one of them is not finite. `places` has where the initializers stand.
 pub(super) fn scaled(
     model: &Model,
     node: &NodeProto,
     layout: &Layout,
     affine: &Affine,
+    places: &HashMap<String, usize>,
 ) -> Result<Option<Vec<Part>>, OnnxError> {
-    let find = |name: &str| model.graph.initializer.iter().find(|tensor| tensor.name() == name);
+    let find = |name: &str| model.graph.initializer.get(*places.get(name)?);
     let Some(weight) = find(&node.input[1]) else { return Ok(None) };
     let changes = affine.factors.iter().any(|factor| factor.to_bits() != 1_f64.to_bits());
     let weight = if changes {

@@ -8,7 +8,7 @@ use crate::artifact::Digest;
 use crate::backend;
 use crate::onnx::Summary;
 use crate::process::CancelToken;
-use crate::progress::NoProgress;
+use crate::progress::{NoProgress, Progress};
 use crate::stage::{Listing, ResolvedInput};
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorSpec};
 
@@ -108,6 +108,43 @@ fn a_broken_model_and_a_cancelled_run_make_no_files() {
     let cancel = CancelToken::default();
     cancel.cancel();
     assert!(matches!(optimize("mlp.onnx", &cancel), Err(StageError::Cancelled)));
+}
+
+/// Stops the run when a phase begins.
+struct StopsAt<'a>(&'a str, &'a CancelToken);
+
+impl Progress for StopsAt<'_> {
+    fn report(&self, phase: &str, _done: u64, _total: Option<u64>) {
+        if phase == self.0 {
+            self.1.cancel();
+        }
+    }
+
+    fn summary(&self, text: &str) {
+        panic!("a run that was stopped tells: {text}");
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_rewrites_changes_nothing_and_makes_no_files() {
+    let cancel = CancelToken::default();
+    let (out, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let from =
+        ResolvedInput { path: fixture("constant_chain.onnx"), digest: Digest::of(b""), kind: None };
+    let ended = settings(json!({})).run(&StageContext {
+        name: "slim",
+        spec_dir: out.path(),
+        inputs: &BTreeMap::from([("from".to_owned(), from)]),
+        out: out.path(),
+        scratch: scratch.path(),
+        kept: scratch.path(),
+        progress: &StopsAt("rewriting", &cancel),
+        cancel: &cancel,
+    });
+    assert!(matches!(ended, Err(StageError::Cancelled)), "{ended:?}");
+    for folder in [out, scratch] {
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
 }
 
 /// The model's outputs on inputs that look random, by the CPU backend's reference execution.
