@@ -1,7 +1,7 @@
 //! The embedded CPU backend: ONNX through tract, behind guard rails.
 //!
-//! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize` and
-//! `widen` (rewrites of what tract lacks), becomes a `program`, and runs in contexts of an
+//! Owns everything that knows tract. A model passes `guard` (refusals by node), `mend`, `quantize`
+//! and `widen` (rewrites of what tract lacks or mistakes), becomes a `program`, and runs in contexts of an
 //! `engine`, one thread per context. Panics inside tract are contained and become errors.
 //!
 //! Loading a model of a few kilobytes takes about 1 ms in an unoptimised build: it reads, checks
@@ -31,6 +31,7 @@ mod evaluate;
 mod fault;
 mod guard;
 mod known_wrong;
+mod mend;
 mod program;
 mod quantize;
 mod rectify;

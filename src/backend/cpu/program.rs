@@ -19,7 +19,7 @@ use crate::tensor::{DType, Dim, Shape, TensorSpec};
 
 use super::contained;
 use super::fault::of_tract;
-use super::{convert, guard, quantize, rectify, widen};
+use super::{convert, guard, mend, quantize, rectify, widen};
 
 /// How much tract may rearrange a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,11 @@ impl Program {
         guard::check(&model)?;
         let mut signature = model.signature()?;
         let recorded = recorded_types(&model.graph);
+        mend::rewrite(&mut model)?;
         let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
         widen::rewrite(&mut model, &halves)?;
-        if rearranging == Rearranging::None {
-            rectify::rewrite(&mut model.graph);
-        }
+        rectify::rewrite(&mut model.graph, rearranging);
         let rearranging = match rearranging {
             Rearranging::Free if !guard::has_dequantize(&model.graph) => Rearranging::Free,
             _ => Rearranging::None,

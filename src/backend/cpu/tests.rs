@@ -103,8 +103,10 @@ fn what_tract_would_compute_wrongly_is_refused_with_the_reason() {
         "bitshift_too_far",
         "wrong_batch_norm_training",
         "wrong_celu_alpha",
+        "wrong_global_lp_pool",
         "wrong_gru_activations",
         "wrong_lstm_clip",
+        "wrong_pad_negative",
         "wrong_pad_wrap",
     ];
     let reasons: Vec<String> = names.iter().map(|name| refusal(name).to_string()).collect();
@@ -112,10 +114,58 @@ fn what_tract_would_compute_wrongly_is_refused_with_the_reason() {
     backend `cpu` cannot run node `shift` (BitShift): a shift by a negative amount or by more than the width is wrong
     backend `cpu` cannot run node `culprit` (BatchNormalization): `training_mode` is ignored
     backend `cpu` cannot run node `culprit` (Celu): `alpha` other than 1 is computed wrongly
+    backend `cpu` cannot run node `culprit` (GlobalLpPool): the mean of the powers is taken where ONNX has their sum
     backend `cpu` cannot run node `culprit` (GRU): activations other than the usual ones are ignored
     backend `cpu` cannot run node `culprit` (LSTM): `clip` is ignored
+    backend `cpu` cannot run node `culprit` (Pad): padding by less than 0 is not implemented
     backend `cpu` cannot run node `culprit` (Pad): mode `wrap` is not implemented
     ");
+}
+
+#[test]
+fn a_constant_less_or_over_a_convolution_agrees() {
+    for name in [
+        "constant_sub_conv_3",
+        "constant_sub_conv_4",
+        "constant_div_conv_3",
+        "constant_div_conv_4",
+        "scalar_div_identity_conv",
+    ] {
+        assert_agrees(name, 1e-4, 1e-5);
+    }
+}
+
+#[test]
+fn a_value_to_pad_with_is_ignored_where_the_mode_has_no_use_for_it() {
+    for name in ["pad_edge_with_a_value", "pad_reflect_with_a_value"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn slices_whose_ends_are_the_ends_of_the_integers_agree() {
+    for name in ["slice_to_before_all", "slice_backwards"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn the_larger_and_the_smaller_of_a_value_and_nan_are_nan() {
+    for (got, expected) in both("not_a_number") {
+        for (got, expected) in got.iter().zip(&expected) {
+            let nan = |tensor: &Tensor| tensor.to_f64().into_iter().map(f64::is_nan).collect();
+            let (found, wanted): (Vec<bool>, Vec<bool>) = (nan(got), nan(expected));
+            assert_eq!(found, wanted);
+            assert!(wanted.contains(&true));
+        }
+    }
+}
+
+#[test]
+fn values_are_clipped_to_the_limits_that_are_given() {
+    for name in ["clip", "clip_6"] {
+        assert_agrees(name, 1e-6, 1e-7);
+    }
 }
 
 #[test]
