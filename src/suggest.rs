@@ -10,6 +10,15 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether two words are the same but for their numbers: `fp8` and `fp16`.
+fn differ_in_numbers(a: &str, b: &str) -> bool {
+    let is_digit = |char: &char| char.is_ascii_digit();
+    let digits = |word: &str| word.chars().filter(is_digit).collect::<String>();
+    let rest = |word: &str| word.chars().filter(|char| !is_digit(char)).collect::<String>();
+    let numbers = [digits(a), digits(b)];
+    rest(a) == rest(b) && numbers[0] != numbers[1] && numbers.iter().all(|one| !one.is_empty())
+}
+
 /// "did you mean `x`?" where there is a near candidate, else the list of all of them. Numbers are
 /// not near each other: one digit is another thing, not a slip.
 pub fn did_you_mean<'a>(
@@ -17,8 +26,8 @@ pub fn did_you_mean<'a>(
     candidates: impl IntoIterator<Item = &'a str> + Clone,
     what: &str,
 ) -> String {
-    if word.parse::<f64>().is_err()
-        && let Some(near) = closest(word, candidates.clone())
+    if let Some(near) = closest(word, candidates.clone())
+        && !differ_in_numbers(word, near)
     {
         return format!("did you mean `{near}`?");
     }
@@ -40,6 +49,8 @@ mod tests {
         assert_eq!(closest("xyz", ["output", "input"]), None);
         assert_eq!(did_you_mean("q", ["a", "b"], "arrays"), "arrays: `a`, `b`");
         assert_eq!(did_you_mean("9.0", ["8.0", "8.9"], "choices"), "choices: `8.0`, `8.9`");
+        assert_eq!(did_you_mean("int4", ["int8"], "choices"), "choices: `int8`");
+        assert_eq!(did_you_mean("image", ["image1"], "inputs"), "did you mean `image1`?");
         assert_eq!(did_you_mean("q", [], "arrays"), "there are no arrays");
     }
 }

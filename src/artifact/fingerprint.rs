@@ -38,12 +38,13 @@ pub struct FieldChange {
 }
 
 impl fmt::Display for FieldChange {
-    /// `settings.batch: 1 -> 8`, with digests cut.
+    /// `settings.batch: 1 -> 8`, with digests cut. A setting that is not there is at its default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let absent = if self.field.starts_with("settings.") { "default" } else { "absent" };
         let shown = |value: &Option<String>| match value {
             Some(text) if text.parse::<Digest>().is_ok() => format!("{}..", &text[..12]),
             Some(text) => text.clone(),
-            None => "absent".to_owned(),
+            None => absent.to_owned(),
         };
         write!(f, "{}: {} -> {}", self.field, shown(&self.old), shown(&self.new))
     }

@@ -35,6 +35,8 @@ mod node_tests;
 pub mod onnxruntime;
 mod regular;
 mod shapes;
+#[cfg(test)]
+pub(crate) mod small_models;
 pub mod tensorrt;
 
 pub use manifest::EngineManifest;
@@ -337,6 +339,12 @@ pub trait Backend: Send + Sync {
     /// changing the values of `outputs` beyond rounding: the executor of calibration.
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
         self.reference(model, outputs)
+    }
+
+    /// Loads a model as [`Backend::reference`] does, without the warnings: for the many models of a
+    /// search, of which one is loaded with them.
+    fn another(&self, model: &Path) -> Result<Arc<dyn Engine>, BackendError> {
+        self.reference(model, &[])
     }
 }
 

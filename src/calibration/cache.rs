@@ -39,6 +39,9 @@ pub enum CacheError {
         /// The system's answer.
         source: io::Error,
     },
+    /// It is no text.
+    #[error("the calibration cache is a binary file, not the text that TensorRT writes")]
+    Binary,
     /// The first line is something else.
     #[error(
         "a calibration cache begins with a line like `TRT-8600-EntropyCalibration2`, not `{0}`"
@@ -71,7 +74,7 @@ impl CacheError {
         Some(match self {
             Self::Read { .. } => return None,
             Self::Algorithm { .. } => "choose that `calibrator`, or give `data` to calibrate anew",
-            Self::Head(_) | Self::Line { .. } | Self::Empty => {
+            Self::Binary | Self::Head(_) | Self::Line { .. } | Self::Empty => {
                 "give a file that TensorRT wrote, or `data` to calibrate anew"
             }
         })
@@ -83,6 +86,9 @@ impl CalibrationCache {
     pub fn read(path: &Path) -> Result<Self, CacheError> {
         let bytes =
             fs::read(path).map_err(|source| CacheError::Read { path: path.to_owned(), source })?;
+        if bytes.contains(&0) {
+            return Err(CacheError::Binary);
+        }
         String::from_utf8_lossy(&bytes).parse()
     }
 }
@@ -122,7 +128,8 @@ fn scale(line: &str) -> Option<(&str, f32)> {
 
 /// As much of a line as a message can show.
 fn start(line: &str) -> String {
-    line.chars().filter(|char| !char.is_control()).take(60).collect()
+    let is_readable = |char: &char| !char.is_control() && *char != char::REPLACEMENT_CHARACTER;
+    line.chars().filter(is_readable).take(60).collect()
 }
 
 impl fmt::Display for CalibrationCache {
@@ -152,6 +159,18 @@ mod tests {
         assert_eq!(cache.to_string(), TEXT);
         let windows = TEXT.replace('\n', "\r\n");
         assert_eq!(windows.parse::<CalibrationCache>().unwrap(), cache);
+    }
+
+    #[test]
+    fn a_binary_file_is_refused_without_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calib.npz");
+        fs::write(&path, b"PK\x03\x04\x2d\0\0\0\xff\xfeimage.npy").unwrap();
+        let error = CalibrationCache::read(&path).unwrap_err();
+        assert!(matches!(error, CacheError::Binary), "{error}");
+        fs::write(&path, b"\xff\xfeTRT\n").unwrap();
+        let error = CalibrationCache::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("not `TRT`"), "{error}");
     }
 
     #[test]

@@ -4,12 +4,19 @@
 //! range counted in its last bin) is compared with Q, which is what 128 equal levels leave of it:
 //! each level's count spread evenly over those of its bins that are not empty. The range with the
 //! least Kullback-Leibler divergence of P from Q is chosen.
+//!
+//! Unlike the published method, this one looks only at ranges that have most of the values: where
+//! nearly all are beyond the range, P is a single bin, from which no Q differs. Values that stay
+//! away from zero would all be clipped.
 
 use super::bins::{BINS, as_f64, resampled};
 use super::histogram::Histogram;
 
 /// Levels of a signed 8-bit integer above zero, and zero.
 const LEVELS: usize = 128;
+
+/// The most that a range may clip, as a share of the values that are not zero.
+const MOST_CLIPPED: f64 = 0.1;
 
 /// The magnitude to represent; `None` where only zeros were seen.
 pub(super) fn magnitude(histogram: &Histogram, largest: f32) -> Option<f32> {
@@ -18,7 +25,8 @@ pub(super) fn magnitude(histogram: &Histogram, largest: f32) -> Option<f32> {
     bins[0] = bins[1];
     let sums = Sums::of(&bins);
     let mut best = (f64::INFINITY, BINS);
-    for end in LEVELS..=BINS {
+    let least_within = (1.0 - MOST_CLIPPED) * sums.counts[BINS];
+    for end in (LEVELS..=BINS).filter(|end| sums.counts[*end] >= least_within) {
         // A tie goes to the wider range, which clips less.
         let divergence = divergence(&bins, &sums, end);
         if divergence <= best.0 {
@@ -159,6 +167,29 @@ mod tests {
         let (with_outlier, largest) = bell(1.0, &[60.0, -50.0]);
         let chosen = magnitude(&with_outlier, largest).unwrap();
         assert!(chosen < 20.0 && chosen > 2.0, "{chosen} of {largest}");
+    }
+
+    #[test]
+    fn values_that_stay_away_from_zero_are_not_clipped() {
+        let even = |from: f32, to: f32| {
+            (0..20_000_u16).map(move |at| from + (to - from) * f32::from(at) / 2e4)
+        };
+        let spiked = even(1.0, 9.0).chain(std::iter::repeat_n(1.0, 100_000));
+        let integers = (0..18_000_u16).map(|at| f32::from(at % 18) - 9.0);
+        let cases: [Vec<f32>; 4] = [
+            even(250.0, 320.0).collect(),
+            even(0.0, 1.0).map(|x| 1.0 - (1.0 - x * 0.999).ln()).collect(),
+            spiked.collect(),
+            integers.collect(),
+        ];
+        for values in cases {
+            let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            let mut histogram = Histogram::new();
+            histogram.add(&values, largest);
+            let chosen = magnitude(&histogram, largest).unwrap();
+            let clipped = values.iter().filter(|value| value.abs() > chosen).count();
+            assert!(clipped * 10 <= values.len(), "{clipped} of {} beyond {chosen}", values.len());
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Grid {
 }
 
 /// Scale and zero point of a tensor or channel: a value is `(q - zero_point) * scale`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantizer {
     /// The grid.
     #[serde(skip)]

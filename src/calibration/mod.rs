@@ -66,7 +66,7 @@ impl Method {
 }
 
 /// The values that a quantized tensor represents without clipping.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// The smallest.
     pub min: f32,

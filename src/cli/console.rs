@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -13,6 +14,7 @@ use crate::execute::event::{DiagnosticEvent, EventLine, Severity};
 
 use super::ExitStatus;
 use super::printable::printable;
+use super::wrap::{self, wrapped};
 
 /// Where output goes and how it looks.
 #[derive(Debug)]
@@ -59,11 +61,12 @@ impl Console {
 
     /// Columns of the terminal that a person reads on.
     pub(super) fn width(&self) -> Option<u16> {
-        if self.json || !io::stdout().is_terminal() {
-            return None;
-        }
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-        Some(size.ws_col).filter(|columns| *columns > 0)
+        if self.json { None } else { width_of(io::stdout()) }
+    }
+
+    /// Columns for running text on standard output.
+    pub(super) fn columns(&self) -> usize {
+        wrap::columns(self.width())
     }
 
     /// Writes to standard output as it is.
@@ -155,11 +158,16 @@ impl Console {
             return;
         }
         let paint = anstyle(io::stderr().is_terminal());
-        let mut text = format!("{}error{}: {}\n", paint.0, paint.1, printable(message));
+        let mut text = format!("error: {}\n", printable(message));
         if let Some(help) = help {
             text.extend(["  help: ", &printable(help).replace('\n', "\n        "), "\n"]);
         }
-        self.print_error(&text);
+        // In a file, a message is one line.
+        if let Some(width) = width_of(io::stderr()) {
+            text = wrapped(&text, wrap::columns(Some(width)), 6);
+        }
+        let text = text.strip_prefix("error").unwrap_or(&text);
+        self.print_error(&format!("{}error{}{text}", paint.0, paint.1));
     }
 
     /// Ends a command: output that could not be written is a failure.
@@ -193,6 +201,20 @@ pub(super) fn above<T>(progress: &MultiProgress, write: impl FnOnce() -> T) -> T
         progress.set_draw_target(ProgressDrawTarget::hidden());
     }
     progress.suspend(write)
+}
+
+/// Columns for running text on standard error.
+pub(super) fn error_columns() -> usize {
+    wrap::columns(width_of(io::stderr()))
+}
+
+/// Columns of a terminal.
+fn width_of(stream: impl IsTerminal + AsFd) -> Option<u16> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// Whether colours are wanted on a stream that is or is not a terminal.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
 };
+use textwrap::{WordSeparator, WordSplitter};
 
 use crate::execute::RunEvent;
 use crate::execute::event::{DiagnosticEvent, Severity};
@@ -16,7 +17,7 @@ use crate::source::{SourceFile, Span};
 use crate::spec::{InvalidSpec, SpecError};
 use crate::stage::StageError;
 
-use super::console::{Console, wants_colour};
+use super::console::{Console, error_columns, wants_colour};
 use super::printable::{printable, same_length};
 
 /// Something wrong, ready to be shown.
@@ -78,7 +79,7 @@ impl Shown {
         if console.is_json() {
             console.event(&RunEvent::Diagnostic(self.event()));
         } else {
-            console.print_error(&self.text());
+            console.print_error(&self.text(error_columns()));
         }
     }
 
@@ -121,7 +122,7 @@ impl Shown {
         long.then(|| format!("{}:{line}:{column}", printable(&file.name)))
     }
 
-    fn text(&self) -> String {
+    fn text(&self, width: usize) -> String {
         let theme = if wants_colour(std::io::stderr().is_terminal()) {
             GraphicalTheme::unicode()
         } else {
@@ -139,7 +140,12 @@ impl Shown {
             );
         }
         let mut text = String::new();
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(width)
+            .with_break_words(false)
+            .with_word_separator(WordSeparator::AsciiSpace)
+            .with_word_splitter(WordSplitter::NoHyphenation)
+            .with_links(false);
         if handler.render_report(&mut text, self).is_err() {
             text = format!("error: {}\n", printable(&self.message));
         }
@@ -226,5 +232,32 @@ pub(super) fn show_invalid(invalid: &InvalidSpec, console: &Console) {
             hidden => format!(", of which {hidden} are not shown"),
         };
         console.print_error(&format!("{} errors in {name}{hidden}\n", invalid.errors.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_as_wide_as_the_terminal_and_breaks_between_words() {
+        let file = Arc::new(SourceFile::new("pipeline.yaml", "stages:\n  slim: {}\n"));
+        let path = "/somewhere/objects/0123456789abcdef0123456789abcdef/model.onnx";
+        let error = StageError::Setting {
+            message: format!("`{path}` has no tensor of this name, whatever else it may have"),
+            span: Span::new(10, 4),
+            help: Some("`inspect` names every tensor of a model with the option `--layers`".into()),
+        };
+        let text = Shown::stage(&error, "slim", Span::new(10, 4), &file).text(40);
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split_whitespace().filter(|word| *word != "\u{2502}");
+            words.map(str::to_owned).collect()
+        };
+        for line in text.lines().filter(|line| !line.contains(path)) {
+            assert!(line.chars().count() <= 40, "{line}");
+        }
+        let shown = words(&text).join(" ");
+        assert!(shown.contains(&words(&error.to_string()).join(" ")), "{text}");
+        assert!(shown.contains(&words(&error.help().unwrap()).join(" ")), "{text}");
     }
 }

@@ -36,6 +36,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod watch;
+mod wrap;
 
 use console::Console;
 

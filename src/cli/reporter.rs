@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use super::console::{Console, wants_colour};
 use super::printable::printable;
 use super::quantity::time;
+use super::wrap::wrapped;
 
 /// Beyond this many stages, those that were cached are only counted.
 const LIST_CACHED_UP_TO: usize = 40;
@@ -117,8 +118,9 @@ impl<'a> Reporter<'a> {
                     let line = self.line(stage, *outcome, *seconds, reason.as_deref());
                     self.print(&line);
                 }
+                let width = self.console.columns();
                 for line in self.summaries.remove(stage).into_iter().flatten() {
-                    self.print(&printable(&format!("    {line}")));
+                    self.print(&wrapped(&printable(&format!("    {line}")), width, 2));
                 }
             }
             RunEvent::RunFinished {

@@ -195,10 +195,24 @@ pub enum DataError {
         path: PathBuf,
         /// The array.
         array: String,
+        /// Sub-folders with raw files that nobody declares.
+        others: Vec<String>,
+    },
+    /// There is nothing but raw files that nobody declares.
+    #[error("`{}` has raw files in {}, which the spec does not declare", path.display(), quoted(arrays))]
+    Undeclared {
+        /// The folder.
+        path: PathBuf,
+        /// Its sub-folders.
+        arrays: Vec<String>,
     },
     /// A part of an array does not fit in memory.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl DataError {
@@ -244,6 +258,18 @@ impl DataError {
             }
             Self::WrongShape { .. } => {
                 "axis 0 counts the samples, the other axes are the model's".into()
+            }
+            Self::NoRawFiles { array, others, .. } if !others.is_empty() => format!(
+                "there are raw files in {}: declare them under that name in place of `{array}`",
+                quoted(others)
+            ),
+            Self::Undeclared { arrays, .. } => {
+                let one = |name: &String| format!("{name}: {{ dtype: float32, shape: [..] }}");
+                let arrays: Vec<String> = arrays.iter().map(one).collect();
+                format!(
+                    "add `raw: {{ {} }}` with the type and the shape of one sample",
+                    arrays.join(", ")
+                )
             }
             Self::NoRawFiles { array, .. } => format!(
                 "raw files of `{array}` are `{array}/*.bin` (one sample each), or `{array}.bin` \

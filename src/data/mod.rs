@@ -53,6 +53,12 @@ impl Dataset {
             }
         }
         if arrays.is_empty() {
+            if path.is_dir()
+                && let arrays = raw::undeclared(path, raw)?
+                && !arrays.is_empty()
+            {
+                return Err(DataError::Undeclared { path: path.to_owned(), arrays });
+            }
             let reason = "contains no arrays";
             return Err(DataError::Unrecognized { path: path.to_owned(), reason });
         }
@@ -164,7 +170,7 @@ fn folder(path: &Path, raw: &IndexMap<String, RawArray>) -> Result<Vec<Array>, D
         }
     }
     for (name, declared) in raw {
-        arrays.push(raw::in_folder(path, name, declared, raw.len() == 1)?);
+        arrays.push(raw::in_folder(path, name, declared, raw)?);
     }
     Ok(arrays)
 }

@@ -1,8 +1,10 @@
 //! Raw samples: files of nothing but elements, whose type and shape the spec declares.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +45,9 @@ pub(super) fn in_folder(
     folder: &Path,
     name: &str,
     raw: &RawArray,
-    only: bool,
+    all: &IndexMap<String, RawArray>,
 ) -> Result<Array, DataError> {
+    let only = all.len() == 1;
     let own = folder.join(name);
     if own.is_dir() {
         return samples(&own, name, raw);
@@ -55,10 +58,34 @@ pub(super) fn in_folder(
             return whole(&file, name, raw);
         }
     }
-    if only {
+    if only && files_of(folder)?.iter().any(|file| is_raw(file)) {
         return samples(folder, name, raw);
     }
-    Err(DataError::NoRawFiles { path: folder.to_owned(), array: name.to_owned() })
+    let (path, array) = (folder.to_owned(), name.to_owned());
+    Err(DataError::NoRawFiles { path, array, others: undeclared(folder, all)? })
+}
+
+/// Arrays, or as many as people read, whose raw files are in a folder though nobody declares them:
+/// sub-folders with samples.
+pub(super) fn undeclared(
+    folder: &Path,
+    declared: &IndexMap<String, RawArray>,
+) -> Result<Vec<String>, DataError> {
+    const MOST: usize = 8;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(DataError::read(folder))? {
+        let path = entry.map_err(DataError::read(folder))?.path();
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else { continue };
+        if !declared.contains_key(name)
+            && path.is_dir()
+            && files_of(&path)?.iter().any(|file| is_raw(file))
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    names.truncate(MOST);
+    Ok(names)
 }
 
 /// All samples of an array in one file.
@@ -79,7 +106,8 @@ fn samples(folder: &Path, name: &str, raw: &RawArray) -> Result<Array, DataError
     let mut files: Vec<PathBuf> = files_of(folder)?;
     files.retain(|file| is_raw(file));
     if files.is_empty() {
-        return Err(DataError::NoRawFiles { path: folder.to_owned(), array: name.to_owned() });
+        let (path, array) = (folder.to_owned(), name.to_owned());
+        return Err(DataError::NoRawFiles { path, array, others: Vec::new() });
     }
     let mut row = 0;
     for file in &files {

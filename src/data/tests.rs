@@ -315,3 +315,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn raw_files_that_nobody_declares_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("image")).unwrap();
+    fs::write(folder.path().join("image/0.bin"), [0; 8]).unwrap();
+    let error = Dataset::open(folder.path(), &IndexMap::new()).unwrap_err();
+    let seen = error.to_string();
+    assert!(seen.ends_with("has raw files in `image`, which the spec does not declare"), "{seen}");
+    assert_eq!(
+        error.help().unwrap(),
+        "add `raw: { image: { dtype: float32, shape: [..] } }` with the type and the shape of one \
+         sample"
+    );
+    let other: RawArray =
+        serde_json::from_value(serde_json::json!({ "dtype": "float32", "shape": [2] })).unwrap();
+    let raw = IndexMap::from([("img".to_owned(), other)]);
+    let error = Dataset::open(folder.path(), &raw).unwrap_err();
+    assert!(error.to_string().ends_with("contains no raw files of array `img`"), "{error}");
+    assert_eq!(
+        error.help().unwrap(),
+        "there are raw files in `image`: declare them under that name in place of `img`"
+    );
+}

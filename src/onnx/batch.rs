@@ -2,6 +2,7 @@
 
 use super::check::{NodeName, node_name};
 use super::error::OnnxError;
+use super::mixing::mixes;
 use super::model::Model;
 use super::names::{FreshNames, Uses, int_attribute};
 use super::passes::shape_constant;
@@ -30,6 +31,9 @@ pub enum BatchProblem {
     /// A node has the number of samples built in.
     #[error("{0} is made for batches of {1}")]
     Node(NodeName, i64),
+    /// A node computes across samples.
+    #[error("{0} computes across samples")]
+    Mixes(NodeName),
     /// What a node does to the batch axis cannot be told.
     #[error("{0}: what it does to the batch axis is not known")]
     Unknown(NodeName),
@@ -114,6 +118,12 @@ impl Model {
         let shapes = Shapes::of(self);
         let batch = fed.first().and_then(|name| shapes.dims(name)?.first().copied());
         let after = outputs(self, &shapes);
+        if let Some(batch) = batch
+            && let Some(node) =
+                self.graph.node.iter().find(|node| mixes(self, node, batch, &shapes))
+        {
+            return Err(BatchProblem::Mixes(node_name(node)));
+        }
         let uses = Uses::of(&self.graph);
         let mut pairs = before.iter().zip(&after);
         for node in &self.graph.node {

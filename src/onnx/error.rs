@@ -188,6 +188,18 @@ pub enum ExternalProblem {
         /// Bytes in the file.
         found: u64,
     },
+    /// The model tells another length than the tensor has.
+    #[error(
+        "external data in `{location}` is {found} bytes long by its `length`, the tensor needs {needed}"
+    )]
+    OtherLength {
+        /// The location as written.
+        location: String,
+        /// Bytes of the tensor.
+        needed: u64,
+        /// What the model says.
+        found: u64,
+    },
 }
 
 const SHOWN: usize = 10;
@@ -246,7 +258,10 @@ impl ExternalProblem {
             Self::Missing { .. } | Self::TooShort { .. } | Self::NotAFile { .. } => {
                 "keep the external data files that the exporter wrote beside the .onnx file"
             }
-            Self::Escapes { .. } | Self::NoLocation | Self::NotANumber { .. } => {
+            Self::Escapes { .. }
+            | Self::NoLocation
+            | Self::NotANumber { .. }
+            | Self::OtherLength { .. } => {
                 "save the model again with its external data in the same folder"
             }
         }

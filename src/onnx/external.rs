@@ -21,6 +21,31 @@ pub struct ExternalRef {
     pub length: Option<u64>,
 }
 
+impl ExternalRef {
+    /// Fails where a file of `size` bytes, or the length that the model tells, is not what a tensor
+    /// of `needed` bytes needs; where those are not known, the length stands for them.
+    pub(super) fn check(&self, needed: Option<u64>, size: u64) -> Result<(), ExternalProblem> {
+        let location = || self.location.clone();
+        let bytes = needed.or(self.length).unwrap_or(0);
+        let end = self.offset.saturating_add(bytes);
+        if size < end {
+            return Err(ExternalProblem::TooShort {
+                location: location(),
+                needed: end,
+                found: size,
+            });
+        }
+        match self.length {
+            Some(length) if length != bytes => Err(ExternalProblem::OtherLength {
+                location: location(),
+                needed: bytes,
+                found: length,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Whether a tensor's values stand in another file.
 pub(super) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32)
@@ -90,11 +115,8 @@ pub(super) fn open(
     needed: u64,
 ) -> Result<(PathBuf, File), ExternalProblem> {
     let (path, size) = resolve(folder, &external.location)?;
-    let end = external.offset.saturating_add(needed);
+    external.check(Some(needed), size)?;
     let location = || external.location.clone();
-    if size < end {
-        return Err(ExternalProblem::TooShort { location: location(), needed: end, found: size });
-    }
     let mut file =
         File::open(&path).map_err(|_| ExternalProblem::Missing { location: location() })?;
     file.seek(SeekFrom::Start(external.offset))

@@ -40,11 +40,22 @@ pub enum ExtractProblem {
 }
 
 impl ExtractProblem {
+    /// The tensor that it is about.
+    pub fn tensor(&self) -> &str {
+        match self {
+            Self::NoTensor { tensor: name, .. }
+            | Self::Twice(name)
+            | Self::Missing { output: name, .. }
+            | Self::UnknownType(name) => name,
+        }
+    }
+
     /// What the user can do next.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NoTensor { .. } => Some(
-                "`inspect` lists a model's inputs and outputs; others are nodes' outputs".into(),
+                "`inspect --layers` lists a model's inputs, outputs and nodes with what they make"
+                    .into(),
             ),
             Self::Missing { missing, .. } => {
                 Some(format!("add {} to `inputs`, or a tensor that is made of it", list(missing)))

@@ -9,6 +9,7 @@ mod error;
 mod external;
 mod extract;
 mod file_type;
+mod mixing;
 mod model;
 mod names;
 pub mod operators;

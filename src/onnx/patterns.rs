@@ -1,5 +1,7 @@
 //! [`NodePatterns`]: nodes chosen by operator type or by name.
 
+use std::collections::HashMap;
+
 use crate::suggest::did_you_mean;
 
 use super::names::node_name;
@@ -8,36 +10,54 @@ use super::proto::{GraphProto, NodeProto};
 /// Chooses nodes: each pattern is an operator type, such as `Softmax`, or a node's name, in which
 /// `*` stands for any text.
 #[derive(Debug, Clone, Default)]
-pub struct NodePatterns(Vec<String>);
+pub struct NodePatterns {
+    patterns: Vec<String>,
+    /// The positions of those without a star.
+    exact: HashMap<String, usize>,
+    /// The positions of the others.
+    globs: Vec<usize>,
+}
 
 impl NodePatterns {
     /// These patterns.
     pub fn new(patterns: impl IntoIterator<Item = String>) -> Self {
-        Self(patterns.into_iter().collect())
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        let (mut exact, mut globs) = (HashMap::new(), Vec::new());
+        for (at, pattern) in patterns.iter().enumerate() {
+            if pattern.contains('*') {
+                globs.push(at);
+            } else {
+                exact.entry(pattern.clone()).or_insert(at);
+            }
+        }
+        Self { patterns, exact, globs }
     }
 
     /// These and more.
     #[must_use]
     pub fn and<'a>(&self, more: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(self.0.iter().cloned().chain(more.into_iter().map(str::to_owned)).collect())
+        Self::new(self.patterns.iter().cloned().chain(more.into_iter().map(str::to_owned)))
     }
 
     /// The first pattern that chooses a node.
     pub fn find(&self, node: &NodeProto) -> Option<&str> {
-        let pattern = self.0.iter().find(|pattern| matches(pattern, node));
-        pattern.map(String::as_str)
+        let exact =
+            [node.op_type(), node_name(node)].into_iter().filter_map(|it| self.exact.get(it));
+        let is_match = |at: &&usize| glob(&self.patterns[**at], node_name(node));
+        let first = exact.chain(self.globs.iter().find(is_match)).min()?;
+        Some(&self.patterns[*first])
     }
 
     /// The position of a pattern that chooses no node of a graph, a slip of the pen, and what may
     /// have been meant.
     pub fn slip(&self, graph: &GraphProto) -> Option<(usize, String)> {
         let is_unused = |pattern: &String| !graph.node.iter().any(|node| matches(pattern, node));
-        let at = self.0.iter().position(is_unused)?;
+        let at = self.patterns.iter().position(is_unused)?;
         let mut words: Vec<&str> = graph.node.iter().map(NodeProto::op_type).collect();
         words.sort_unstable();
         words.dedup();
         words.extend(graph.node.iter().map(node_name));
-        Some((at, did_you_mean(&self.0[at], words, "operators and nodes")))
+        Some((at, did_you_mean(&self.patterns[at], words, "operators and nodes")))
     }
 }
 

@@ -255,6 +255,15 @@ fn values_that_are_not_all_there_are_an_error() {
         model.values(&model.graph.initializer[0]),
         Err(OnnxError::ExternalData { problem: ExternalProblem::TooShort { .. }, .. })
     ));
+    model.graph.initializer[0].dims = vec![31];
+    assert!(matches!(
+        model.values(&model.graph.initializer[0]),
+        Err(OnnxError::ExternalData {
+            problem: ExternalProblem::OtherLength { needed: 124, found: 128, .. },
+            ..
+        })
+    ));
+    assert!(model.check().is_err());
     model.graph.initializer[0].data_location = Some(DataLocation::Default as i32);
     assert!(matches!(model.values(&model.graph.initializer[0]), Err(OnnxError::Values { .. })));
 }

@@ -58,7 +58,7 @@ impl Resolver<'_> {
                         ),
                         format!("makes {}", with_article(made)),
                     )
-                    .and_at(named.name.span, format!("a `{}` stage", named.stage.kind()))
+                    .and_at(named.name.span, format!("a stage of kind `{}`", named.stage.kind()))
                     .with_help(kind_help(input.accepts, made)));
                 }
                 InputSource::Stage(stage)

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use proptest::prelude::*;
@@ -23,8 +24,13 @@ impl<F: Fn(&Kept) -> f64> Model<F> {
 
 impl<F: Fn(&Kept) -> f64> Measure for Model<F> {
     type Error = Infallible;
+    type Effect = Kept;
 
-    fn measure(&mut self, kept: &Kept) -> Result<Score, Infallible> {
+    fn effect(&mut self, kept: &Kept) -> Result<Kept, Infallible> {
+        Ok(kept.clone())
+    }
+
+    fn measure(&mut self, kept: &Kept, _: &Kept) -> Result<Score, Infallible> {
         self.measured.push(kept.clone());
         Ok(Score { loss: (self.loss)(kept), passes: self.passes(kept) })
     }
@@ -106,9 +112,9 @@ fn the_one_bad_candidate_is_found_and_the_way_to_it_told() {
     let mut model = Model::new(10.0, additive(&[1, 1, 50, 1, 1]));
     let found = smallest(5, 100, &mut model).unwrap();
     assert_eq!((&found.kept, found.complete), (&kept(&[2]), true));
-    assert_eq!(found.score, Score { loss: 4.0, passes: true });
-    assert_eq!(found.nothing_kept, Score { loss: 54.0, passes: false });
-    let worst = Sensitivity { candidates: 2..3, loss: 50.0 };
+    assert_eq!(found.trials[found.trial].score, Score { loss: 4.0, passes: true });
+    assert_eq!(found.trials[0].score, Score { loss: 54.0, passes: false });
+    let worst = Sensitivity { candidates: vec![2], loss: Some(50.0) };
     assert_eq!((found.sensitivities.len(), &found.sensitivities[0]), (5, &worst));
     let purposes: Vec<Purpose> = found.trials.iter().map(|trial| trial.purpose).collect();
     assert_eq!(purposes, [Ends, Ends, Alone, Alone, Alone, Alone, Alone, Bisection, Bisection]);
@@ -122,6 +128,70 @@ fn among_thousands_one_is_found_by_blocks() {
     let found = smallest(5000, 100, &mut model).unwrap();
     assert_eq!((&found.kept, found.complete), (&kept(&[3777]), true));
     assert!(model.measured.len() <= 100, "{}", model.measured.len());
+}
+
+#[test]
+fn every_trial_more_makes_a_small_set_smaller_until_it_is_smallest() {
+    let results: Vec<(usize, usize, bool)> = (2..16)
+        .map(|budget| {
+            let mut model = Model::new(30.0, additive(&[9, 1, 8, 20, 25]));
+            let found = smallest(5, budget, &mut model).unwrap();
+            (found.kept.len(), model.measured.len(), found.complete)
+        })
+        .collect();
+    let kept: Vec<usize> = results.iter().map(|(kept, ..)| *kept).collect();
+    assert_eq!(kept, [5, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+    let ends = results.iter().position(|(.., complete)| *complete).unwrap();
+    for (budget, (_, trials, complete)) in (2..).zip(results) {
+        assert!(complete == (budget >= ends + 2) && (complete || trials == budget), "{budget}");
+    }
+    assert_eq!(ends + 2, 10, "both ends, five alone, and three to bisect");
+}
+
+/// Neighbours of five that are not kept unless those before and after are not, either: naming one
+/// of the three in the middle makes no difference where an end is kept.
+struct Following {
+    measured: Vec<Kept>,
+}
+
+impl Measure for Following {
+    type Error = Infallible;
+    type Effect = Kept;
+
+    fn effect(&mut self, kept: &Kept) -> Result<Kept, Infallible> {
+        let ends_are_kept = kept.contains(&0) || kept.contains(&4);
+        Ok(if ends_are_kept {
+            kept.union(&(1..4).collect()).copied().collect()
+        } else {
+            kept.clone()
+        })
+    }
+
+    fn measure(&mut self, _: &Kept, effect: &Kept) -> Result<Score, Infallible> {
+        self.measured.push(effect.clone());
+        Ok(Score {
+            loss: 5.0 - f64::from(u8::try_from(effect.len()).unwrap()),
+            passes: effect.len() > 4,
+        })
+    }
+}
+
+#[test]
+fn sets_that_come_to_the_same_share_a_trial_and_what_follows_others_has_no_sensitivity() {
+    for (budget, trials) in [(2, 2), (3, 3), (4, 4), (20, 4)] {
+        let mut model = Following { measured: Vec::new() };
+        let found = smallest(5, budget, &mut model).unwrap();
+        assert_eq!((&found.kept, found.complete), (&kept(&[0, 4]), budget > 3));
+        assert_eq!(found.trials[found.trial].kept, kept(&[0, 1, 2, 3, 4]));
+        let different: BTreeSet<&Kept> = model.measured.iter().collect();
+        assert_eq!(different.len(), model.measured.len());
+        assert_eq!(model.measured.len(), trials, "both ends, and each of the two alone");
+        if budget == 20 {
+            let (alone, others) = found.sensitivities.split_at(2);
+            assert!(alone.iter().all(|one| one.loss == Some(1.0)), "{alone:?}");
+            assert!(others.iter().all(|one| one.loss.is_none()), "{others:?}");
+        }
+    }
 }
 
 #[test]
@@ -171,13 +241,18 @@ struct Interrupted<'a, M> {
 
 impl<M: Measure> Measure for Interrupted<'_, M> {
     type Error = ();
+    type Effect = M::Effect;
 
-    fn measure(&mut self, kept: &Kept) -> Result<Score, ()> {
+    fn effect(&mut self, kept: &Kept) -> Result<M::Effect, ()> {
+        self.inner.effect(kept).map_err(|_| ())
+    }
+
+    fn measure(&mut self, kept: &Kept, effect: &M::Effect) -> Result<Score, ()> {
         if let Some(score) = self.remembered.get(kept) {
             return Ok(*score);
         }
         self.left = self.left.checked_sub(1).ok_or(())?;
-        let score = self.inner.measure(kept).map_err(|_| ())?;
+        let score = self.inner.measure(kept, effect).map_err(|_| ())?;
         self.remembered.insert(kept.clone(), score);
         Ok(score)
     }
@@ -212,11 +287,55 @@ proptest! {
         let mut model = Model::new(f64::from(limit), lawless(candidates, seed));
         let found = smallest(candidates, budget, &mut model).unwrap();
         prop_assert!(model.passes(&found.kept));
-        prop_assert!(found.score.passes);
+        prop_assert!(found.trials[found.trial].score.passes);
         prop_assert!(model.measured.len() <= budget, "{} of {budget}", model.measured.len());
         prop_assert_eq!(model.measured.len(), found.trials.len());
         let different: BTreeSet<&Kept> = model.measured.iter().collect();
         prop_assert_eq!(different.len(), model.measured.len(), "nothing is tried twice");
+    }
+
+    #[test]
+    fn a_larger_budget_never_keeps_more_and_all_of_it_is_used_until_no_set_is_smaller(
+        losses in prop::collection::vec(0..100_u32, 0..24), limit in 0..600_u32,
+    ) {
+        let mut before = usize::MAX;
+        let fewest = (0..losses.len()).rev().scan(losses.clone(), |left, _| {
+            left.sort_unstable();
+            left.pop();
+            Some(left.iter().sum::<u32>())
+        });
+        let fewest = if losses.iter().sum::<u32>() <= limit {
+            0
+        } else {
+            1 + fewest.take_while(|lost| *lost > limit).count()
+        };
+        for budget in 2..4 * losses.len() + 12 {
+            let mut model = Model::new(f64::from(limit), additive(&losses));
+            let found = smallest(losses.len(), budget, &mut model).unwrap();
+            prop_assert!(found.kept.len() <= before, "{budget}: {} > {before}", found.kept.len());
+            before = found.kept.len();
+            prop_assert!(found.complete || found.trials.len() == budget);
+            if found.complete {
+                prop_assert_eq!(found.kept.len(), fewest, "{}", budget);
+            }
+        }
+        prop_assert_eq!(before, fewest);
+    }
+
+    #[test]
+    fn in_blocks_a_larger_budget_goes_on_where_a_smaller_one_ended(
+        candidates in 8..40_usize, seed: u64, limit in 0..0x00FF_FFFF_u32,
+    ) {
+        let search = |budget| {
+            let mut model = Model::new(f64::from(limit), lawless(candidates, seed));
+            smallest(candidates, budget, &mut model).unwrap()
+        };
+        for budget in 2..candidates {
+            let (less, more) = (search(budget), search(budget + 1));
+            prop_assert!(more.kept.len() <= less.kept.len());
+            let count = less.trials.len();
+            prop_assert_eq!(format!("{:?}", &more.trials[..count]), format!("{:?}", less.trials));
+        }
     }
 
     #[test]

@@ -111,3 +111,19 @@ fn settings_of_tensorrt_may_come_from_variables_and_mean_the_same_in_every_spell
         assert_eq!(settings(&text, &[]), expected, "{text}");
     }
 }
+
+#[test]
+fn a_key_that_belongs_one_level_up_is_told_so() {
+    let help = |text: &str| parse_with(text, &[]).unwrap_err().errors[0].help.clone().unwrap();
+    let stage = |settings: &str| format!("version: 1\nstages:\n  a: {settings}\n");
+    let inside = "{ build: { from: onnx, tensorrt: { compute_capabilities: [\"8.0\"] } } }";
+    assert_eq!(
+        help(&stage(inside)),
+        "`compute_capabilities` is a key of `build`, beside `tensorrt`"
+    );
+    let deeper =
+        "{ validate: { from: a, compare: { max_abs: 1, outputs: { y: { data: x.npz } } } } }";
+    assert_eq!(help(&stage(deeper)), "`data` is a key of `validate`, beside `compare`");
+    let nowhere = "{ build: { from: onnx, tensorrt: { workspaces: 1 } } }";
+    assert_eq!(help(&stage(nowhere)), "did you mean `workspace`?");
+}

@@ -18,21 +18,61 @@ pub(crate) fn from_node<'de, T: Deserialize<'de>>(
     node: &'de Node,
     key: Span,
 ) -> Result<T, SpecError> {
-    T::deserialize(NodeDeserializer { node, key }).map_err(|error| error.place(key).0)
+    T::deserialize(NodeDeserializer { node, key }).map_err(|error| *error.place(key).told)
 }
 
 /// A [`SpecError`] that may not know its place yet: the innermost deserializer gives it one.
 #[derive(Debug)]
-struct TypeError(SpecError);
+struct TypeError {
+    told: Box<SpecError>,
+    stray: Option<Box<Stray>>,
+}
+
+/// A key that is not known where it stands, while its error passes the mappings around it.
+#[derive(Debug)]
+struct Stray {
+    key: String,
+    /// The key that the mapping just left stands under.
+    under: String,
+    /// Whether the mapping that this is a key of has it as well.
+    is_known: bool,
+}
 
 impl TypeError {
     fn new(code: &'static str, message: String, label: impl Into<String>) -> Self {
-        Self(SpecError::new(code, Span::default(), message, label))
+        let told = Box::new(SpecError::new(code, Span::default(), message, label));
+        Self { told, stray: None }
     }
 
     fn place(mut self, span: Span) -> Self {
-        if self.0.span == Span::default() {
-            self.0.span = span;
+        if self.told.span == Span::default() {
+            self.told.span = span;
+        }
+        self
+    }
+
+    /// The error leaves the value of a key.
+    fn left(mut self, key: &str) -> Self {
+        match self.stray.take() {
+            Some(stray) if stray.is_known => {
+                let Stray { key: stray, under, .. } = *stray;
+                let help = format!("`{stray}` is a key of `{key}`, beside `{under}`");
+                self.told.help = Some(help);
+            }
+            Some(stray) => {
+                self.stray = Some(Box::new(Stray { under: key.to_owned(), ..*stray }));
+            }
+            None => {}
+        }
+        self
+    }
+
+    /// The error leaves a mapping that has these keys.
+    fn among(mut self, keys: &[&str]) -> Self {
+        if let Some(stray) = &mut self.stray
+            && !stray.under.is_empty()
+        {
+            stray.is_known = keys.contains(&stray.key.as_str());
         }
         self
     }
@@ -40,7 +80,7 @@ impl TypeError {
 
 impl std::fmt::Display for TypeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.told.fmt(f)
     }
 }
 
@@ -63,7 +103,9 @@ impl de::Error for TypeError {
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let error =
             Self::new("spec::unknown_key", format!("unknown key `{field}`"), "not a key here");
-        Self(error.0.suggesting(field, expected.iter().copied(), "keys"))
+        let stray = Stray { key: field.to_owned(), under: String::new(), is_known: false };
+        let told = Box::new(error.told.suggesting(field, expected.iter().copied(), "keys"));
+        Self { told, stray: Some(Box::new(stray)) }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -72,14 +114,15 @@ impl de::Error for TypeError {
             format!("unknown choice `{variant}`"),
             "not one of the choices",
         );
-        Self(error.0.suggesting(variant, expected.iter().copied(), "choices"))
+        let told = Box::new(error.told.suggesting(variant, expected.iter().copied(), "choices"));
+        Self { told, ..error }
     }
 
     fn missing_field(field: &'static str) -> Self {
         let label = format!("needs `{field}`");
         let mut error =
             Self::new("spec::missing_key", format!("the key `{field}` is missing"), label);
-        error.0.help = Some(format!("add `{field}: ..` here"));
+        error.told.help = Some(format!("add `{field}: ..` here"));
         error
     }
 }
@@ -174,7 +217,7 @@ impl<'de> NodeDeserializer<'de> {
             }
             Some(scalar) if scalar.plain() != Plain::Null => {
                 self.wrong(&visitor).map_err(|mut error: TypeError| {
-                    error.0.help = Some(format!(
+                    error.told.help = Some(format!(
                         "quote it to make it text: \"{}\" (in `vars`, if it comes from there)",
                         scalar.text
                     ));
@@ -291,10 +334,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, TypeError> {
-        self.deserialize_map(visitor)
+        self.deserialize_map(visitor).map_err(|error| error.among(fields))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -391,7 +434,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         };
         let key = entry.key.span;
         seed.deserialize(NodeDeserializer { node: &entry.value, key })
-            .map_err(|error| error.place(key))
+            .map_err(|error| error.place(key).left(&entry.key.value))
     }
     fn size_hint(&self) -> Option<usize> {
         Some(self.rest.len())

@@ -26,6 +26,7 @@ pub mod command;
 pub mod convert;
 mod engine;
 mod error;
+mod kept;
 mod observe;
 pub mod optimize;
 mod problems;
@@ -36,6 +37,7 @@ pub mod validate;
 
 pub use crate::onnx::ModelSignature;
 pub use error::{FailureClass, StageError};
+pub use kept::Listing;
 pub use reference::{FileKind, FileRef, FromRef, Reference};
 
 /// What stage and pipeline names, and variables, look like.

@@ -10,7 +10,7 @@ use crate::backend::{Backend, Engine, ExecutionContext};
 use crate::data::{Column, DataError, Dataset};
 use crate::process::CancelToken;
 use crate::progress::Progress;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, Shape, Tensor, TensorSpec};
 
 use super::StageError;
@@ -35,7 +35,7 @@ pub(super) struct Observation<'a> {
     /// At most so many of them, from the first on.
     pub(super) most_samples: Option<usize>,
     /// Samples in a batch; where it is not given, as many as fit a mebibyte, at most 8.
-    pub(super) batch: Option<usize>,
+    pub(super) batch: Option<Spanned<usize>>,
     /// The setting to blame where the data does not fit.
     pub(super) span: Span,
     pub(super) progress: &'a dyn Progress,
@@ -163,9 +163,24 @@ impl<'a> Feed<'a> {
         let samples = data.common_samples(&arrays)?.min(asked.most_samples.unwrap_or(usize::MAX));
         let sizes =
             if is_unbatched { BatchSizes::of(&[], &[]) } else { BatchSizes::of(inputs, &[]) };
+        let taken = |size| if is_unbatched { size == 1 } else { sizes.takes(size) };
+        if let Some(batch) = asked.batch.filter(|batch| !taken(batch.value)) {
+            let (message, help) = if is_unbatched {
+                let message =
+                    format!("`batch` is {batch}, the model takes one sample, without an axis");
+                (message, "remove `batch`".to_owned())
+            } else {
+                let message = format!("`batch` is {batch}, the model takes batches of {sizes}");
+                (
+                    message,
+                    "remove it, or give the model to `optimize` with `batch: dynamic`".to_owned(),
+                )
+            };
+            return Err(StageError::Setting { message, span: batch.span, help: Some(help) });
+        }
         let wanted = match asked.batch {
             _ if is_unbatched => 1,
-            Some(batch) => batch,
+            Some(batch) => batch.value,
             None => fitting(&arrays),
         };
         let batch = sizes.nearest(wanted.min(samples)).unwrap_or(0);

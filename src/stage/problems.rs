@@ -100,7 +100,11 @@ impl Problems {
         self.limit("max_drop", accuracy.max_drop.as_ref(), Range::Fraction);
         match (&accuracy.at_least, &accuracy.max_drop) {
             (None, None) => {
-                let help = "set `at_least`, or `max_drop` together with `reference`";
+                let help = if has_reference {
+                    "set `at_least` or `max_drop`"
+                } else {
+                    "set `at_least`, or `max_drop` together with `reference`"
+                };
                 let message = "`accuracy` sets no limit";
                 self.add("validate::no_limit", message, accuracy.labels.span, help);
             }

@@ -84,6 +84,16 @@ impl FileRef {
     }
 }
 
+/// The path, after the stage where the file is one's.
+impl fmt::Display for FileRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::StageFile { from, path } => write!(f, "{from}/{path}"),
+        }
+    }
+}
+
 /// What a `from` names: a stage, or `{ file: .., kind: model | engine }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromRef {

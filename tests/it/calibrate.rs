@@ -101,7 +101,7 @@ fn the_summary_tells_what_was_quantized_and_what_not() {
     Gemm     0 of 1 quantized
     MaxPool  0 of 2 quantized
     kept /conv2/out (Conv): `skip` names `/conv2/*`
-    kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits
+    kept /fc (Gemm): 10 by 192 channels are too few to gain from 8 bits, by `min_channels: 16`
     kept /conv2/pool (MaxPool): no quantized layer stands beside it
     kept /conv1/pool (MaxPool): no quantized layer stands beside it
     ");
@@ -319,4 +319,52 @@ fn a_model_without_a_batch_axis_sees_one_sample_at_a_time() {
     assert!(ran.stdout.contains("over 10 samples in batches of 1"), "{}", ran.seen());
     let cache = project.read("build/p/int8/calibration.cache");
     assert_eq!(cache.lines().count(), 2, "{cache}");
+}
+
+#[test]
+fn inspect_shows_the_summary_and_the_ranges_of_a_calibration() {
+    let project = digits("  int8: { calibrate: { from: slim, data: calibration.npz } }\n");
+    let ran = run(&project);
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    let from = ran.stdout.find("int8 by entropy").unwrap();
+    let summary: Vec<&str> = ran.stdout[from..].lines().map(str::trim).collect();
+    let seen = project.trt(&["inspect", "build/digits/int8"]).stdout;
+    let from = seen.find("\ncalibrate.json\n").expect("it is named");
+    let shown: Vec<&str> = seen[from..].lines().skip(2).map(str::trim).collect();
+    let count = summary.len() - 1;
+    assert_eq!(shown[..count], summary[..count]);
+    let table: Vec<Vec<&str>> =
+        shown[count + 1..].iter().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[0], ["tensor", "min", "max", "scale"]);
+    assert!(table[1..].iter().all(|row| row.len() == 4), "{seen}");
+    assert!(!seen.contains('{'), "no JSON for people: {seen}");
+    let json = project.trt(&["inspect", "build/digits/int8", "--format", "json"]).stdout;
+    assert!(json.contains("\"activations\""), "{json}");
+}
+
+#[test]
+fn inspect_names_every_node_where_that_is_asked_for() {
+    let project = digits("");
+    let plain = project.trt(&["inspect", "digits_cnn.onnx"]).stdout;
+    assert!(!plain.contains("/conv1/out"), "{plain}");
+    let seen = project.trt(&["inspect", "digits_cnn.onnx", "--layers"]).stdout;
+    let line = seen.lines().find(|line| line.starts_with("/conv1/out ")).expect("the node");
+    assert_eq!(line.split_whitespace().nth(1), Some("Conv"));
+    assert!(line.contains(" -> "), "{line}");
+}
+
+#[test]
+fn few_samples_are_warned_of_and_a_batch_that_the_model_does_not_take_is_refused() {
+    let project =
+        digits("  int8: { calibrate: { from: slim, data: calibration.npz, samples: 4 } }\n");
+    let ran = run(&project);
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    assert!(ran.stderr.contains("ranges of 4 samples are poor"), "{}", ran.seen());
+    let project = digits(
+        "  one: { optimize: { from: onnx, batch: 1 } }\n  \
+           int8: { calibrate: { from: one, data: calibration.npz, batch: 8 } }\n",
+    );
+    let ran = run(&project);
+    assert_eq!(ran.status, 1, "{}", ran.seen());
+    assert!(ran.stderr.contains("`batch` is 8, the model takes batches of 1"), "{}", ran.seen());
 }

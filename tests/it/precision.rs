@@ -79,7 +79,7 @@ fn data_tells_which_nodes_stay_and_people_are_told_how_many() {
     );
     let ran = project.trt(&["run", "p.yaml"]);
     assert_eq!(ran.status, 0, "{ran:#?}");
-    assert!(ran.stdout.contains("in float32: keep_fp32"), "{ran:#?}");
+    assert!(ran.stdout.contains("(Gemm): `keep_fp32` says `Gemm`"), "{ran:#?}");
     let report = json(&project, "slim/precision.json");
     let nodes = report["nodes"].as_array().unwrap();
     let gemm = nodes.iter().find(|node| node["op"] == "Gemm").unwrap();
@@ -240,4 +240,33 @@ fn tensorrt_rtx_builds_lowered_models_and_computes_in_their_type() {
         let has = |dtype| tensorrt_rtx::has_kernels_for(&plan, dtype);
         assert!(has(wanted) && !has(other), "{engine}");
     }
+}
+
+#[test]
+fn types_of_8_bits_are_made_by_another_stage() {
+    let project = with_digits("  slim: { optimize: { from: onnx, precision: fp8 } }\n");
+    let ran = project.trt(&["check", "p.yaml"]);
+    assert_eq!(ran.status, 2, "{ran:#?}");
+    let text = ran.stderr.replace('\u{2502}', " ");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("FP8 and INT8 are made by `calibrate`"), "{ran:#?}");
+}
+
+#[test]
+fn a_tensor_that_is_not_there_is_shown_where_it_stands() {
+    let project = with_digits("  part: { optimize: { from: onnx, outputs: [nope] } }\n");
+    let ran = project.trt(&["run", "p.yaml", "--format", "json"]);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let problem: Value = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|line| line["event"] == "diagnostic")
+        .expect("a diagnostic");
+    let message = problem["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("stage `part` failed: the model of `onnx`: it has no tensor `nope`"),
+        "{message}"
+    );
+    assert_eq!((&problem["length"], &problem["line"]), (&Value::from(4), &Value::from(5)));
 }

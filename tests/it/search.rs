@@ -108,6 +108,77 @@ fn the_nodes_whose_values_are_beyond_float16_are_found() {
 }
 
 #[test]
+fn inputs_and_outputs_in_16_bits_are_part_of_what_is_measured() {
+    let stage = |objective: &str| {
+        with_stage(
+            &format!(
+                "fp16: {{ optimize: {{ from: onnx, precision: fp16, io: convert, search: {{ data: \
+                 tuning, objective: {{ snr_db: {objective} }} }} }} }}\n"
+            ),
+            1.0,
+        )
+    };
+    let out_of_reach = stage("90").trt(&["run", "p.yaml"]);
+    assert_eq!(out_of_reach.status, 1, "{out_of_reach:#?}");
+    for told in ["even where all 10 nodes are kept", "SNR 70.5 dB", "with `io: keep`"] {
+        assert!(out_of_reach.stderr.contains(told), "{out_of_reach:#?}");
+    }
+    let reached = stage("65");
+    reached.run_ok();
+    let report: serde_json::Value =
+        serde_json::from_str(&reached.read("build/p/fp16/search.json")).unwrap();
+    assert_ne!(report["kept"], serde_json::json!([]), "{report:#}");
+    // What was printed is reached by the model that was written: a little more is not.
+    let snr_db = report["result"]["snr_db"].as_f64().unwrap();
+    let spec = reached.read("p.yaml");
+    for (more, status) in [(-0.001, 0), (0.001, 4)] {
+        let limit = snr_db + more;
+        reached.write(
+            "p.yaml",
+            format!(
+                "{spec}\n  ok: {{ validate: {{ from: fp16, reference: onnx, data: tuning, compare: {{ \
+                 snr_db: {limit} }} }} }}\n"
+            ),
+        );
+        let ran = reached.trt(&["run", "p.yaml"]);
+        assert_eq!(ran.status, status, "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_model_that_is_not_lowered_at_all_is_told_with_the_reason() {
+    let nothing = |stage: &str| {
+        let project = with_stage(stage, 1.0);
+        let ran = project.trt(&["run", "p.yaml"]);
+        assert_eq!(ran.status, 0, "{ran:#?}");
+        ran.stderr
+    };
+    let stage = "fp16: { optimize: { from: onnx, precision: fp16, search: { data: tuning, \
+                 objective: { snr_db: 120 } } } }\n";
+    let told = nothing(stage);
+    let expected = "no node was lowered to float16: what `search` keeps leaves none (5 \
+                    keep_fp32, 5 surrounded)";
+    assert!(told.contains(expected), "{told}");
+    let told =
+        nothing("fp16: { optimize: { from: onnx, precision: fp16, keep_fp32: [MatMul] } }\n");
+    assert!(told.contains("all float32 nodes stay so (5 keep_fp32, 5 surrounded)"), "{told}");
+    let stages = "fp16: { optimize: { from: onnx, precision: fp16, io: convert } }\n  \
+                  bf16: { optimize: { from: fp16, precision: bf16 } }\n";
+    let told = nothing(stages);
+    assert!(told.contains("10 nodes compute in float16 already and stay so"), "{told}");
+    assert!(told.contains("no node was lowered to bfloat16: none is in float32"), "{told}");
+}
+
+#[test]
+fn a_warning_about_the_models_of_a_search_comes_once() {
+    let stage = "fp16: { optimize: { from: onnx, opset: 19, precision: fp16, search: { data: \
+                 tuning, objective: { snr_db: 65 } } } }\n";
+    let ran = with_stage(stage, 1.0).trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    assert_eq!(ran.stderr.matches("the cpu backend is tested up to").count(), 1, "{ran:#?}");
+}
+
+#[test]
 fn every_setting_and_the_samples_of_a_search_are_in_the_key() {
     let project = project(SEARCH);
     project.run_ok();
@@ -121,7 +192,7 @@ fn every_setting_and_the_samples_of_a_search_are_in_the_key() {
     for (from, to, field) in [
         ("snr_db: 25", "snr_db: 26", "settings.search.objective.snr_db: 25.0 -> 26.0"),
         ("budget: 20", "budget: 21", "settings.search.budget: 20 -> 21"),
-        ("budget: 20", "batch: 8, budget: 20", "settings.search.batch: absent -> 8"),
+        ("budget: 20", "batch: 8, budget: 20", "settings.search.batch: default -> 8"),
     ] {
         project.write("p.yaml", spec.replace(from, to));
         let because = because(&project);

@@ -31,6 +31,16 @@ pub(super) fn reader() -> &'static Onnx {
     })
 }
 
+/// Warns of what tract may do wrongly.
+pub(super) fn warn(model: &Model) {
+    let Some(opset) = model.opset().filter(|opset| *opset > TESTED_OPSET) else { return };
+    tracing::warn!(
+        opset,
+        "the model uses opset {opset}; the cpu backend is tested up to {TESTED_OPSET}: compare its \
+         results with another backend's"
+    );
+}
+
 /// Refuses what tract cannot do correctly.
 pub(super) fn check(model: &Model) -> Result<(), Fault> {
     // ONNX says 1 where a model names no opset.
@@ -41,13 +51,6 @@ pub(super) fn check(model: &Model) -> Result<(), Fault> {
             OPSETS.start(),
             OPSETS.end()
         )));
-    }
-    if opset > TESTED_OPSET {
-        tracing::warn!(
-            opset,
-            "the model uses opset {opset}; the cpu backend is tested up to {TESTED_OPSET}: \
-             compare its results with another backend's"
-        );
     }
     if let Some(sparse) = model.graph.sparse_initializer.first() {
         let name = sparse.values.as_ref().map_or("", |values| values.name());

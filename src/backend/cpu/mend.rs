@@ -152,3 +152,83 @@ impl ElementWiseMiniOp for Keep {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::Backend as _;
+    use crate::backend::conformance::{compiled, run};
+    use crate::backend::cpu::CpuBackend;
+    use crate::backend::small_models::{node, value, weights, write};
+    use crate::onnx::proto::tensor_proto::DataType;
+    use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto, attribute_proto};
+    use crate::tensor::{Shape, Tensor};
+
+    /// What an engine and the reference give for [1, 2, 3, 4] as an image of one channel.
+    fn given(nodes: Vec<NodeProto>, dims: &[i64]) -> Vec<f64> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.onnx");
+        let graph = GraphProto {
+            node: nodes,
+            initializer: vec![
+                weights("w", &[2, 1, 1, 1], &[2.0, -4.0]),
+                weights("c", &[2, 1, 1], &[10.0, 20.0]),
+                weights("v", &[], &[7.0]),
+            ],
+            input: vec![value("x", DataType::Float, &[1, 1, 2, 2])],
+            output: vec![value("y", DataType::Float, dims)],
+            ..GraphProto::default()
+        };
+        write(&path, graph);
+        let x = Tensor::from_f32(Shape(vec![1, 1, 2, 2]), &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let [engine, reference] =
+            [compiled(&CpuBackend, &path).unwrap(), CpuBackend.reference(&path, &[]).unwrap()].map(
+                |engine| {
+                    let mut context = std::sync::Arc::clone(&engine).new_context().unwrap();
+                    run(engine.as_ref(), context.as_mut(), std::slice::from_ref(&x)).unwrap()[0]
+                        .to_f64()
+                },
+            );
+        for (engine, reference) in engine.iter().zip(&reference) {
+            assert!((engine - reference).abs() <= 1e-6 * reference.abs(), "{engine} {reference}");
+        }
+        reference
+    }
+
+    #[test]
+    fn a_constant_less_a_convolution_and_divided_by_one_is_in_that_order() {
+        let after = |op: &str, left: &str, right: &str| {
+            let layers = vec![node("Conv", &["x", "w"], "h"), node(op, &[left, right], "y")];
+            given(layers, &[1, 2, 2, 2])
+        };
+        assert_eq!(after("Sub", "c", "h"), [8.0, 6.0, 4.0, 2.0, 24.0, 28.0, 32.0, 36.0]);
+        assert_eq!(after("Sub", "h", "c"), [-8.0, -6.0, -4.0, -2.0, -24.0, -28.0, -32.0, -36.0]);
+        assert_eq!(after("Div", "c", "h")[..2], [5.0, 2.5]);
+        assert_eq!(after("Div", "c", "h")[4..6], [-5.0, -2.5]);
+        assert_eq!(after("Div", "h", "c")[..2], [0.2_f32, 0.4].map(f64::from));
+    }
+
+    #[test]
+    fn a_pad_that_repeats_the_edge_ignores_the_value() {
+        let text = |name: &str, text: &str| AttributeProto {
+            name: Some(name.to_owned()),
+            r#type: Some(attribute_proto::AttributeType::String as i32),
+            s: Some(text.as_bytes().to_vec()),
+            ..AttributeProto::default()
+        };
+        let ints = |values: &[i64]| AttributeProto {
+            name: Some("value_ints".to_owned()),
+            r#type: Some(attribute_proto::AttributeType::Ints as i32),
+            ints: values.to_vec(),
+            ..AttributeProto::default()
+        };
+        let pads = NodeProto {
+            attribute: vec![ints(&[0, 0, 0, 1, 0, 0, 0, 0])],
+            ..node("Constant", &[], "p")
+        };
+        let pad = NodeProto {
+            attribute: vec![text("mode", "edge")],
+            ..node("Pad", &["x", "p", "v"], "y")
+        };
+        assert_eq!(given(vec![pads, pad], &[1, 1, 2, 3]), [1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
+    }
+}

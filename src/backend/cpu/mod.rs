@@ -1,8 +1,9 @@
 //! The embedded CPU backend: ONNX through tract, behind guard rails.
 //!
-//! Owns everything that knows tract. A model passes `guard` (refusals by node), `mend`, `quantize`
-//! and `widen` (rewrites of what tract lacks or mistakes), becomes a `program`, and runs in contexts of an
-//! `engine`, one thread per context. Panics inside tract are contained and become errors.
+//! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize`,
+//! `widen`, `mend` and `rectify` (rewrites of what tract lacks or mistakes), becomes a `program`,
+//! and runs in contexts of an `engine`, one thread per context. Panics inside tract are contained
+//! and become errors.
 //!
 //! Loading a model of a few kilobytes takes about 1 ms in an unoptimised build: it reads, checks
 //! and parses. Typing and optimising cost 6 to 16 ms there and need concrete shapes, so they wait
@@ -122,6 +123,13 @@ impl Backend for CpuBackend {
         Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
     }
 
+    fn another(&self, model: &Path) -> Result<Arc<dyn Engine>, BackendError> {
+        let program = Model::load(model).map_err(Fault::from);
+        let program = program.and_then(|model| Program::new(model, &[], Rearranging::None));
+        let program = program.map_err(|fault| fault.loading(NAME, model))?;
+        Ok(Arc::new(CpuEngine::new(program, model.to_path_buf(), Vec::new())))
+    }
+
     fn observer(&self, model: &Path, outputs: &[String]) -> Result<Arc<dyn Engine>, BackendError> {
         let program = program(model, outputs, Rearranging::Free)
             .map_err(|fault| fault.loading(NAME, model))?;
@@ -130,7 +138,9 @@ impl Backend for CpuBackend {
 }
 
 fn program(path: &Path, outputs: &[String], how: Rearranging) -> Result<Program, Fault> {
-    Program::new(Model::load(path)?, outputs, how)
+    let model = Model::load(path)?;
+    guard::warn(&model);
+    Program::new(model, outputs, how)
 }
 
 /// Runs something of tract's; a panic in it becomes its message.

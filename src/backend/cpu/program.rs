@@ -54,10 +54,10 @@ impl Program {
         guard::check(&model)?;
         let mut signature = model.signature()?;
         let recorded = recorded_types(&model.graph);
-        mend::rewrite(&mut model)?;
         let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
         widen::rewrite(&mut model, &halves)?;
+        mend::rewrite(&mut model)?;
         rectify::rewrite(&mut model.graph, rearranging);
         let rearranging = match rearranging {
             Rearranging::Free if !guard::has_dequantize(&model.graph) => Rearranging::Free,

@@ -7,12 +7,12 @@ use prost::Message as _;
 
 use crate::backend::conformance::{Recorded, assert_close, compile, compiled, run};
 use crate::backend::cpu::CpuBackend;
+use crate::backend::small_models::{node, value, write};
 use crate::backend::{Backend, BackendError, CompileRequest, Engine, tensorrt};
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
 use crate::onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, tensor_shape_proto,
-    type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    attribute_proto,
 };
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
@@ -114,43 +114,6 @@ fn inputs_and_constants_can_be_observed_too() {
     assert_eq!(got[0].bytes(), inputs[0].bytes());
     assert_eq!(got[2].bytes(), inputs[0].bytes());
     assert_eq!(got[1].bytes(), model.values(&model.graph.initializer[0]).unwrap().bytes());
-}
-
-fn value(name: &str, of: DataType, dims: &[i64]) -> ValueInfoProto {
-    let dim = |extent: &i64| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(*extent)),
-        denotation: None,
-    };
-    let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let tensor = type_proto::Tensor { elem_type: Some(of as i32), shape };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(tensor)),
-            denotation: None,
-        }),
-        ..ValueInfoProto::default()
-    }
-}
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
-    }
-}
-
-fn write(path: &Path, graph: GraphProto) {
-    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(19) };
-    let model = ModelProto {
-        ir_version: Some(9),
-        opset_import: vec![opset],
-        graph: Some(GraphProto { name: Some("g".to_owned()), ..graph }),
-        ..ModelProto::default()
-    };
-    std::fs::write(path, model.encode_to_vec()).unwrap();
 }
 
 #[test]

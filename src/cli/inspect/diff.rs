@@ -328,7 +328,7 @@ mod tests {
         });
         insta::assert_snapshot!(diff.text(false), @r"
         cache key
-          ~ settings.backend: absent -> tensorrt
+          ~ settings.backend: default -> tensorrt
 
         facts: 1 changed, 1 alike
           ~ memory  2.0 KiB -> 1.0 KiB (-50.0 %)

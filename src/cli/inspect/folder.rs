@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::stage::optimize::Changes;
+use crate::stage::calibrate::Report;
+use crate::stage::optimize::{Changes, Told};
 
 use super::model::ModelFile;
-use super::{Failure, tables};
+use super::{Failure, View, tables};
 
 /// A file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,24 +73,32 @@ impl Folder {
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, view: View) -> String {
         let mut text = tables::files(&self.files);
         if let Some(model) = &self.model {
-            let _ = write!(text, "\n{}\n\n{}", model.path().display(), model.text());
+            let _ = write!(text, "\n{}\n\n{}", model.path().display(), model.text(view));
         }
         for (name, value) in &self.descriptions {
-            let _ = write!(text, "\n{name}\n{}\n", description(name, value));
+            let _ = write!(text, "\n{name}\n{}\n", description(name, value, view).trim_end());
         }
         text
     }
 }
 
 /// A description, as the stage that wrote it shows it where there is such a form.
-fn description(name: &str, value: &Value) -> String {
-    if name == Changes::FILE
-        && let Ok(changes) = Changes::deserialize(value)
-    {
-        return changes.to_string();
-    }
-    serde_json::to_string_pretty(value).unwrap_or_default()
+fn description(name: &str, value: &Value, view: View) -> String {
+    let known = match name {
+        Changes::FILE => {
+            Changes::deserialize(value).ok().map(|changes| view.wrapped(&changes.to_string()))
+        }
+        Told::FILE => {
+            Told::deserialize(value).ok().map(|told| view.wrapped(&told.text(view.listing())))
+        }
+        Report::FILE => Report::deserialize(value).ok().map(|report| {
+            let summary = view.wrapped(&report.summary(view.listing()));
+            format!("{summary}\n{}", tables::ranges(&report, view.listing()))
+        }),
+        _ => None,
+    };
+    known.unwrap_or_else(|| serde_json::to_string_pretty(value).unwrap_or_default())
 }

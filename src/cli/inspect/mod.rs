@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::stage::Listing;
+
 use super::ExitStatus;
 use super::console::Console;
 use super::project::CacheDir;
+use super::wrap;
 
 mod diff;
 mod engine;
@@ -27,19 +30,31 @@ pub(super) struct InspectArgs {
     /// Show what differs between two of these
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "what")]
     diff: Vec<PathBuf>,
-    /// Show every layer of an engine, and every difference
+    /// Show every layer of an engine, every node of a model with what it reads and makes, every
+    /// range of a calibration, and every difference
     #[arg(long)]
     layers: bool,
     #[command(flatten)]
     cache: CacheDir,
 }
 
-/// How to show an engine to people.
+/// How to show something to people.
 #[derive(Debug, Clone, Copy)]
 struct View {
     all_layers: bool,
     /// Columns of the terminal, where there is one.
     width: Option<u16>,
+}
+
+impl View {
+    fn listing(self) -> Listing {
+        if self.all_layers { Listing::Whole } else { Listing::Short }
+    }
+
+    /// Running text in the terminal's columns.
+    fn wrapped(self, text: &str) -> String {
+        wrap::wrapped(text, wrap::columns(self.width), 2)
+    }
 }
 
 /// A message and what to do.

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::cli::diagnostic::with_causes;
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{grouped, size};
-use crate::onnx::{Model, OnnxError, Summary};
+use crate::onnx::proto::NodeProto;
+use crate::onnx::{Model, OnnxError, Summary, node_name};
 
 use super::diff::{Entries, Section};
-use super::{Failure, tables};
+use super::{Failure, View, tables};
 
 /// A model that could be read, valid or not.
 #[derive(Debug)]
@@ -19,7 +20,40 @@ pub(super) struct ModelFile {
     path: PathBuf,
     bytes: u64,
     summary: Summary,
+    nodes: Vec<NodeLine>,
     problem: Option<String>,
+}
+
+/// A node of the main graph, with the names that settings may name.
+#[derive(Debug)]
+pub(super) struct NodeLine {
+    /// What settings and messages call it.
+    pub(super) name: String,
+    pub(super) op: String,
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+}
+
+impl NodeLine {
+    fn of(node: &NodeProto) -> Self {
+        let op = match node.domain() {
+            "" | "ai.onnx" => node.op_type().to_owned(),
+            domain => format!("{domain}::{}", node.op_type()),
+        };
+        // Optional inputs and outputs that are left out have no name.
+        let named = |names: &[String]| {
+            names
+                .iter()
+                .map(|name| if name.is_empty() { "-".into() } else { name.clone() })
+                .collect()
+        };
+        Self {
+            name: node_name(node).to_owned(),
+            op,
+            inputs: named(&node.input),
+            outputs: named(&node.output),
+        }
+    }
 }
 
 /// What is said of a file that is no model.
@@ -37,6 +71,7 @@ impl ModelFile {
             path: model.path().to_owned(),
             bytes: std::fs::metadata(model.path()).map_or(0, |found| found.len()),
             summary: model.summary().map_err(|error| failure(&error))?,
+            nodes: model.graph.node.iter().map(NodeLine::of).collect(),
             problem: model.check().err().map(|defect| with_causes(&defect)),
         })
     }
@@ -77,7 +112,7 @@ impl ModelFile {
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, view: View) -> String {
         let signature = &self.summary.signature;
         let mut text = format!(
             "{}\n{}\n{}",
@@ -85,6 +120,9 @@ impl ModelFile {
             tables::tensors(&signature.inputs, &signature.outputs),
             tables::operators(&self.summary.operators)
         );
+        if view.all_layers {
+            let _ = write!(text, "\n{}", view.wrapped(&tables::nodes(&self.nodes)));
+        }
         if let Some(problem) = &self.problem {
             let _ = writeln!(text, "\nnot valid: {problem}");
         }

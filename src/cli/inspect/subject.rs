@@ -180,9 +180,9 @@ impl Content {
 
     fn text(&self, view: View) -> String {
         match self {
-            Self::Model(model) => model.text(),
+            Self::Model(model) => model.text(view),
             Self::Engine(engine) => engine.text(view),
-            Self::Folder(folder) => folder.text(),
+            Self::Folder(folder) => folder.text(view),
             Self::BareEngine(bytes) => format!(
                 "the file of a TensorRT engine, {}\n\nonly TensorRT can tell what is in it; `build` \
                  stages write an `{}` beside\ntheir engines that does: name the folder of both\n",

@@ -8,9 +8,12 @@ use comfy_table::{ContentArrangement, Row, Table, presets};
 use crate::backend::ShapeRange;
 use crate::backend::tensorrt::Layer;
 use crate::cli::quantity::size;
+use crate::stage::Listing;
+use crate::stage::calibrate::Report;
 use crate::tensor::TensorSpec;
 
 use super::folder::FileSize;
+use super::model::NodeLine;
 
 /// More layers than this are only counted, unless all are asked for.
 const MOST_LAYERS: usize = 24;
@@ -64,6 +67,46 @@ pub(super) fn operators(counts: &BTreeMap<String, usize>) -> String {
         table.add_row([operator.clone(), count.to_string()]);
     }
     lines(&table)
+}
+
+/// A number with about four digits.
+fn short(value: f32) -> String {
+    match value.abs() {
+        0.0 | 0.1..1e5 => format!("{value:.4}"),
+        _ => format!("{value:.3e}"),
+    }
+}
+
+/// The ranges of a calibration.
+pub(super) fn ranges(report: &Report, listing: Listing) -> String {
+    let all = report.ranges();
+    let shown = if listing == Listing::Whole { all.len() } else { all.len().min(MOST_LAYERS) };
+    let more = all.len() - shown;
+    let mut table = table(["tensor", "min", "max", "scale"]);
+    for (tensor, range, quantizer) in all.take(shown) {
+        let [min, max, scale] = [range.min, range.max, quantizer.scale].map(short);
+        table.add_row([tensor, &min, &max, &scale]);
+    }
+    let mut text = lines(&table);
+    if more > 0 {
+        let _ = writeln!(text, "\n{more} more ranges; `--layers` shows all");
+    }
+    text
+}
+
+/// The nodes of a model: name, operator, what it reads and what it makes.
+pub(super) fn nodes(nodes: &[NodeLine]) -> String {
+    const WIDEST: usize = 40;
+    let widest = |of: fn(&NodeLine) -> &str| {
+        nodes.iter().map(|node| of(node).chars().count().min(WIDEST)).max().unwrap_or(0)
+    };
+    let (names, ops) = (widest(|node| &node.name), widest(|node| &node.op));
+    let mut text = format!("{:names$}  {:ops$}  reads -> makes\n", "node", "op");
+    for NodeLine { name, op, inputs, outputs } in nodes {
+        let (inputs, outputs) = (inputs.join(", "), outputs.join(", "));
+        let _ = writeln!(text, "{name:names$}  {op:ops$}  {inputs} -> {outputs}");
+    }
+    text
 }
 
 /// The layers, with the columns that some layer has something for. On a terminal a layer has one

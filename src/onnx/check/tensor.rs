@@ -53,12 +53,7 @@ fn external_problem(
         Ok(found) => found,
         Err(problem) => return Some(problem),
     };
-    let needed = found.offset.saturating_add(bytes.or(found.length).unwrap_or(0));
-    (size < needed).then_some(ExternalProblem::TooShort {
-        location: found.location,
-        needed,
-        found: size,
-    })
+    found.check(bytes, size).err()
 }
 
 /// How many entries the typed field of an element type has for so many elements; `None` where the

@@ -114,12 +114,16 @@ impl Work<'_> {
         if let Some(reshaped) = moves::reshaped(&self.shapes, node, &inputs) {
             return Some(vec![reshaped]);
         }
-        if foldable::largest_result(self.model, node, &inputs)? > allowed {
+        let bound = foldable::largest_result(self.model, node, &inputs)?;
+        if bound > allowed
+            || !self.tools.may_compute(bound)
+            || !foldable::is_computed_right(self.model, node, &inputs)
+        {
             return None;
         }
         let results = self.evaluate(node, &inputs)?;
-        let total: usize = results.iter().map(|tensor| tensor.bytes().len()).sum();
-        (total as u64 <= allowed).then(|| {
+        let total = results.iter().map(|tensor| tensor.bytes().len()).sum::<usize>() as u64;
+        (total <= allowed && self.tools.take_computed(total)).then(|| {
             node.output.iter().zip(&results).map(|(name, value)| from_tensor(name, value)).collect()
         })
     }
@@ -131,7 +135,7 @@ impl Work<'_> {
         let data_type = self.shapes.dtype(name);
         let size = byte_size(&TensorProto { dims: dims.clone(), data_type, ..Default::default() })?;
         let fits =
-            size <= allowed || self.weights.contains(name.as_str()) && self.tools.take_room(size);
+            size <= allowed || self.weights.contains(name.as_str()) && self.tools.take_fill(size);
         fits.then(|| self.fills.make(self.model, node, dims).map(|made| vec![made])).flatten()
     }
 

@@ -135,6 +135,53 @@ pub(super) fn is_foldable(op: &str, mut dtypes: impl Iterator<Item = Option<DTyp
     })
 }
 
+/// Whether the backend that computes ahead is right on these inputs. It adds and multiplies
+/// integers in 32 bits, drops NaN where it compares, and takes the ends of the integer types in a
+/// `Slice` for the end of the axis.
+pub(super) fn is_computed_right(
+    model: &Model,
+    node: &NodeProto,
+    inputs: &[Option<&TensorProto>],
+) -> bool {
+    let numbers = |index: usize| -> Option<Vec<f64>> {
+        let tensor = inputs.get(index).copied().flatten()?;
+        Some(model.values(tensor).ok()?.to_f64())
+    };
+    let all = || (0..inputs.len()).filter_map(numbers).flatten();
+    let largest = |values: &[f64]| values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let fits = |bound: Option<f64>| bound.is_some_and(|bound| bound < f64::from(i32::MAX));
+    match node.op_type() {
+        "ArgMax" | "ArgMin" | "Clip" | "Max" | "Min" | "ReduceMax" | "ReduceMin" | "Relu"
+        | "Sign" => all().all(f64::is_finite),
+        "CumSum" | "ReduceL1" | "ReduceSum" => {
+            fits(numbers(0).map(|values| values.iter().map(|value| value.abs()).sum()))
+        }
+        "ReduceSumSquare" => {
+            fits(numbers(0).map(|values| values.iter().map(|value| value * value).sum()))
+        }
+        "ReduceProd" => {
+            fits(numbers(0).map(|values| values.iter().map(|value| value.abs().max(1.0)).product()))
+        }
+        "Gemm" | "MatMul" => fits(numbers(0).zip(numbers(1)).map(|(left, right)| {
+            let terms = left.iter().map(|value| value.abs()).sum::<f64>();
+            terms * largest(&right) + numbers(2).map_or(0.0, |added| largest(&added))
+        })),
+        "Pow" => fits(numbers(0).zip(numbers(1)).map(|(bases, exponents)| {
+            if exponents.iter().any(|exponent| *exponent < 0.0) {
+                return f64::INFINITY;
+            }
+            largest(&bases).max(1.0).powf(largest(&exponents))
+        })),
+        "Slice" => {
+            let steps = numbers(4).unwrap_or_default();
+            let least = f64::from(i32::MIN);
+            let ends = [1, 2].into_iter().filter_map(numbers).flatten();
+            steps.iter().all(|step| *step > 0.0) && ends.into_iter().all(|end| end > least)
+        }
+        _ => true,
+    }
+}
+
 /// The widest element there is.
 const ELEMENT: u64 = 8;
 /// A shape has fewer axes than a `Shape` result of this many bytes.

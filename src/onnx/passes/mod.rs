@@ -15,6 +15,7 @@ use crate::tensor::{DType, Dim, Tensor};
 
 use super::error::OnnxError;
 use super::model::Model;
+use super::tensors::byte_size;
 
 mod bypass;
 mod constants;
@@ -54,23 +55,44 @@ pub trait Evaluator {
 /// What the passes of one run share.
 pub struct Tools<'e> {
     evaluator: &'e dyn Evaluator,
-    /// Bytes by which weights may still grow, so that a small file cannot become a huge one.
-    room: Cell<u64>,
+    /// Bytes of weights that may still be filled in, so that a small file cannot become a huge one.
+    fills: Cell<u64>,
+    /// Bytes that may still be computed ahead.
+    computed: Cell<u64>,
 }
 
-/// By how much the weights of a model may grow in all, in bytes.
-const ROOM: u64 = 1 << 30;
+/// Bytes of weights that may be filled in.
+const FILLS: u64 = 1 << 30;
+/// Bytes that may be computed ahead, beside twice those of the weights.
+const COMPUTED: u64 = 1 << 26;
 
 impl<'e> Tools<'e> {
-    fn new(evaluator: &'e dyn Evaluator) -> Self {
-        Self { evaluator, room: Cell::new(ROOM) }
+    fn new(evaluator: &'e dyn Evaluator, model: &Model) -> Self {
+        let sizes = model.graph.initializer.iter().filter_map(byte_size);
+        let weights = sizes.fold(0_u64, u64::saturating_add);
+        let computed = COMPUTED.saturating_add(weights.saturating_mul(2));
+        Self { evaluator, fills: Cell::new(FILLS), computed: Cell::new(computed) }
     }
 
-    /// Whether weights may grow by so many bytes; if so, they count as grown.
-    fn take_room(&self, bytes: u64) -> bool {
-        let left = self.room.get().checked_sub(bytes);
-        left.inspect(|left| self.room.set(*left)).is_some()
+    /// Takes so many bytes of those for weights that are filled in, if they are left.
+    fn take_fill(&self, bytes: u64) -> bool {
+        take(&self.fills, bytes)
     }
+
+    /// Whether so many bytes may be computed ahead.
+    fn may_compute(&self, bytes: u64) -> bool {
+        bytes <= self.computed.get()
+    }
+
+    /// Takes so many bytes of those, if they are left.
+    fn take_computed(&self, bytes: u64) -> bool {
+        take(&self.computed, bytes)
+    }
+}
+
+fn take(room: &Cell<u64>, bytes: u64) -> bool {
+    let left = room.get().checked_sub(bytes);
+    left.inspect(|left| room.set(*left)).is_some()
 }
 
 /// One rewrite.
@@ -164,7 +186,7 @@ pub fn run_without(
     evaluator: &dyn Evaluator,
     skip: &BTreeSet<PassName>,
 ) -> Result<Vec<PassReport>, OnnxError> {
-    let tools = Tools::new(evaluator);
+    let tools = Tools::new(evaluator, model);
     let wanted = |pass: &&&dyn Pass| !skip.contains(&pass.name());
     let passes: Vec<&dyn Pass> = PASSES.iter().filter(wanted).copied().collect();
     let report = |pass: &&dyn Pass| PassReport { name: pass.name(), changes: 0 };

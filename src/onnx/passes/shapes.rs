@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
+use crate::onnx::names::int_attribute;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::tensor_proto::DataType;
-use crate::onnx::proto::{AttributeProto, TensorProto, ValueInfoProto};
+use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::onnx::shapes::Shapes;
 use crate::onnx::signature::value_info;
 use crate::onnx::tensors::{byte_size, dtype};
@@ -40,7 +41,16 @@ impl Pass for InferShapes {
         // tract takes the shape of one branch of an `If` for the result of both, and goes on from
         // there: saying nothing is safe, saying it wrongly is not.
         let has_bodies = graph.node.iter().any(|node| walk::subgraphs(node).next().is_some());
-        if !has_bodies && specs.iter().any(|(_, spec)| is_open(spec)) {
+        let constants = model.constants();
+        let goes_forward = |steps: &str| {
+            constants
+                .get(steps)
+                .and_then(|tensor| model.values(tensor).ok())
+                .is_some_and(|values| values.to_f64().iter().all(|step| *step > 0.0))
+        };
+        let is_guessable =
+            !has_bodies && !graph.node.iter().any(|node| is_misread(node, goes_forward));
+        if is_guessable && specs.iter().any(|(_, spec)| is_open(spec)) {
             let mut inferred = tools.evaluator.infer_shapes(&without_weights(model));
             for (name, spec) in specs.iter_mut().filter(|(_, spec)| is_open(spec)) {
                 if let Some((dtype, dims)) = inferred.remove(name.as_str()) {
@@ -52,6 +62,20 @@ impl Pass for InferShapes {
         let count = added.len();
         model.graph.value_info.extend(added);
         Ok(count)
+    }
+}
+
+/// Whether tract makes a wrong shape of a node, and of all that follows it: it counts on every axis
+/// of unknown extent to stay in a `Squeeze` without axes, on every step of a `Slice` to go forward,
+/// and has a last window of its own where pooling rounds up.
+fn is_misread(node: &NodeProto, goes_forward: impl Fn(&str) -> bool) -> bool {
+    let input = |index: usize| node.input.get(index).filter(|name| !name.is_empty());
+    let has = |name: &str| node.attribute.iter().any(|attribute| attribute.name() == name);
+    match node.op_type() {
+        "Squeeze" => input(1).is_none() && !has("axes"),
+        "Slice" => input(4).is_some_and(|steps| !goes_forward(steps)),
+        "AveragePool" | "LpPool" | "MaxPool" => int_attribute(node, "ceil_mode", 0) != 0,
+        _ => false,
     }
 }
 

@@ -40,7 +40,8 @@ fn fixture(name: &str) -> Model {
 
 fn run_pass(pass: &dyn Pass, model: &mut Model) -> usize {
     let signature = model.signature().unwrap();
-    let changes = pass.run(model, &Tools::new(&Arithmetic)).unwrap();
+    let tools = Tools::new(&Arithmetic, model);
+    let changes = pass.run(model, &tools).unwrap();
     model.check().unwrap();
     assert_eq!(model.signature().unwrap(), signature);
     changes
@@ -240,7 +241,8 @@ fn a_huge_constant_is_not_made() {
             output: vec!["huge".into()],
             ..NodeProto::default()
         };
-        assert_eq!(constants::FoldConstants.run(&mut model, &Tools::new(&Refuses)).unwrap(), 0);
+        let tools = Tools::new(&Refuses, &model);
+        assert_eq!(constants::FoldConstants.run(&mut model, &tools).unwrap(), 0);
     }
 }
 
@@ -253,7 +255,8 @@ fn what_the_evaluator_refuses_stays() {
         }
     }
     let mut model = fixture("constant_chain");
-    let changes = constants::FoldConstants.run(&mut model, &Tools::new(&Fails)).unwrap();
+    let tools = Tools::new(&Fails, &model);
+    let changes = constants::FoldConstants.run(&mut model, &tools).unwrap();
     assert_eq!(changes, 1, "the Constant node needs no evaluator");
     assert_eq!(ops(&model), ["Add", "Mul", "Mul", "RandomNormal"]);
 }

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::error::OnnxError;
 use super::model::Model;
 use super::patterns::NodePatterns;
-use super::proto::ValueInfoProto;
 use super::proto::tensor_proto::DataType;
+use super::proto::{NodeProto, ValueInfoProto};
 
 mod constants;
 mod decide;
@@ -22,6 +22,7 @@ mod declare;
 mod half;
 mod neighbours;
 mod opset;
+mod outlook;
 mod reason;
 mod rewrite;
 mod settle;
@@ -32,6 +33,7 @@ mod view;
 
 pub use half::Half;
 pub use opset::OpsetChange;
+pub use outlook::Outlook;
 
 use settle::Decision;
 use view::View;
@@ -80,21 +82,8 @@ pub struct Lowered {
     pub nodes: Vec<NodePrecision>,
 }
 
-impl Lowered {
-    /// What keeps nodes in float32, and how many: the most frequent first.
-    pub fn kept(&self) -> Vec<(&'static str, usize)> {
-        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for node in self.nodes.iter().filter(|node| node.precision == Some("float32")) {
-            *counts.entry(node.reason).or_default() += 1;
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        counts
-    }
-}
-
 /// Number of nodes by what they compute in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// In 16 bits.
     pub low: usize,
@@ -137,6 +126,24 @@ pub fn lower(model: &mut Model, settings: &Settings<'_>) -> Result<Lowered, Onnx
     model.check()?;
     model.check_types()?;
     Ok(lowered)
+}
+
+/// How many nodes of the main graph compute in 16 bits, by type. Casts to it are not counted.
+pub fn nodes_in_16_bits(model: &Model) -> BTreeMap<&'static str, usize> {
+    let types = model.element_types();
+    let half = |node: &NodeProto| {
+        let given = |name: &String| match types.get(name) {
+            Some(DataType::Float16) => Some(Half::Float16),
+            Some(DataType::Bfloat16) => Some(Half::BFloat16),
+            _ => None,
+        };
+        node.output.iter().find_map(given).filter(|_| node.op_type() != "Cast")
+    };
+    let mut counts = BTreeMap::new();
+    for half in model.graph.node.iter().filter_map(half) {
+        *counts.entry(half.name()).or_default() += 1;
+    }
+    counts
 }
 
 /// The tensors of the main graph that are float32 and not constant, in its order.

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::calibration::Grid;
 
@@ -51,7 +52,7 @@ pub struct Rules {
 }
 
 /// One input of one node of the main graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
     /// The node's position.
     pub node: usize,
@@ -60,7 +61,7 @@ pub struct Place {
 }
 
 /// Weights and the axis of their channels; `None` is one scale for all.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Weight {
     /// The constant.
     pub tensor: String,
@@ -69,7 +70,7 @@ pub struct Weight {
 }
 
 /// What was decided about a node that could run quantized.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Its name, or its first output where it has none.
     pub node: String,
@@ -148,6 +149,14 @@ impl Placement {
         let layers = model.graph.node.iter().filter(|node| constants.operands(node).is_some());
         let names = layers.map(node_name).filter(|name| left.remove(name));
         names.map(str::to_owned).collect()
+    }
+
+    /// Where quantization goes, without the reasons: placements of the same model that are equal in
+    /// it make the same one.
+    pub fn places(&self) -> Value {
+        let activations: Vec<_> = self.activations.iter().collect();
+        let weights: Vec<_> = self.weights.iter().collect();
+        json!([activations, weights, self.follows])
     }
 
     /// The activation whose scale one has: itself, or the one that its values come from.

@@ -97,7 +97,12 @@ impl<'a> Constants<'a> {
             "Conv" => first % 8 == 0 && weights.dims.iter().skip(2).all(|&extent| extent >= 3),
             _ => false,
         };
-        (!suits).then(|| format!("{first} by {second} channels are too few to gain from 8 bits"))
+        (!suits).then(|| {
+            format!(
+                "{first} by {second} channels are too few to gain from 8 bits, by `min_channels: \
+                 {min_channels}`"
+            )
+        })
     }
 
     /// Input 0 computed, input 1 constant.

@@ -234,7 +234,10 @@ fn layers_that_are_too_small_are_kept() {
         .node("Gemm", &["f", "wg"], "y")
         .model();
     let placement = find(&model, &Rules { min_channels: 16, ..every() });
-    assert_eq!(reason(&placement, "/y"), "16 by 10 channels are too few to gain from 8 bits");
+    assert_eq!(
+        reason(&placement, "/y"),
+        "16 by 10 channels are too few to gain from 8 bits, by `min_channels: 16`"
+    );
     // The first layer and depthwise ones fill the kernels in another way.
     let found = places(&model, &placement);
     assert!(found.contains(&"/c0[0]".to_owned()) && found.contains(&"/d[0]".to_owned()));

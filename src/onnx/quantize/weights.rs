@@ -1,7 +1,7 @@
 //! Constants on the grid of a quantized type.
 
 use prost::bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Grid, Quantizer};
 use crate::onnx::error::OnnxError;
@@ -12,7 +12,7 @@ use crate::onnx::tensors::data_type;
 use super::Weight;
 
 /// What became of a constant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuantizedWeight {
     /// Its name.
     pub tensor: String,

@@ -39,8 +39,15 @@ pub(super) fn infer(query: &mut Query<'_, '_>, output: &Fact) -> Option<Vec<Exte
         "ConstantOfShape" => vec![Extent::Fixed(fill(query)?); count],
         _ => return None,
     };
-    (values.len() == count).then_some(values)
+    let fits = |value: &Extent| match value {
+        Extent::Fixed(value) => output.dtype != Some(INT32) || i32::try_from(*value).is_ok(),
+        Extent::Symbol(_) => true,
+    };
+    (values.len() == count && values.iter().all(fits)).then_some(values)
 }
+
+/// Of this type, values wrap around: those that do are not told.
+const INT32: i32 = crate::onnx::proto::tensor_proto::DataType::Int32 as i32;
 
 fn is_wide(dtype: Option<i32>) -> bool {
     use crate::onnx::proto::tensor_proto::DataType::{Int32, Int64};

@@ -184,11 +184,30 @@ fn check_model(
                 ),
                 span: profile.span,
                 label: format!("`{}` is missing", input.name),
-                help: Some(format!("add `{}: {{ min: .., opt: .., max: .. }}`", input.name)),
+                help: Some(format!("such as `{}`", example(input))),
             });
         }
     }
     check_symbols(profile, model, problems);
+}
+
+/// A range for an input: its own extents, where they are open one sample to some, and dots where
+/// nobody can guess.
+pub(super) fn example(input: &TensorSpec) -> String {
+    let shape = |samples: usize| match &input.dims {
+        None => "..".to_owned(),
+        Some(dims) => {
+            let extent = |(axis, dim): (usize, &Dim)| match dim {
+                Dim::Fixed(extent) => extent.to_string(),
+                Dim::Symbol(_) | Dim::Any if axis == 0 => samples.to_string(),
+                Dim::Symbol(_) | Dim::Any => "..".to_owned(),
+            };
+            let extents: Vec<String> = dims.iter().enumerate().map(extent).collect();
+            format!("[{}]", extents.join(", "))
+        }
+    };
+    let [min, opt, max] = [1, 8, 32].map(shape);
+    format!("{}: {{ min: {min}, opt: {opt}, max: {max} }}", input.name)
 }
 
 /// One input's range against the axes the model declares.

@@ -11,6 +11,7 @@ use crate::source::{Span, Spanned};
 use crate::stage::{Accepts, FileRef, Input, Problem, StageContext, StageError};
 use crate::tensor::Dim;
 
+use super::profiles::example;
 use super::{Build, once};
 
 #[cfg(test)]
@@ -200,10 +201,7 @@ impl Build {
             ),
             span: self.backend.span,
             label: "builds for ranges of shapes".into(),
-            help: Some(format!(
-                "add `profiles: [{{ {}: {{ min: .., opt: .., max: .. }} }}]`",
-                input.name
-            )),
+            help: Some(format!("add profiles, such as `profiles: [{{ {} }}]`", example(input))),
         });
         problems.collect()
     }

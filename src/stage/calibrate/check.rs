@@ -55,6 +55,17 @@ pub(super) fn problems(settings: &Calibrate, cx: &CheckContext<'_>) -> Vec<Probl
             add("calibrate::count", &message, count.span, "remove it, or write a number from 1");
         }
     }
+    if settings.min_channels.value == 0 {
+        let help = "write at least 1, which quantizes every layer";
+        let span = settings.min_channels.span;
+        add("calibrate::count", "`min_channels` is 0", span, help);
+    }
+    let per_channel = &settings.per_channel;
+    let is_given = per_channel.span != Span::default();
+    if settings.dtype.value == Grid::Fp8E4m3 && per_channel.value && is_given {
+        let message = "weights in `fp8_e4m3` have one scale, `per_channel` is for `int8`";
+        add("calibrate::per_channel", message, per_channel.span, "remove `per_channel`");
+    }
     for pattern in settings.skip.iter().filter(|pattern| pattern.is_empty()) {
         let help = "write an operator type, or a node's name";
         add("calibrate::skip", "an empty text chooses nothing", pattern.span, help);
@@ -71,4 +82,41 @@ pub(super) fn problems(settings: &Calibrate, cx: &CheckContext<'_>) -> Vec<Probl
         problems.extend(search.problems(outputs));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Spanned;
+
+    fn messages(settings: serde_json::Value, at: &[&str]) -> Vec<String> {
+        let mut calibrate: Calibrate = serde_json::from_value(settings).unwrap();
+        if at.contains(&"per_channel") {
+            calibrate.per_channel = Spanned::new(calibrate.per_channel.value, Span::new(10, 4));
+        }
+        let found = problems(&calibrate, &CheckContext::default());
+        found.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn counts_start_at_one() {
+        let settings = serde_json::json!({
+            "from": "a", "data": "x.npz", "min_channels": 0, "batch": 0, "samples": 0,
+        });
+        let expected = ["`batch` is 0", "`samples` is 0", "`min_channels` is 0"];
+        assert_eq!(messages(settings, &[]), expected);
+    }
+
+    #[test]
+    fn scales_for_channels_are_refused_where_there_are_none_and_somebody_wants_them() {
+        let fp8 = |per_channel: bool| {
+            serde_json::json!({
+                "from": "a", "data": "x.npz", "dtype": "fp8_e4m3", "per_channel": per_channel,
+            })
+        };
+        let expected = ["weights in `fp8_e4m3` have one scale, `per_channel` is for `int8`"];
+        assert_eq!(messages(fp8(true), &["per_channel"]), expected);
+        assert!(messages(fp8(true), &[]).is_empty());
+        assert!(messages(fp8(false), &["per_channel"]).is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::artifact::Fingerprint;
+use crate::artifact::{Digest, Fingerprint};
 use crate::backend;
 use crate::calibration::Quantizer;
 use crate::onnx::Model;
@@ -84,6 +84,10 @@ pub(super) fn search(
             let quantized = quantize(settings, cx, source, kept, &mut ranges.borrow_mut())?;
             Ok(quantized.model.save(folder)?)
         },
+        effect: &|kept| {
+            let placement = place(settings, cx, source, kept, &mut ranges.borrow_mut())?;
+            Ok(Digest::of(placement.places().to_string().as_bytes()))
+        },
         made_of: Fingerprint {
             inputs: cx.inputs.iter().map(|(role, input)| (role.clone(), input.digest)).collect(),
             kind: settings.kind().to_owned(),
@@ -93,6 +97,7 @@ pub(super) fn search(
         },
         list: "skip",
         lowered: "quantized",
+        out_of_reach: search::LOWER_IT,
     };
     search::run(&task, cx)
 }

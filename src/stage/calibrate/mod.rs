@@ -16,8 +16,8 @@ use crate::onnx::{self, Model, NodePatterns};
 use super::convert::write_json;
 use super::search::Search;
 use super::{
-    Accepts, CheckContext, FileRef, FromRef, Input, Problem, Stage, StageContext, StageError,
-    ToolProbe,
+    Accepts, CheckContext, FileRef, FromRef, Input, Listing, Problem, Stage, StageContext,
+    StageError, ToolProbe,
 };
 
 mod check;
@@ -26,11 +26,11 @@ mod ranges;
 mod report;
 mod settings;
 
+pub use report::Report;
 pub use settings::{Calibrate, EndLayer};
 
 use keep::Quantized;
 use ranges::Ranges;
-use report::Report;
 
 /// The calibration cache's file.
 const CACHE: &str = "calibration.cache";
@@ -104,8 +104,9 @@ impl Stage for Calibrate {
     }
 
     fn version(&self) -> u32 {
-        // 2: smaller batches, in which kernels may add up in another order.
-        2
+        // 2: smaller batches, in which kernels may add up in another order. 3: the report names the
+        // cache's algorithm, and samples that are too few.
+        3
     }
 
     fn makes(&self) -> ArtifactKind {
@@ -201,8 +202,8 @@ impl Stage for Calibrate {
             tracing::warn!(stage = cx.name, "{note}");
         }
         let searched = searched.map_or(String::new(), |outcome| outcome.summary);
-        cx.progress.summary(&format!("{}{searched}", report.summary()));
-        write_json(&cx.out.join("calibrate.json"), &report)?;
+        cx.progress.summary(&format!("{}{searched}", report.summary(Listing::Short)));
+        write_json(&cx.out.join(Report::FILE), &report)?;
         let cache = CalibrationCache {
             version: CACHE_VERSION,
             algorithm: self.method.cache_algorithm().to_owned(),

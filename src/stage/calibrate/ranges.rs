@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backend;
 use crate::calibration::{CalibrationCache, Choice, Grid, Range, Statistics};
@@ -18,7 +18,7 @@ use crate::tensor::{DType, TensorSpec, to_f64};
 use super::settings::Calibrate;
 
 /// Where a range comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Origin {
     Data,
@@ -26,7 +26,7 @@ pub(super) enum Origin {
 }
 
 /// The range of one tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Found {
     /// The values to represent.
     pub(super) range: Range,
@@ -45,6 +45,8 @@ pub(super) struct Ranges {
     /// Tensors that are no float32, and what they are.
     pub(super) others: BTreeMap<String, DType>,
     pub(super) observed: Option<Observed>,
+    /// The algorithm that the cache names, where there is one.
+    pub(super) algorithm: Option<String>,
     /// The tensors that were looked for.
     asked: BTreeSet<String>,
 }
@@ -67,6 +69,7 @@ impl Ranges {
         self.others.extend(more.others);
         self.asked.extend(more.asked);
         self.observed = self.observed.or(more.observed);
+        self.algorithm = self.algorithm.take().or(more.algorithm);
         Ok(())
     }
 }
@@ -86,6 +89,7 @@ fn find(
         let cache = CalibrationCache::read(&cx.input("cache")?.path)
             .map_err(|error| settings.cache_error(error.to_string(), error.help()))?;
         take_cached(settings, &cache, &mut wanted, &mut ranges)?;
+        ranges.algorithm = Some(cache.algorithm);
     }
     if !wanted.is_empty() {
         let data = Dataset::open(&cx.input("data")?.path, &settings.raw)?;
@@ -148,7 +152,7 @@ fn observe(
         tensors: wanted,
         data,
         most_samples: settings.samples.map(|samples| samples.value),
-        batch: settings.batch.map(|batch| batch.value),
+        batch: settings.batch,
         span,
         progress: cx.progress,
         cancel: cx.cancel,

@@ -3,30 +3,40 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Grid, Method, Quantizer};
+use crate::calibration::{Grid, Method, Quantizer, Range};
 use crate::onnx::quantize::{Decision, Placement, QuantizedWeight};
+use crate::stage::kept::{self, Listing, counted};
 
-use super::ranges::{Found, Ranges};
+use super::ranges::{Found, Origin, Ranges};
 use super::settings::Calibrate;
 
-/// What is written beside the model.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+/// Ranges of fewer samples than this are not to be trusted.
+const FEW: usize = 32;
+
+/// What is written beside the model, as [`Report::FILE`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
     format: u32,
     dtype: Grid,
     method: Method,
-    /// Samples that were looked at; none where all ranges come from a cache.
+    /// Samples that were looked at; none where no range is out of samples.
     samples: Option<usize>,
     batch: Option<usize>,
+    /// The algorithm that the cache names, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache_algorithm: Option<String>,
+    /// The cache's file: under another name it is the same.
+    #[serde(skip)]
+    cache: Option<String>,
     activations: Vec<Activation>,
     weights: Vec<QuantizedWeight>,
     nodes: Vec<Decision>,
     pub(super) notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Activation {
     tensor: String,
     #[serde(flatten)]
@@ -36,6 +46,9 @@ struct Activation {
 }
 
 impl Report {
+    /// The file beside the model.
+    pub const FILE: &str = "calibrate.json";
+
     pub(super) fn new(
         settings: &Calibrate,
         placement: &Placement,
@@ -64,6 +77,14 @@ impl Report {
                 ));
             }
         }
+        if let Some(samples) = ranges.observed.map(|observed| observed.samples)
+            && samples < FEW
+        {
+            notes.push(format!(
+                "ranges of {} are poor: give some hundred like those in use",
+                counted(samples, "sample")
+            ));
+        }
         for weight in weights.iter().filter(|weight| weight.zero_channels == weight.scales) {
             notes.push(format!("the weights `{}` are all zero", weight.tensor));
         }
@@ -76,6 +97,8 @@ impl Report {
             method: settings.method.value,
             samples: ranges.observed.map(|observed| observed.samples),
             batch: ranges.observed.map(|observed| observed.batch),
+            cache_algorithm: ranges.algorithm.clone(),
+            cache: settings.cache.as_ref().map(ToString::to_string),
             activations,
             weights,
             nodes: placement.decisions.clone(),
@@ -83,21 +106,44 @@ impl Report {
         }
     }
 
-    /// A few lines for people.
-    pub(super) fn summary(&self) -> String {
-        let mut text = format!("{} by {}", self.dtype.name(), self.method.name());
-        match (self.samples, self.batch) {
-            (Some(samples), Some(batch)) => {
-                let _ = write!(text, " over {samples} samples in batches of {batch}");
-            }
-            _ => text.push_str(", ranges from the cache"),
-        }
-        let _ = writeln!(
-            text,
-            ": {}, {}",
+    /// What was quantized, and where its ranges come from.
+    fn head(&self) -> String {
+        let cached = self.activations.iter().filter(|one| one.found.from == Origin::Cache).count();
+        let dtype = self.dtype.name();
+        let counts = format!(
+            "{}, {}",
             counted(self.activations.len(), "activation"),
             counted(self.weights.len(), "weight")
         );
+        let samples = self.samples.zip(self.batch).map(|(samples, batch)| {
+            let method = self.method.name();
+            format!("by {method} over {samples} samples in batches of {batch}")
+        });
+        match (cached, samples) {
+            (0, Some(samples)) => format!("{dtype} {samples}: {counts}"),
+            (0, None) => format!("{dtype}: {counts}"),
+            (cached, samples) => {
+                let file = self.cache.as_ref().map_or(String::new(), |file| format!(" {file}"));
+                let algorithm =
+                    self.cache_algorithm.as_deref().unwrap_or("of an unknown algorithm");
+                let others = samples.map_or(String::new(), |samples| {
+                    format!(", {} {samples}", self.activations.len() - cached)
+                });
+                format!(
+                    "{dtype}: {counts}; ranges: {cached} from the cache{file} ({algorithm}){others}"
+                )
+            }
+        }
+    }
+
+    /// Every activation with the values that it represents and its scale.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (&str, Range, Quantizer)> {
+        self.activations.iter().map(|one| (one.tensor.as_str(), one.found.range, one.quantizer))
+    }
+
+    /// A few lines for people.
+    pub fn summary(&self, listing: Listing) -> String {
+        let mut text = self.head() + "\n";
         // By operator: quantized, and all that could be.
         let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for node in &self.nodes {
@@ -109,21 +155,58 @@ impl Report {
         for (op, (quantized, all)) in counts {
             let _ = writeln!(text, "{op:width$}  {quantized} of {all} quantized");
         }
-        let kept: Vec<&Decision> = self.nodes.iter().filter(|node| !node.quantized).collect();
-        for node in kept.iter().take(SHOWN) {
-            let _ = writeln!(text, "kept {} ({}): {}", node.node, node.op, node.reason);
-        }
-        if kept.len() > SHOWN {
-            let _ = writeln!(text, "kept {} more, see calibrate.json", kept.len() - SHOWN);
+        let kept = self.nodes.iter().filter(|node| !node.quantized);
+        let kept = kept.map(|node| (node.node.as_str(), node.op.as_str(), node.reason.as_str()));
+        for line in kept::lines(kept, Self::FILE, listing) {
+            let _ = writeln!(text, "{line}");
         }
         text
     }
 }
 
-/// `1 weight`, `2 weights`.
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Nodes that a summary lists.
-const SHOWN: usize = 8;
+    /// A report of as many activations with ranges out of a cache, and out of samples.
+    fn report(cached: usize, seen: usize) -> Report {
+        let range = Range { min: -1.0, max: 1.0 };
+        let activation = |from| Activation {
+            tensor: "x".to_owned(),
+            found: Found { range, seen: None, from },
+            quantizer: Quantizer::symmetric(Grid::Int8, 1.0),
+        };
+        let origins = [(Origin::Cache, cached), (Origin::Data, seen)];
+        let activations = origins.map(|(from, count)| (0..count).map(move |_| activation(from)));
+        Report {
+            format: 1,
+            dtype: Grid::Int8,
+            method: Method::Minmax,
+            samples: (seen > 0).then_some(128),
+            batch: (seen > 0).then_some(8),
+            cache_algorithm: Some("EntropyCalibration2".to_owned()),
+            cache: Some("my.cache".to_owned()),
+            activations: activations.into_iter().flatten().collect(),
+            weights: Vec::new(),
+            nodes: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn people_are_told_where_ranges_come_from() {
+        let heads =
+            [(0, 2), (2, 0), (2, 1), (0, 0)].map(|(cached, seen)| report(cached, seen).head());
+        assert_eq!(
+            heads,
+            [
+                "int8 by minmax over 128 samples in batches of 8: 2 activations, 0 weights",
+                "int8: 2 activations, 0 weights; ranges: 2 from the cache my.cache \
+                 (EntropyCalibration2)",
+                "int8: 3 activations, 0 weights; ranges: 2 from the cache my.cache \
+                 (EntropyCalibration2), 1 by minmax over 128 samples in batches of 8",
+                "int8: 0 activations, 0 weights",
+            ]
+        );
+    }
+}

@@ -45,7 +45,8 @@ pub struct Calibrate {
     /// activations a zero point, for other runtimes.
     #[serde(default = "yes")]
     pub symmetric: Spanned<bool>,
-    /// Whether each output channel of the weights has a scale of its own; `int8` only.
+    /// Whether each output channel of the weights has a scale of its own. For `int8`; weights in
+    /// `fp8_e4m3` have one scale.
     #[serde(default = "yes")]
     pub per_channel: Spanned<bool>,
     /// Nodes that stay as they are: operator types such as `MatMul`, or node names, in which `*`
@@ -54,7 +55,7 @@ pub struct Calibrate {
     pub skip: Vec<Spanned<String>>,
     /// Layers of fewer input or output channels than this stay as they are, for they gain nothing
     /// from 8 bits; first and depthwise convolutions of 8, 16, .. channels are quantized all the
-    /// same. 1 quantizes every layer.
+    /// same. 1, the least, quantizes every layer.
     #[serde(default = "sixteen")]
     pub min_channels: Spanned<usize>,
     /// What becomes of the first layer with weights, which often is the most sensitive one.
@@ -70,7 +71,8 @@ pub struct Calibrate {
     /// What runs the model over the samples.
     #[serde(default)]
     pub backend: Spanned<ReferenceBackend>,
-    /// Samples per run; by default as many as have a mebibyte of input, at most 8.
+    /// Samples per run, as many as the model takes; by default as many as have a mebibyte of input,
+    /// at most 8.
     #[serde(default)]
     pub batch: Option<Spanned<usize>>,
     /// At most so many samples, from the first on; all by default.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::artifact::Fingerprint;
+use crate::artifact::{Digest, Fingerprint};
 use crate::backend::{self, tensorrt};
-use crate::onnx::precision::{self, Half, Io, Settings};
-use crate::onnx::{self, Model};
+use crate::onnx::precision::{self, Half, Io, Outlook, Settings};
+use crate::onnx::{self, Model, NodePatterns};
 use crate::stage::search::{self, Outcome, Search, Task};
 use crate::stage::{Stage, StageContext, StageError};
 
@@ -23,12 +23,10 @@ pub(super) fn search(
     let before = cx.scratch.join("before");
     fs::create_dir_all(&before).map_err(StageError::io("create", &before))?;
     model.save(&before)?;
-    // Samples are of the types that the inputs had.
-    let settings = Settings { io: Io::Keep, ..*settings };
     let lower = |kept: &[&str]| {
         let keep = settings.keep.and(kept.iter().copied());
         let mut model = model.clone();
-        let lowered = precision::lower(&mut model, &Settings { keep: &keep, ..settings })?;
+        let lowered = precision::lower(&mut model, &Settings { keep: &keep, ..*settings })?;
         Ok::<_, StageError>((model, lowered))
     };
     let (_, lowered) = lower(&[])?;
@@ -40,6 +38,8 @@ pub(super) fn search(
         .filter(|node| is_low(node.precision) && seen.insert(node.node.as_str()))
         .map(|node| node.node.clone())
         .collect();
+    let mut raised = model.clone();
+    let outlook = Outlook::new(&mut raised, *settings)?;
     let backend = backend::by_name(optimize.backend.name())?;
     let task = Task {
         settings: search,
@@ -49,6 +49,10 @@ pub(super) fn search(
         make: &|kept, folder| {
             let (model, _) = lower(kept)?;
             Ok(model.save(folder)?)
+        },
+        effect: &|kept| {
+            let low = outlook.low(&NodePatterns::new(kept.iter().map(|&name| name.to_owned())));
+            Ok(Digest::of(format!("{low:?}").as_bytes()))
         },
         made_of: Fingerprint {
             inputs: cx.inputs.iter().map(|(role, input)| (role.clone(), input.digest)).collect(),
@@ -61,6 +65,13 @@ pub(super) fn search(
         lowered: match settings.half {
             Half::Float16 => "in float16",
             Half::BFloat16 => "in bfloat16",
+        },
+        out_of_reach: match settings.io {
+            Io::Keep => search::LOWER_IT,
+            Io::Convert => {
+                "lower the objective, or leave inputs and outputs as they are, with `io: keep`: in \
+                 16 bits they alone lose that much"
+            }
         },
     };
     search::run(&task, cx)

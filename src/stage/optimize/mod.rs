@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, tensorrt};
 use crate::data::RawArray;
-use crate::onnx::passes::{self, PassName};
-use crate::onnx::{self, Model};
+use crate::onnx::passes::{self, PassName, PassReport};
+use crate::onnx::{self, Model, OnnxError};
 use crate::process::CancelToken;
 use crate::source::Spanned;
 
@@ -31,11 +31,13 @@ mod settings;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use precision::{IoTypes, Precision};
 pub use settings::Batch;
 use summary::Inventory;
 pub use summary::{Changes, Counts};
+pub use told::Told;
 
 /// Rewrites a model into one that computes the same with less to do: constants and shapes are
 /// computed ahead, what changes nothing goes, what is there twice is kept once, normalizations and
@@ -50,11 +52,11 @@ pub struct Optimize {
     /// The tensors that the model is to take, by name, to keep a part of it; by default its
     /// inputs.
     #[serde(default)]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<Spanned<String>>,
     /// The tensors that the model is to give, by name, to keep a part of it; by default its
     /// outputs.
     #[serde(default)]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<Spanned<String>>,
     /// How many samples the model takes at once: `dynamic`, or a number. Sets axis 0 of every
     /// input and output; a model that has another number built in where it cannot be changed is
     /// refused. By default as it is.
@@ -100,14 +102,29 @@ pub struct Optimize {
 }
 
 impl Optimize {
-    /// Optimizes a model in memory and tells what changed. On an error the model is of no use.
+    /// Optimizes a model in memory, in the precision that it has, and tells what changed. On an
+    /// error the model is of no use.
     pub fn rewrite(&self, model: &mut Model, cancel: &CancelToken) -> Result<Changes, StageError> {
+        let (before, passes) = self.simplify(model, cancel)?;
+        Ok(Changes::between(&before, &self.inventory(model)?, passes))
+    }
+
+    /// Gives what the model was, and what each pass did to it.
+    fn simplify(
+        &self,
+        model: &mut Model,
+        cancel: &CancelToken,
+    ) -> Result<(Inventory, Vec<PassReport>), StageError> {
         let alive = || if cancel.is_cancelled() { Err(StageError::Cancelled) } else { Ok(()) };
         model.check()?;
-        let before = Inventory::of(model)?;
+        let before = self.inventory(model)?;
         alive()?;
         if !self.inputs.is_empty() || !self.outputs.is_empty() {
-            model.extract(&self.inputs, &self.outputs)?;
+            let names = |list: &[Spanned<String>]| -> Vec<String> {
+                list.iter().map(|name| name.value.clone()).collect()
+            };
+            let extracted = model.extract(&names(&self.inputs), &names(&self.outputs));
+            extracted.map_err(|error| self.not_extracted(error))?;
         }
         if let Some(Batch(size)) = self.batch {
             model.set_batch(size)?;
@@ -120,7 +137,30 @@ impl Optimize {
         alive()?;
         // What a pass breaks must not leave this stage.
         model.check()?;
-        Ok(Changes::between(&before, &Inventory::of(model)?, passes))
+        Ok((before, passes))
+    }
+
+    /// The error at the name that it is about, with the model as the spec calls it.
+    fn not_extracted(&self, error: OnnxError) -> StageError {
+        let OnnxError::Extract { problem, .. } = &error else { return error.into() };
+        let mut named = self.inputs.iter().chain(&self.outputs).rev();
+        let named = named.find(|name| name.value == problem.tensor()).or(self.inputs.first());
+        let Some(Spanned { span, .. }) = named else { return error.into() };
+        let from = match &self.from.value {
+            FromRef::Stage(name) => name.clone(),
+            FromRef::File { file, .. } => file.to_string(),
+        };
+        let message = format!("the model of `{from}`: {problem}");
+        StageError::Setting { message, span: *span, help: problem.help() }
+    }
+
+    fn inventory(&self, model: &Model) -> Result<Inventory, StageError> {
+        let mut inventory = Inventory::of(model)?;
+        if self.batch.is_none() {
+            // Where another tensor is the input, its axis 0 need not count samples.
+            inventory.batch.clear();
+        }
+        Ok(inventory)
     }
 }
 
@@ -131,8 +171,8 @@ impl Stage for Optimize {
 
     fn version(&self) -> u32 {
         // 2: more passes, shapes by our own rules, initializers are no inputs, and the opset is in
-        // the report.
-        2
+        // the report. 3: the report is of the model that is written, whatever its precision.
+        3
     }
 
     fn makes(&self) -> ArtifactKind {
@@ -209,8 +249,9 @@ impl Stage for Optimize {
             return Err(StageError::Cancelled);
         }
         cx.progress.report("rewriting", 0, None);
-        let changes = self.rewrite(&mut model, cx.cancel)?;
+        let (before, passes) = self.simplify(&mut model, cx.cancel)?;
         let lowered = self.lower(&mut model, cx)?;
+        let changes = Changes::between(&before, &self.inventory(&model)?, passes);
         cx.progress.report("writing", 0, None);
         model.save(cx.out)?;
         let told: Vec<String> = std::iter::once(changes.to_string()).chain(lowered).collect();

@@ -1,20 +1,21 @@
 //! `optimize.precision`: its settings, and what is told of it.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use crate::onnx::precision::{self, Half, Io, Lowered, Settings};
 use crate::onnx::{Model, NodePatterns};
 use crate::stage::convert::write_json;
-use crate::stage::{CheckContext, Problem, StageContext, StageError};
+use crate::stage::{CheckContext, Listing, Problem, StageContext, StageError};
 
-use super::{Counts, Optimize, keep, magnitudes};
+use super::{Counts, Optimize, Told, keep, magnitudes};
 
 /// The type that a model computes in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// As it is.
@@ -33,6 +34,33 @@ impl Precision {
             Self::Fp16 => Some(Half::Float16),
             Self::Bf16 => Some(Half::BFloat16),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PrecisionVisitor;
+        impl de::Visitor<'_> for PrecisionVisitor {
+            type Value = Precision;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one of: fp32, fp16, bf16")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Precision, E> {
+                match text {
+                    "fp32" => Ok(Precision::Fp32),
+                    "fp16" => Ok(Precision::Fp16),
+                    "bf16" => Ok(Precision::Bf16),
+                    _ if ["fp8", "int8"].iter().any(|eight| text.starts_with(eight)) => {
+                        Err(E::custom(format!(
+                            "`{text}` is none of fp32, fp16 and bf16: FP8 and INT8 are made by \
+                             `calibrate`, in a stage of its own"
+                        )))
+                    }
+                    _ => Err(E::unknown_variant(text, &["fp32", "fp16", "bf16"])),
+                }
+            }
+        }
+        deserializer.deserialize_str(PrecisionVisitor)
     }
 }
 
@@ -56,7 +84,7 @@ impl From<IoTypes> for Io {
     }
 }
 
-/// What is written beside the model, as `precision.json`.
+/// What is written beside the model, as [`Told::FILE`].
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     format: u32,
@@ -129,6 +157,7 @@ impl Optimize {
             Some(place) => Some(magnitudes::observe(self, place.span, model, cx)?),
             None => None,
         };
+        let already = precision::nodes_in_16_bits(model);
         let before = model.summary()?.parameter_bytes;
         let io = self.io.value.into();
         let settings = Settings { half, io, keep: &keep, observed: observed.as_ref() };
@@ -139,12 +168,15 @@ impl Optimize {
         let found = searched.iter().flat_map(|outcome| &outcome.kept);
         let keep = keep.and(found.map(String::as_str));
         let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
+        for note in notes(&lowered, &already, searched.is_some()) {
+            tracing::warn!(stage = cx.name, "{note}");
+        }
         let after = model.summary()?.parameter_bytes;
         let parameter_bytes = Counts { before, after };
         let report = Report { format: 1, lowered: &lowered, parameter_bytes };
-        write_json(&cx.out.join("precision.json"), &report)?;
+        write_json(&cx.out.join(Told::FILE), &report)?;
         let searched = searched.map_or(String::new(), |outcome| format!("\n{}", outcome.summary));
-        Ok(Some(told(&lowered, parameter_bytes) + &searched))
+        Ok(Some(format!("{}{searched}", Told::of(&lowered).text(Listing::Short))))
     }
 
     /// A pattern that means no node is a slip of the pen.
@@ -158,25 +190,40 @@ impl Optimize {
     }
 }
 
-/// A few lines for people.
-fn told(lowered: &Lowered, bytes: Counts) -> String {
-    let mut text = format!(
-        "{} nodes compute in {}, {} in float32; {} casts; weights {} -> {} bytes",
-        lowered.counts.low,
-        lowered.precision.name(),
-        lowered.counts.float32,
-        lowered.casts,
-        bytes.before,
-        bytes.after
-    );
-    if let Some(change) = &lowered.opset {
-        let _ = write!(text, "\n  opset {} -> {}", change.before, change.after);
-        if let Some(why) = &change.refused {
-            let _ = write!(text, ", which is not all: {why}");
-        }
+/// What is not as asked for. `already` counts the nodes that were in 16 bits before.
+fn notes(
+    lowered: &Lowered,
+    already: &BTreeMap<&'static str, usize>,
+    is_searched: bool,
+) -> Vec<String> {
+    let asked = lowered.precision.name();
+    let are = |nodes: usize| if nodes == 1 { "node computes" } else { "nodes compute" };
+    let others = already.iter().filter(|(name, _)| **name != asked || lowered.counts.low == 0);
+    let mut notes: Vec<String> = others
+        .map(|(name, &nodes)| format!("{nodes} {} in {name} already and stay so", are(nodes)))
+        .collect();
+    if lowered.counts.low == 0 {
+        let kept: Vec<String> =
+            kept(lowered).iter().map(|(reason, nodes)| format!("{nodes} {reason}")).collect();
+        let why = match kept.as_slice() {
+            [] => "none is in float32".to_owned(),
+            _ if is_searched => {
+                format!("what `search` keeps leaves none ({})", kept.join(", "))
+            }
+            _ => format!("all float32 nodes stay so ({})", kept.join(", ")),
+        };
+        notes.push(format!("no node was lowered to {asked}: {why}; `precision` has no effect"));
     }
-    for (reason, nodes) in lowered.kept() {
-        let _ = write!(text, "\n  {nodes:>5} in float32: {reason}");
+    notes
+}
+
+/// What keeps nodes in float32, and how many: the most frequent first.
+fn kept(lowered: &Lowered) -> Vec<(&'static str, usize)> {
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for node in lowered.nodes.iter().filter(|node| node.precision == Some("float32")) {
+        *counts.entry(node.reason).or_default() += 1;
     }
-    text
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
 }

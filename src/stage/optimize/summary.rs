@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::onnx::passes::PassReport;
 use crate::onnx::{Model, OnnxError};
+use crate::tensor::TensorSpec;
 
 /// What is written beside the model, as [`Changes::FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,14 @@ pub struct Changes {
     /// What each pass did.
     pub passes: Vec<PassReport>,
     opset: Counts,
+    /// How many samples the model takes at once, where that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<Change<String>>,
+    /// Names, where they changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inputs: Option<Change<Vec<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outputs: Option<Change<Vec<String>>>,
     /// Nodes, bodies included.
     pub nodes: Counts,
     /// By operator; only those whose number changed.
@@ -30,10 +39,27 @@ pub struct Counts {
     pub after: u64,
 }
 
-/// The numbers of a model that are compared.
+/// What something was, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Change<T> {
+    before: T,
+    after: T,
+}
+
+impl<T: PartialEq + Clone> Change<T> {
+    fn between(before: &T, after: &T) -> Option<Self> {
+        (before != after).then(|| Self { before: before.clone(), after: after.clone() })
+    }
+}
+
+/// What is compared of a model.
 #[derive(Debug, Clone)]
 pub(super) struct Inventory {
     opset: u64,
+    /// Axis 0 of the inputs.
+    pub(super) batch: String,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
     operators: BTreeMap<String, usize>,
     parameter_bytes: u64,
 }
@@ -41,7 +67,12 @@ pub(super) struct Inventory {
 impl Inventory {
     pub(super) fn of(model: &Model) -> Result<Self, OnnxError> {
         let summary = model.summary()?;
+        let names = |tensors: &[TensorSpec]| tensors.iter().map(|one| one.name.clone()).collect();
+        let signature = &summary.signature;
         Ok(Self {
+            batch: batch(&signature.inputs),
+            inputs: names(&signature.inputs),
+            outputs: names(&signature.outputs),
             opset: model.opset().and_then(|opset| u64::try_from(opset).ok()).unwrap_or(0),
             operators: summary.operators,
             parameter_bytes: summary.parameter_bytes,
@@ -57,6 +88,14 @@ impl Inventory {
     }
 }
 
+/// Axis 0 of the inputs, which is the same for all as a rule.
+fn batch(inputs: &[TensorSpec]) -> String {
+    let axes = inputs.iter().filter_map(|input| input.dims.as_ref()?.first());
+    let mut sizes: Vec<String> = axes.map(ToString::to_string).collect();
+    sizes.dedup();
+    listed(&sizes)
+}
+
 impl Changes {
     /// The file beside the model.
     pub const FILE: &str = "optimize.json";
@@ -70,6 +109,9 @@ impl Changes {
             format: 1,
             passes,
             opset: Counts { before: before.opset, after: after.opset },
+            batch: Change::between(&before.batch, &after.batch),
+            inputs: Change::between(&before.inputs, &after.inputs),
+            outputs: Change::between(&before.outputs, &after.outputs),
             nodes: Counts { before: before.nodes(), after: after.nodes() },
             operators: names
                 .into_iter()
@@ -86,12 +128,12 @@ impl Changes {
 
 /// Operators shown; the rest is counted.
 const MOST_OPERATORS: usize = 24;
-/// Columns of the list of passes; what shows the table may indent it.
-const WIDTH: usize = 72;
+/// Names of inputs and outputs shown; the rest is counted.
+const MOST_NAMES: usize = 8;
 /// Longer names are cut.
 const WIDEST_NAME: usize = 40;
 
-/// A table that fits 80 columns.
+/// A table that fits 80 columns, and below it lines of any length.
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = vec![("opset".to_owned(), plain(self.opset))];
@@ -111,21 +153,28 @@ impl fmt::Display for Changes {
         for (name, [before, after]) in &rows {
             writeln!(f, "{}", format!("{name:width$}  {before:>10}  {after:>10}").trim_end())?;
         }
+        if let Some(Change { before, after }) = &self.batch {
+            writeln!(f, "batch {before} -> {after}")?;
+        }
+        for (what, change) in [("inputs", &self.inputs), ("outputs", &self.outputs)] {
+            if let Some(Change { before, after }) = change {
+                writeln!(f, "{what} {} -> {}", listed(before), listed(after))?;
+            }
+        }
         let told = self.passes.iter().filter(|pass| pass.changes > 0);
         let told: Vec<String> =
             told.map(|pass| format!("{} {}", pass.name, pass.changes)).collect();
-        f.write_str("passes:")?;
-        let mut column = "passes:".len();
-        for (index, pass) in told.iter().enumerate() {
-            let end = if index + 1 < told.len() { "," } else { "" };
-            if column + 1 + pass.len() + end.len() > WIDTH {
-                f.write_str("\n ")?;
-                column = 1;
-            }
-            write!(f, " {pass}{end}")?;
-            column += 1 + pass.len() + end.len();
-        }
-        if told.is_empty() { f.write_str(" nothing to do") } else { Ok(()) }
+        let told = if told.is_empty() { "nothing to do".to_owned() } else { told.join(", ") };
+        write!(f, "passes: {told}")
+    }
+}
+
+/// The first of the names.
+fn listed(names: &[String]) -> String {
+    let shown = names[..names.len().min(MOST_NAMES)].join(", ");
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::artifact::Fingerprint;
+use crate::artifact::{Digest, Fingerprint};
 use crate::backend::Backend;
 use crate::data::Dataset;
 use crate::search::{self, SearchError};
@@ -35,6 +35,13 @@ use trials::Trials;
 /// always give the same model.
 pub(super) type MakeModel<'a> = dyn Fn(&[&str], &Path) -> Result<(), StageError> + 'a;
 
+/// Stands for what the model with the nodes of these names kept is: of the same model, it is the
+/// same.
+pub(super) type Effect<'a> = dyn Fn(&[&str]) -> Result<Digest, StageError> + 'a;
+
+/// What to do where a model misses the objective as it is.
+pub(super) const LOWER_IT: &str = "lower the objective to what the model reaches as it is";
+
 /// What a stage has searched.
 pub(super) struct Task<'a> {
     pub(super) settings: &'a Search,
@@ -45,6 +52,7 @@ pub(super) struct Task<'a> {
     /// The names of the nodes that may be kept, each once, in topological order.
     pub(super) candidates: &'a [String],
     pub(super) make: &'a MakeModel<'a>,
+    pub(super) effect: &'a Effect<'a>,
     /// All that decides what [`Task::make`] writes: the stage's kind, version, settings without the
     /// search, inputs and tools.
     pub(super) made_of: Fingerprint,
@@ -52,6 +60,8 @@ pub(super) struct Task<'a> {
     pub(super) list: &'static str,
     /// What becomes of nodes that are not kept, such as `quantized`.
     pub(super) lowered: &'static str,
+    /// What to do where the objective is missed with everything kept.
+    pub(super) out_of_reach: &'static str,
 }
 
 /// What was found.
@@ -67,7 +77,8 @@ pub(super) struct Outcome {
 pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, StageError> {
     let Search { raw, objective, budget, batch, .. } = task.settings;
     let data = Dataset::open(&cx.input(DATA)?.path, raw)?;
-    let before = task.backend.reference(task.model, &[])?;
+    // What there is to warn of is said of the first model that is tried: it has the later opset.
+    let before = task.backend.another(task.model)?;
     let outputs = before.outputs().to_vec();
     let runnable = Runnable::new(Arc::clone(&before), &data)?;
     let labels = match &objective.accuracy {
@@ -92,6 +103,7 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
     let mut trials = Trials {
         names: task.candidates,
         make: task.make,
+        effect: task.effect,
         backend: task.backend,
         data: &data,
         references,
@@ -115,27 +127,23 @@ pub(super) fn run(task: &Task<'_>, cx: &StageContext<'_>) -> Result<Outcome, Sta
     let Trials { measured, remembered, .. } = trials;
     let found = found.map_err(|error| match error {
         SearchError::Measure(error) => error,
-        SearchError::Unreachable { .. } => unreachable(task, measured.last()),
+        SearchError::Unreachable { .. } => unreachable(task, measured.last().copied()),
         SearchError::Budget => setting(
             format!("`search.budget` is {budget}, which is not enough to search"),
             budget.span,
             None,
         ),
     })?;
-    if remembered > 0 {
-        tracing::info!(stage = cx.name, "{remembered} trials were known from an earlier run");
-    }
     let report = Report::new(task, samples, &found, &measured);
     super::convert::write_json(&cx.out.join("search.json"), &report)?;
     let kept = found.kept.iter().map(|&index| task.candidates[index].clone()).collect();
-    Ok(Outcome { kept, summary: report::summary(task, &found, &measured) })
+    Ok(Outcome { kept, summary: report::summary(task, &found, &measured, remembered) })
 }
 
-fn unreachable(task: &Task<'_>, kept: Option<&(search::Kept, Measured)>) -> StageError {
+fn unreachable(task: &Task<'_>, kept: Option<Measured>) -> StageError {
     let objective = &task.settings.objective;
-    let reached = kept.map_or(String::new(), |(_, measured)| {
-        format!(": it reaches {}", measured.text(objective))
-    });
+    let reached =
+        kept.map_or(String::new(), |measured| format!(": it reaches {}", measured.text(objective)));
     let message = match task.candidates.len() {
         0 => format!(
             "nothing of the model is {}, and it misses the objective{reached}",
@@ -145,6 +153,5 @@ fn unreachable(task: &Task<'_>, kept: Option<&(search::Kept, Measured)>) -> Stag
             format!("the model misses the objective even where all {count} nodes are kept{reached}")
         }
     };
-    let help = "lower the objective to what the model reaches as it is".to_owned();
-    setting(message, objective.span, Some(help))
+    setting(message, objective.span, Some(task.out_of_reach.to_owned()))
 }

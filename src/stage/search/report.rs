@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::search::{Found, Kept, Purpose, Sensitivity};
+use crate::search::{Found, Purpose, Sensitivity};
 
 use super::measured::{Measured, decibels};
 use super::{Objective, Task};
@@ -24,7 +24,7 @@ pub(super) struct Report<'a> {
     budget: usize,
     samples: usize,
     candidates: usize,
-    /// Whether the budget sufficed to look at single nodes.
+    /// Whether the search came to its end before the budget did.
     complete: bool,
     /// The setting that the names belong in.
     list: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct Report<'a> {
     nothing_kept: Option<Reached>,
     /// With those kept.
     result: Option<Reached>,
-    /// From the most sensitive on.
+    /// From the most sensitive on; without those that are not lowered alone.
     sensitivities: Vec<SensitivityReport<'a>>,
     trials: Vec<TrialReport>,
 }
@@ -54,7 +54,7 @@ struct Reached {
 /// What is lost where these alone are lowered.
 #[derive(Debug, Serialize)]
 struct SensitivityReport<'a> {
-    nodes: &'a [String],
+    nodes: Vec<&'a str>,
     snr_db: f64,
     useless: bool,
 }
@@ -90,10 +90,6 @@ fn reached(measured: Measured) -> Reached {
     }
 }
 
-fn of(kept: &Kept, measured: &[(Kept, Measured)]) -> Option<Measured> {
-    measured.iter().find(|(set, _)| set == kept).map(|(_, measured)| *measured)
-}
-
 fn purpose(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Ends => "ends",
@@ -108,15 +104,15 @@ impl<'a> Report<'a> {
         task: &'a Task<'_>,
         samples: usize,
         found: &Found,
-        measured: &[(Kept, Measured)],
+        measured: &[Measured],
     ) -> Self {
         let names = task.candidates;
-        let sensitivity = |one: &Sensitivity| SensitivityReport {
-            nodes: &names[one.candidates.clone()],
-            snr_db: rounded(-one.loss),
-            useless: is_useless(-one.loss),
+        let sensitivity = |one: &Sensitivity| {
+            let snr_db = -one.loss?;
+            let nodes = one.candidates.iter().map(|&at| names[at].as_str()).collect();
+            Some(SensitivityReport { nodes, snr_db: rounded(snr_db), useless: is_useless(snr_db) })
         };
-        let trials = found.trials.iter().zip(measured).map(|(trial, (_, measured))| TrialReport {
+        let trials = found.trials.iter().zip(measured).map(|(trial, measured)| TrialReport {
             purpose: purpose(trial.purpose),
             kept: trial.kept.len(),
             reached: reached(*measured),
@@ -131,9 +127,9 @@ impl<'a> Report<'a> {
             complete: found.complete,
             list: task.list,
             kept: found.kept.iter().map(|&index| names[index].as_str()).collect(),
-            nothing_kept: of(&Kept::new(), measured).map(reached),
-            result: of(&found.kept, measured).map(reached),
-            sensitivities: found.sensitivities.iter().map(sensitivity).collect(),
+            nothing_kept: measured.first().copied().map(reached),
+            result: measured.get(found.trial).copied().map(reached),
+            sensitivities: found.sensitivities.iter().filter_map(sensitivity).collect(),
             trials: trials.collect(),
         }
     }
@@ -146,22 +142,30 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// The report for people, with the list to put into the spec.
-pub(super) fn summary(task: &Task<'_>, found: &Found, measured: &[(Kept, Measured)]) -> String {
+pub(super) fn summary(
+    task: &Task<'_>,
+    found: &Found,
+    measured: &[Measured],
+    remembered: usize,
+) -> String {
     let (names, objective) = (task.candidates, &task.settings.objective);
     let mut text = String::new();
-    let told = |kept: &Kept| of(kept, measured).map_or(String::new(), |one| one.text(objective));
+    let told = |trial: usize| measured.get(trial).map_or(String::new(), |one| one.text(objective));
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "all {} {}: {}", names.len(), task.lowered, told(&Kept::new()));
+    let _ = writeln!(text, "all {} {}: {}", names.len(), task.lowered, told(0));
     if !found.kept.is_empty() {
-        let _ = writeln!(text, "{} of them kept: {}", found.kept.len(), told(&found.kept));
+        let _ = writeln!(text, "{} of them kept: {}", found.kept.len(), told(found.trial));
     }
-    let answers = measured.first().and_then(|(_, measured)| measured.answers);
+    let answers = measured.first().and_then(|measured| measured.answers);
     if let (Some(limits), Some(answers)) = (&objective.accuracy, answers) {
         let (metric, before) = (limits.metric.name(), answers.accuracy_before());
         let _ = writeln!(text, "the model as it was: {metric} {before:.4}");
     }
     let trials = found.trials.len();
     let _ = write!(text, "found in {trials} trial{}", if trials == 1 { "" } else { "s" });
+    if remembered > 0 {
+        let _ = write!(text, ", {remembered} of them remembered");
+    }
     if !found.complete {
         let _ = write!(
             text,
@@ -174,22 +178,37 @@ pub(super) fn summary(task: &Task<'_>, found: &Found, measured: &[(Kept, Measure
         let _ = writeln!(text, "nothing has to be kept: `search` can go from the spec");
         return text;
     }
-    for one in found.sensitivities.iter().take(MOST_SHOWN) {
-        let range = &names[one.candidates.clone()];
-        let block = match range {
-            [only] => only.clone(),
-            [first, .., last] => format!("{first} .. {last} ({} nodes)", range.len()),
-            [] => continue,
-        };
-        let _ = writeln!(text, "  {:>9}  {block} alone {}", decibels(-one.loss), task.lowered);
-    }
-    if let Some(more @ 1..) = found.sensitivities.len().checked_sub(MOST_SHOWN) {
-        let _ = writeln!(text, "  and {more} less sensitive ones, see search.json");
-    }
+    tell_sensitivities(task, &found.sensitivities, &mut text);
     let _ = writeln!(text, "in place of `search`, with the same result:");
     let _ = writeln!(text, "{}:", task.list);
     for &index in &found.kept {
         let _ = writeln!(text, "  - {}", quoted(&names[index]));
     }
     text
+}
+
+fn tell_sensitivities(task: &Task<'_>, sensitivities: &[Sensitivity], text: &mut String) {
+    let measured = sensitivities.iter().filter_map(|one| Some((&one.candidates, one.loss?)));
+    let measured: Vec<_> = measured.collect();
+    for (candidates, loss) in measured.iter().take(MOST_SHOWN) {
+        let name = |at: &usize| task.candidates[*at].as_str();
+        let block = match candidates.as_slice() {
+            [only] => name(only).to_owned(),
+            [first, .., last] => {
+                format!("{} .. {} ({} nodes)", name(first), name(last), candidates.len())
+            }
+            [] => continue,
+        };
+        let _ = writeln!(text, "  {:>9}  {block} alone {}", decibels(-loss), task.lowered);
+    }
+    if let Some(more @ 1..) = measured.len().checked_sub(MOST_SHOWN) {
+        let _ = writeln!(text, "  and {more} less sensitive ones, see search.json");
+    }
+    let others = sensitivities.iter().filter(|one| one.loss.is_none());
+    let others: usize = others.map(|one| one.candidates.len()).sum();
+    if others > 0 {
+        let verb = if others == 1 { "is" } else { "are" };
+        let _ =
+            writeln!(text, "  {others} more {verb} {} only together with neighbours", task.lowered);
+    }
 }

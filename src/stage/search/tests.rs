@@ -33,6 +33,8 @@ struct Project {
     made: RefCell<Vec<Vec<String>>>,
     /// Cancelled when so many were made.
     patience: usize,
+    /// Nodes in the middle that stay where one beside them is kept.
+    following: Vec<usize>,
     cancel: CancelToken,
     told: Told,
 }
@@ -115,7 +117,8 @@ impl Project {
         write_npz(&dir.path().join("data.npz"), [("x", &x), ("label", &label)]).unwrap();
         let names = (0..5).map(|index| format!("/chain/{index}")).collect();
         let (cancel, told) = (CancelToken::default(), Told::default());
-        Self { dir, names, made: RefCell::default(), patience: usize::MAX, cancel, told }
+        let (made, patience, following) = (RefCell::default(), usize::MAX, Vec::new());
+        Self { dir, names, made, patience, following, cancel, told }
     }
 
     fn make(&self, kept: &[&str], folder: &Path) -> Result<(), StageError> {
@@ -124,11 +127,20 @@ impl Project {
         if made.len() >= self.patience {
             self.cancel.cancel();
         }
-        let is_kept = |index: usize| kept.contains(&format!("/chain/{index}").as_str());
+        let stays = self.stays(kept);
         let added: Vec<[f32; 2]> =
-            (0..5).map(|index| if is_kept(index) { [0.0; 2] } else { NOISE[index] }).collect();
+            (0..5).map(|index| if stays[index] { [0.0; 2] } else { NOISE[index] }).collect();
         let path = folder.join("model.onnx");
         fs::write(&path, chain(&added)).map_err(StageError::io("write", &path))
+    }
+
+    /// Which nodes stay as they are: those kept, and those that follow where one beside them is.
+    fn stays(&self, kept: &[&str]) -> [bool; 5] {
+        let is_kept = |index: usize| kept.contains(&format!("/chain/{index}").as_str());
+        std::array::from_fn(|index| {
+            let follows = self.following.contains(&index);
+            is_kept(index) || (follows && (is_kept(index - 1) || is_kept(index + 1)))
+        })
     }
 
     fn run(&self, settings: &Search) -> Result<Outcome, StageError> {
@@ -153,6 +165,7 @@ impl Project {
             model: &folder("model.onnx"),
             candidates: &self.names,
             make: &|kept, folder| self.make(kept, folder),
+            effect: &|kept| Ok(Digest::of(format!("{:?}", self.stays(kept)).as_bytes())),
             made_of: Fingerprint {
                 inputs: BTreeMap::new(),
                 kind: "calibrate".into(),
@@ -162,6 +175,7 @@ impl Project {
             },
             list: "skip",
             lowered: "quantized",
+            out_of_reach: LOWER_IT,
         };
         super::run(&task, &cx)
     }
@@ -248,8 +262,9 @@ fn a_search_that_was_cancelled_goes_on_and_ends_as_if_it_had_not_been() {
     let expected = whole.run(&search(snr_db(60.0))).unwrap();
     let trials = whole.made.borrow().len();
     let mut project = Project::new();
-    for patience in 1..trials {
-        project.patience = patience;
+    for _ in 1..trials {
+        // One trial more than the run before, and cancelled in the next.
+        project.patience = project.made.borrow().len() + 2;
         project.cancel = CancelToken::default();
         let error = project.run(&search(snr_db(60.0))).unwrap_err();
         assert_eq!(error.class(), FailureClass::Cancelled, "{error}");
@@ -258,7 +273,10 @@ fn a_search_that_was_cancelled_goes_on_and_ends_as_if_it_had_not_been() {
     project.patience = usize::MAX;
     project.cancel = CancelToken::default();
     let outcome = project.run(&search(snr_db(60.0))).unwrap();
-    assert_eq!((outcome.kept, outcome.summary), (expected.kept, expected.summary));
+    assert_eq!(outcome.kept, expected.kept);
+    let remembered = format!("found in {trials} trials, {} of them remembered\n", trials - 1);
+    let told = expected.summary.replace(&format!("found in {trials} trials\n"), &remembered);
+    assert_eq!(outcome.summary, told);
     assert_eq!(project.report(), whole.report());
     // The run that is cancelled while it measures keeps nothing of that one trial.
     let mut made = project.made.borrow().clone();
@@ -291,6 +309,28 @@ fn a_small_budget_gives_a_passing_set_and_says_that_it_may_not_be_smallest() {
 }
 
 #[test]
+fn what_is_not_lowered_alone_takes_no_trial_and_has_no_sensitivity() {
+    let project = Project { following: vec![1, 3], ..Project::new() };
+    let outcome = project.run(&search(snr_db(40.0))).unwrap();
+    assert_eq!(outcome.kept, ["/chain/2"]);
+    let mut models: Vec<[bool; 5]> = project
+        .made
+        .borrow()
+        .iter()
+        .map(|kept| project.stays(&kept.iter().map(String::as_str).collect::<Vec<_>>()))
+        .collect();
+    let trials = models.len();
+    models.sort_unstable();
+    models.dedup();
+    assert_eq!(models.len(), trials, "no model is made twice");
+    assert!(!outcome.summary.contains("/chain/1"), "{}", outcome.summary);
+    let told = "  2 more are quantized only together with neighbours\n";
+    assert!(outcome.summary.contains(told), "{}", outcome.summary);
+    let report: Value = serde_json::from_str(&project.report()).unwrap();
+    assert_eq!(report["sensitivities"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn what_the_data_lacks_is_an_error_before_anything_is_tried() {
     let project = Project::new();
     let mut named = top1(Some(0.9), None);
@@ -320,6 +360,9 @@ fn every_mistake_is_a_problem_of_its_own() {
         ]
     );
     assert_eq!(texts(&search(Objective::default())), ["`search.objective` sets no limit"]);
+    let unlimited = search(top1(None, None)).problems(None);
+    assert_eq!(unlimited[0].message, "`accuracy` sets no limit");
+    assert_eq!(unlimited[0].help.as_deref(), Some("set `at_least` or `max_drop`"));
 }
 
 #[test]

@@ -12,15 +12,16 @@ use crate::search::{Kept, Measure, Score};
 use crate::stage::StageError;
 use crate::stage::assess::{self, Lane, Question, Runnable, Watch};
 
-use super::MakeModel;
 use super::measured::Measured;
 use super::memory::Memory;
 use super::settings::Objective;
+use super::{Effect, MakeModel};
 
 /// Scores sets of nodes.
 pub(super) struct Trials<'a> {
     pub(super) names: &'a [String],
     pub(super) make: &'a MakeModel<'a>,
+    pub(super) effect: &'a Effect<'a>,
     pub(super) backend: &'static dyn Backend,
     pub(super) data: &'a crate::data::Dataset,
     /// The model as it was, once for each batch that runs at the same time.
@@ -33,17 +34,27 @@ pub(super) struct Trials<'a> {
     pub(super) cancel: &'a CancelToken,
     pub(super) budget: usize,
     /// What every trial came to, in their order.
-    pub(super) measured: Vec<(Kept, Measured)>,
+    pub(super) measured: Vec<Measured>,
     /// How many were known from an earlier run.
     pub(super) remembered: usize,
 }
 
-impl Trials<'_> {
+impl<'a> Trials<'a> {
+    fn names(&self, kept: &Kept) -> Vec<&'a str> {
+        kept.iter().filter_map(|&index| Some(self.names.get(index)?.as_str())).collect()
+    }
+
     fn try_out(&mut self, kept: &[&str]) -> Result<Measured, StageError> {
         let folder = tempfile::tempdir_in(self.scratch)
             .map_err(StageError::io("create a folder in", self.scratch))?;
         (self.make)(kept, folder.path())?;
-        let engine = self.backend.reference(&onnx::locate(folder.path())?, &[])?;
+        let model = onnx::locate(folder.path())?;
+        let is_first = self.measured.len() == self.remembered;
+        let engine = if is_first {
+            self.backend.reference(&model, &[])?
+        } else {
+            self.backend.another(&model)?
+        };
         let tested = self.references.iter().map(|_| Runnable::new(Arc::clone(&engine), self.data));
         let tested = tested.collect::<Result<Vec<_>, _>>()?;
         let references = self.references.drain(..).map(Some);
@@ -59,34 +70,30 @@ impl Trials<'_> {
     }
 }
 
-/// The name under which a set is remembered.
-fn digest(kept: &[&str]) -> Digest {
-    let lengths = kept.iter().flat_map(|name| [name.len().to_string(), (*name).to_owned()]);
-    Digest::of(lengths.collect::<Vec<_>>().join(":").as_bytes())
-}
-
 impl Measure for Trials<'_> {
     type Error = StageError;
+    type Effect = Digest;
 
-    fn measure(&mut self, kept: &Kept) -> Result<Score, StageError> {
-        let (done, total) = (self.measured.len() as u64, self.budget as u64);
+    fn effect(&mut self, kept: &Kept) -> Result<Digest, StageError> {
         if self.cancel.is_cancelled() {
             return Err(StageError::Cancelled);
         }
+        (self.effect)(&self.names(kept))
+    }
+
+    fn measure(&mut self, kept: &Kept, effect: &Digest) -> Result<Score, StageError> {
+        let (done, total) = (self.measured.len() as u64, self.budget as u64);
         self.progress.report("searching", done, Some(total));
-        let names: Vec<&str> =
-            kept.iter().filter_map(|&index| Some(self.names.get(index)?.as_str())).collect();
-        let set = digest(&names);
-        let known = self.memory.get(&set);
-        self.remembered += usize::from(known.is_some());
+        let known = self.memory.get(effect);
         let measured = if let Some(measured) = known {
             measured
         } else {
-            let measured = self.try_out(&names)?;
-            self.memory.put(&set, measured);
+            let measured = self.try_out(&self.names(kept))?;
+            self.memory.put(effect, measured);
             measured
         };
-        self.measured.push((kept.clone(), measured));
+        self.remembered += usize::from(known.is_some());
+        self.measured.push(measured);
         Ok(measured.score(self.objective))
     }
 }

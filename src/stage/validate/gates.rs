@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::difference::{Difference, Place};
 use crate::stage::FromRef;
 use crate::stage::assess::{Accuracy, Findings, Nans, SLACK};
-use crate::times::{NOISY, Ratio, Times};
+use crate::times::{NOISY, Ratio};
 
 use super::report::{
     AccuracyReport, Bound, Gate, LatencyReport, OutputReport, PlaceReport, Report, RivalReport,
@@ -206,7 +206,7 @@ pub(super) fn judge_latency(
         .other
         .as_ref()
         .zip(rival)
-        .map(|(other, subject)| judge_ratio(latency, times, other, subject, report));
+        .map(|(other, subject)| judge_ratio(latency, other, subject, report));
     report.latency = Some(LatencyReport {
         batch,
         warmup: latency.warmup.value,
@@ -229,7 +229,6 @@ pub(super) fn judge_latency(
 /// range is above 1.
 fn judge_ratio(
     latency: &Latency,
-    times: &Times,
     other: &OtherTiming,
     engine: Subject,
     report: &mut Report,
@@ -247,12 +246,13 @@ fn judge_ratio(
         mean_ms: other.times.mean(),
         spread: other.times.spread(),
         blocks: other.blocks,
+        block_p50_ms: other.nearest,
         ratio: median,
         ratio_low: low,
         ratio_high: high,
         noise: (median - low).max(LEAST_NOISE),
     };
-    let detail = rival.text(times.percentile(50.0), latency.runs.value);
+    let detail = rival.text(latency.runs.value);
     report.gates.push(Gate {
         detail: Some(detail),
         ..gate(format!("latency ratio to {}", rival.name), median, 1.0 + rival.noise, Bound::AtMost)

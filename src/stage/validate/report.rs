@@ -146,6 +146,9 @@ pub(super) struct RivalReport {
     pub(super) spread: f64,
     /// Blocks of runs in which both took turns.
     pub(super) blocks: usize,
+    /// The medians of the tested engine and of this one in the block whose ratio is nearest to
+    /// `ratio`.
+    pub(super) block_p50_ms: [f64; 2],
     /// Time of the tested engine as a multiple of this one's: the median over the blocks.
     pub(super) ratio: f64,
     /// Ends of the range in which the ratio is with 98 % confidence.
@@ -157,12 +160,13 @@ pub(super) struct RivalReport {
 
 impl RivalReport {
     /// The numbers in one line.
-    pub(super) fn text(&self, p50_ms: f64, runs: usize) -> String {
+    pub(super) fn text(&self, runs: usize) -> String {
+        let [tested, other] = self.block_p50_ms;
         format!(
-            "p50 {} ms against {} ms; the ratio is between {} and {} with 98 % confidence, out of \
-             {runs} runs of each in {} blocks",
-            number(p50_ms),
-            number(self.p50_ms),
+            "p50 {} ms against {} ms in the block nearest to it; the ratio is between {} and {} \
+             with 98 % confidence, out of {runs} runs of each in {} blocks",
+            number(tested),
+            number(other),
             number(self.ratio_low),
             number(self.ratio_high),
             self.blocks

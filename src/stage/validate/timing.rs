@@ -28,6 +28,9 @@ pub(super) struct OtherTiming {
     /// The tested engine's time as a multiple of this one's.
     pub(super) ratio: Ratio,
     pub(super) blocks: usize,
+    /// The medians, in milliseconds, of the tested engine and of the other in the block whose ratio
+    /// is nearest to that.
+    pub(super) nearest: [f64; 2],
 }
 
 /// The GPU that the engines run on, for this measurement alone.
@@ -106,7 +109,7 @@ fn in_turns<'a>(
     for turn in &mut turns {
         turn.warm(latency.warmup.value, &mut steps)?;
     }
-    let mut ratios = Vec::with_capacity(blocks);
+    let mut found: Vec<[f64; 2]> = Vec::with_capacity(blocks);
     for block in 0..blocks {
         let count = runs / blocks + usize::from(block < runs % blocks);
         let mut medians = [0.0; 2];
@@ -116,14 +119,18 @@ fn in_turns<'a>(
             turns[who].warm(1, &mut steps)?;
             medians[who] = turns[who].block(count, &mut steps)?.max(TICK);
         }
-        ratios.push(medians[0] / medians[1]);
+        found.push(medians);
     }
-    let ratio = Ratio::of(ratios).ok_or_else(|| {
+    let of = |[tested, other]: &[f64; 2]| tested / other;
+    let ratio = Ratio::of(found.iter().map(of)).ok_or_else(|| {
         let message = format!("{runs} runs are too few to compare the times of two engines");
         setting(message, latency.runs.span, Some("leave `latency.runs` at 100".into()))
     })?;
+    let distance = |block: &[f64; 2]| (of(block) - ratio.median).abs();
+    let nearest = found.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let nearest = nearest.copied().unwrap_or_default();
     let [times, other] = turns.map(|turn| Times::new(turn.times));
-    Ok(Timing { times, other: Some(OtherTiming { times: other, ratio, blocks }) })
+    Ok(Timing { times, other: Some(OtherTiming { times: other, ratio, blocks, nearest }) })
 }
 
 /// One of those that run.

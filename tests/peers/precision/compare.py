@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "cpu"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="cores for each side, and its threads")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--stride", type=int, help="give quantize_static so many samples at a time, for models whose "
                         "activations do not fit into memory")
     parser.add_argument("--without-theirs", action="store_true")

@@ -80,7 +80,7 @@ impl Chain {
     fn parts(&self, model: &Model, tools: &Tools<'_>) -> Result<Option<Vec<Part>>, OnnxError> {
         let node = &model.graph.node[self.target];
         let parts = weights::scaled(model, node, &self.layout, &self.affine)?;
-        Ok(parts.filter(|_| tools.take_room(self.shared)))
+        Ok(parts.filter(|_| tools.take_fill(self.shared)))
     }
 }
 

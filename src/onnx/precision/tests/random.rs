@@ -84,4 +84,43 @@ proptest! {
         let again = lowered(&low, &Settings { half, io, keep: &keep, observed: None });
         prop_assert!(again.1.counts.low <= report.counts.low + low.graph.node.len());
     }
+
+    #[test]
+    fn what_will_be_low_is_known_ahead_and_decides_the_model(
+        steps in prop::collection::vec((0..STEPS.len(), prop::collection::vec(0..20_usize, 3)), 1..20),
+        outputs in prop::collection::vec(0..22_usize, 1..4),
+        bfloat16: bool,
+        convert: bool,
+        kept in prop::collection::vec(prop::collection::vec(0..22_usize, 0..6), 2),
+        always in 0..22_usize,
+    ) {
+        let model = graph(&steps, &outputs);
+        let half = if bfloat16 { Half::BFloat16 } else { Half::Float16 };
+        let io = if convert { Io::Convert } else { Io::Keep };
+        let keep = NodePatterns::new([format!("t{always}")]);
+        let settings = Settings { half, io, keep: &keep, observed: None };
+        let mut raised = model.clone();
+        let outlook = Outlook::new(&mut raised, settings).unwrap();
+        let mut models: BTreeMap<Vec<usize>, GraphProto> = BTreeMap::new();
+        // What stays where some are kept may be kept as well.
+        let mut lists: Vec<Vec<String>> = kept
+            .iter()
+            .map(|picks| picks.iter().map(|pick| format!("t{pick}")).collect())
+            .collect();
+        for at in 0..4 {
+            let Some(names) = lists.get(at).cloned() else { break };
+            let keep = settings.keep.and(names.iter().map(String::as_str));
+            let names = NodePatterns::new(names);
+            let mut low = model.clone();
+            let report = lower(&mut low, &Settings { keep: &keep, ..settings }).unwrap();
+            let is_low = |at: &usize| report.nodes[*at].precision == Some(half.name());
+            let found: Vec<usize> = (0..report.nodes.len()).filter(is_low).collect();
+            prop_assert_eq!(&outlook.low(&names), &found);
+            let stays = report.nodes.iter().filter(|node| node.precision != Some(half.name()));
+            lists.push(stays.map(|node| node.node.clone()).collect());
+            if let Some(same) = models.insert(found, low.graph.clone()) {
+                prop_assert_eq!(same, low.graph);
+            }
+        }
+    }
 }

@@ -187,7 +187,7 @@ fn tensorrt_must_be_told_the_range_of_every_open_shape() {
     let engine = for_tensorrt(json!({}));
     insta::assert_snapshot!(
         wrong(&engine, Some(&open)),
-        @"build::profile_missing: the shape [batch,3] of input `image` is open, and TensorRT needs its range | add `profiles: [{ image: { min: .., opt: .., max: .. } }]`"
+        @"build::profile_missing: the shape [batch,3] of input `image` is open, and TensorRT needs its range | add profiles, such as `profiles: [{ image: { min: [1, 3], opt: [8, 3], max: [32, 3] } }]`"
     );
     let unknown = wrong(&engine, Some(&model(None)));
     assert!(unknown.starts_with("build::profile_missing: "), "{unknown}");

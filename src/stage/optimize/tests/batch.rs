@@ -65,8 +65,12 @@ fn what_depends_on_the_batch_size_is_named() {
         let parts = Parts {
             inputs: &["x 4 2 4"],
             outputs,
-            floats: &[("c 4 1 1", &[1.0, 2.0, 3.0, 4.0])],
-            integers: &[("rows", &[8, 4]), ("four", &[4, 8])],
+            floats: &[
+                ("c 4 1 1", &[1.0, 2.0, 3.0, 4.0]),
+                ("w 8 1", EIGHTS),
+                ("b 4 1", &[1.0, 2.0, 3.0, 4.0]),
+            ],
+            integers: &[("rows", &[8, 4]), ("four", &[4, 8]), ("zero scalar", &[0])],
             nodes,
         };
         let before = model(17, &parts);
@@ -78,12 +82,30 @@ fn what_depends_on_the_batch_size_is_named() {
     };
     assert_eq!(
         refused(&[("y = Add(x, c)", &[])], &["y *"]),
-        "`test.onnx` cannot take another batch size: node `Add_y` (Add) is made for batches of 4"
+        "`test.onnx` cannot take another batch size: node `Add_y` (Add) computes across samples"
     );
     assert_eq!(
         refused(&[("y = ReduceSum(x)", &[("keepdims", Int(0))])], &["y *"]),
-        "`test.onnx` cannot take another batch size: axis 0 of output `y` does not count samples"
+        "`test.onnx` cannot take another batch size: node `ReduceSum_y` (ReduceSum) computes across \
+         samples"
     );
+    for across in [
+        "y = CumSum(x, zero)",
+        "y = PRelu(x, c)",
+        "y = Min(x, c)",
+        "y = Softmax(x)",
+        "y = LogSoftmax(x)",
+        "y = Hardmax(x)",
+    ] {
+        let axis: &[(&str, models::Value<'_>)] =
+            if across.contains("max(") { &[("axis", Int(0))] } else { &[] };
+        let text = refused(&[(across, axis)], &["y *"]);
+        assert!(text.ends_with("computes across samples"), "{text}");
+    }
+    let first = refused(&[("f = Gather(x, zero)", &[]), ("y = Add(x, f)", &[])], &["y *"]);
+    assert!(first.ends_with("node `Gather_f` (Gather) computes across samples"), "{first}");
+    let gemm = refused(&[("f = Flatten(x)", &[]), ("y = Gemm(f, w, b)", &[])], &["y *"]);
+    assert!(gemm.ends_with("node `Gemm_y` (Gemm) computes across samples"), "{gemm}");
     let rows = refused(&[("y = Reshape(x, rows)", &[])], &["y *"]);
     assert!(rows.ends_with("node `Reshape_y` (Reshape) is made for batches of 4"), "{rows}");
 }

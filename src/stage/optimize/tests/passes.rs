@@ -1,7 +1,7 @@
 //! Each pass alone keeps what a model computes, does what it is for, and leaves alone what only
 //! looks like it.
 
-use super::models::Value::{Float, Int, Ints};
+use super::models::Value::{self, Float, Int, Ints};
 use super::models::{Parts, assert_same, model, ops};
 use super::*;
 use crate::onnx::passes::PASSES;
@@ -403,4 +403,69 @@ fn generated_weights_become_constants_and_other_large_constants_do_not() {
     assert_same(&weights, &weights, 0.0);
     let mask = fold(generated("y = Sub(w, w)"));
     assert_eq!(ops(&mask), ["ConstantOfShape", "Sub"]);
+}
+
+#[test]
+fn what_would_be_computed_wrongly_ahead_is_left_to_the_runtime() {
+    let left = |call: &str, attributes: &[(&str, Value<'_>)]| {
+        let before = model(
+            17,
+            &Parts {
+                inputs: &["x 1"],
+                outputs: &["y *"],
+                floats: &[("one", &[1.0]), ("endless", &[f32::INFINITY])],
+                integers: &[
+                    ("small", &[3, 4]),
+                    ("large", &[1 << 33, 1 << 32]),
+                    ("minus", &[-3]),
+                    ("zero", &[0]),
+                    ("last", &[1]),
+                    ("back", &[-2]),
+                    ("far", &[9]),
+                ],
+                nodes: &[
+                    (call, attributes),
+                    ("f = Cast(c)", &[("to", Int(1))]),
+                    ("y = Add(x, f)", &[]),
+                ],
+            },
+        );
+        let skip = PASSES.iter().map(|pass| pass.name());
+        let skip = skip.filter(|name| *name != PassName::FoldConstants).collect();
+        let mut after = before.clone();
+        let evaluator = evaluate::CpuEvaluator { cancel: &CancelToken::default() };
+        crate::onnx::passes::run_without(&mut after, &evaluator, &skip).unwrap();
+        ops(&after).len() == 3
+    };
+    let keep = &[("keepdims", Int(0))];
+    assert!(!left("c = ReduceSum(small)", keep));
+    assert!(left("c = ReduceSum(large)", keep));
+    assert!(left("c = ReduceL1(large)", keep));
+    assert!(left("c = ReduceProd(large)", keep));
+    assert!(!left("c = Pow(small, last)", &[]));
+    assert!(left("c = Pow(small, minus)", &[]));
+    assert!(!left("c = Max(one, one)", &[]));
+    assert!(left("c = Min(endless, one)", &[]));
+    assert!(!left("c = Slice(small, zero, last)", &[]));
+    assert!(left("c = Slice(small, far, zero, zero, back)", &[]));
+}
+
+#[test]
+fn a_small_model_does_not_become_a_large_one() {
+    let calls: Vec<String> =
+        (0..34).map(|at| format!("t{} = Concat(t{at}, t{at})", at + 1)).collect();
+    let mut nodes: Vec<(&str, &[(&str, Value<'_>)])> =
+        calls.iter().map(|call| (call.as_str(), &[("axis", Int(0))] as _)).collect();
+    nodes.push(("s = ReduceMax(t34)", &[("keepdims", Int(0))]));
+    nodes.push(("y = Add(x, s)", &[]));
+    let floats: &[(&str, &[f32])] = &[("t0", &[1.0, 2.0, 3.0, 4.0])];
+    let mut bomb = model(
+        17,
+        &Parts { inputs: &["x 1"], outputs: &["y *"], floats, nodes: &nodes, ..Parts::default() },
+    );
+    let evaluator = evaluate::CpuEvaluator { cancel: &CancelToken::default() };
+    crate::onnx::passes::run(&mut bomb, &evaluator).unwrap();
+    let sizes = bomb.graph.initializer.iter().map(|tensor| tensor.raw_data().len());
+    assert!(sizes.sum::<usize>() < 1 << 27, "the weights are small");
+    assert!(ops(&bomb).contains(&"Concat"));
 }

@@ -134,7 +134,7 @@ fn write_latency(text: &mut String, latency: &LatencyReport) {
             rival.name,
             subject(&rival.engine),
             number(rival.ratio),
-            rival.text(latency.p50_ms, latency.runs)
+            rival.text(latency.runs)
         );
     }
 }

@@ -43,13 +43,18 @@ fn an_engine_slower_than_the_other_fails_with_both_times() {
     assert_eq!(error.class(), FailureClass::Gate);
     let text = error.to_string();
     assert!(text.starts_with("latency ratio to `fp32` is "), "{text}");
-    assert!(text.contains(" ms; the ratio is between "), "{text}");
+    assert!(text.contains(" ms in the block nearest to it; the ratio is between "), "{text}");
     assert!(text.contains(" with 98 % confidence, out of 8 runs of each in 8 blocks)"), "{text}");
     let report = cnn.report();
     let latency = &report["latency"];
     assert!(latency["p50_ms"].as_f64().unwrap() >= 40.0, "{latency}");
     assert!(latency["rival"]["p50_ms"].as_f64().unwrap() < 40.0, "{latency}");
     assert!(latency["rival"]["ratio_low"].as_f64().unwrap() > 1.0, "{latency}");
+    let block = |place: usize| latency["rival"]["block_p50_ms"][place].as_f64().unwrap();
+    let told =
+        format!("(p50 {} ms against {} ms in", report::number(block(0)), report::number(block(1)));
+    assert!(text.contains(&told), "{text}");
+    assert!(block(0) >= 40.0 && block(1) < 40.0, "{latency}");
     assert_eq!(latency["rival"]["engine"]["backend"], "fake");
     let line = "\nAs a multiple of the time of `fp32` (engine on fake): ";
     assert!(cnn.markdown().contains(line), "{}", cnn.markdown());
@@ -111,6 +116,7 @@ fn judged(blocks: impl IntoIterator<Item = f64>, on_noise: OnNoise) -> Report {
         times: times(),
         ratio: crate::times::Ratio::of(blocks).unwrap(),
         blocks: 20,
+        nearest: [1.0; 2],
     };
     let timing = timing::Timing { times: times(), other: Some(other) };
     gates::judge_latency(&asked, &timing, Some(subject()), &mut report);
