@@ -32,6 +32,7 @@ mod evaluate;
 mod fault;
 mod guard;
 mod known_wrong;
+mod log_softmax;
 mod mend;
 mod program;
 mod quantize;
