@@ -12,7 +12,7 @@ use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::walk::each_node;
 use super::weights::Constants;
-use super::{known_wrong, log_softmax, mend, quantize, rectify, widen};
+use super::{known_wrong, log_softmax, mend, patch, quantize, rectify, widen};
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -25,6 +25,7 @@ pub(super) fn reader() -> &'static Onnx {
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         log_softmax::register(&mut onnx.op_register);
         mend::register(&mut onnx.op_register);
+        patch::register(&mut onnx.op_register);
         quantize::register(&mut onnx.op_register);
         rectify::register(&mut onnx.op_register);
         widen::register(&mut onnx.op_register);

@@ -9,11 +9,13 @@ use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
 use crate::backend::fault::Fault;
-use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::onnx::proto::attribute_proto::AttributeType;
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::onnx::{Model, from_tensor};
 use crate::tensor::{Shape, Tensor};
 
 use super::guard::text;
+use super::slice;
 use super::walk::each_node;
 use super::weights::Constants;
 
@@ -21,7 +23,7 @@ use super::weights::Constants;
 const KEEP: &str = "TrtPipelineKeep";
 
 /// Ends the names of what is added here; no name in a file contains this character.
-const MENDED: &str = "\0mended";
+pub(super) const MENDED: &str = "\0mended";
 
 /// Teaches tract's reader our operator.
 pub(super) fn register(register: &mut OnnxOpRegister) {
@@ -36,7 +38,9 @@ pub(super) fn rewrite(model: &mut Model) -> Result<(), Fault> {
         part(&mut model.graph);
     }
     pad(&mut model.graph);
-    slice(model)
+    fill(&mut model.graph);
+    nearest(model)?;
+    slice::rewrite(model)
 }
 
 /// tract folds `Sub` and `Div` into the convolution before them, and there takes `c - x` for
@@ -79,69 +83,75 @@ fn pad(graph: &mut GraphProto) {
     }
 }
 
-/// tract takes the lowest integer for "to the end" also where a `Slice` goes forwards, which then
-/// takes nothing. An end that is merely far out says so. (Where one goes backwards, the highest
-/// integer is such an end for onnxruntime too.)
-fn slice(model: &mut Model) -> Result<(), Fault> {
-    let constants = Constants::of(model);
-    let mut ends = BTreeMap::new();
-    each_node(&model.graph, &mut |node| {
-        if let (Some(output), Some(plain)) = (node.output.first(), plain_ends(node, &constants)) {
-            ends.insert(output.clone(), plain);
-        }
-    });
-    if ends.is_empty() { Ok(()) } else { end_plainly(&mut model.graph, &ends) }
-}
-
-/// The ends of a `Slice` without those that tract misunderstands, where it has any.
-fn plain_ends(node: &NodeProto, constants: &Constants<'_>) -> Option<Vec<i64>> {
-    let input = |index: usize| node.input.get(index).filter(|name| !name.is_empty());
-    let ends = input(2).filter(|_| node.op_type() == "Slice")?;
-    let ends = constants.values(ends)?;
-    let steps = match input(4) {
-        Some(steps) => constants.values(steps)?,
-        None => vec![1.0; ends.len()],
-    };
-    let mut changed = false;
-    let plain = ends.iter().zip(&steps).map(|(&end, &step)| {
-        #[expect(clippy::cast_possible_truncation, reason = "a cast saturates")]
-        let integer = end as i64;
-        let misunderstood = step > 0.0 && integer <= i64::MIN + 1;
-        changed |= misunderstood;
-        if misunderstood { BEFORE_ALL } else { integer }
-    });
-    let plain: Vec<i64> = plain.collect();
-    (changed && steps.len() == ends.len()).then_some(plain)
-}
-
-/// Farther out than any axis is long.
-const BEFORE_ALL: i64 = -(1 << 40);
-
-fn end_plainly(graph: &mut GraphProto, ends: &BTreeMap<String, Vec<i64>>) -> Result<(), Fault> {
+/// tract fills with float64 where no value says otherwise.
+fn fill(graph: &mut GraphProto) {
     for node in &mut graph.node {
-        for attribute in &mut node.attribute {
-            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                end_plainly(inner, ends)?;
-            }
+        if node.op_type() == "ConstantOfShape"
+            && node.attribute.is_empty()
+            && let Ok(zero) = Tensor::from_f32(Shape(vec![1]), &[0.0])
+        {
+            node.attribute.push(AttributeProto {
+                name: Some("value".to_owned()),
+                r#type: Some(AttributeType::Tensor as i32),
+                t: Some(from_tensor("", &zero)),
+                ..AttributeProto::default()
+            });
         }
-        let Some((output, plain)) = node.output.first().and_then(|name| ends.get_key_value(name))
-        else {
-            continue;
-        };
-        let tensor = Tensor::from_i64(Shape(vec![plain.len()]), plain)
-            .map_err(|error| Fault::Model(error.to_string()))?;
-        let name = format!("{output}{MENDED}");
-        graph.initializer.push(from_tensor(&name, &tensor));
-        if let Some(input) = node.input.get_mut(2) {
-            *input = name;
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(fill);
         }
     }
-    Ok(())
+}
+
+/// `Resize` of opset 10 takes the element before where it enlarges and the one after where it
+/// reduces; tract takes the nearest.
+fn nearest(model: &mut Model) -> Result<(), Fault> {
+    if model.opset() != Some(10) {
+        return Ok(());
+    }
+    let constants = Constants::of(model);
+    let mut modes = BTreeMap::new();
+    let mut unclear = None;
+    each_node(&model.graph, &mut |node| {
+        if node.op_type() != "Resize" || !matches!(text(node, "mode"), None | Some("nearest")) {
+            return;
+        }
+        let scales = node.input.get(1).and_then(|scales| constants.values(scales));
+        let all = |fits: fn(&f64) -> bool| scales.as_ref().is_some_and(|all| all.iter().all(fits));
+        let mode = match node.output.first() {
+            Some(_) if all(|scale| *scale >= 1.0) => "floor",
+            Some(_) if all(|scale| *scale <= 1.0) => "ceil",
+            _ => return unclear = unclear.take().or_else(|| Some(Fault::node(node, MIXED))),
+        };
+        modes.extend(node.output.first().map(|output| (output.clone(), mode)));
+    });
+    choose(&mut model.graph, &modes);
+    unclear.map_or(Ok(()), Err)
+}
+
+const MIXED: &str = "scales of opset 10 that are not constant, or enlarge and reduce, are not \
+                     supported";
+
+fn choose(graph: &mut GraphProto, modes: &BTreeMap<String, &str>) {
+    for node in &mut graph.node {
+        for attribute in &mut node.attribute {
+            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
+            inner.for_each(|graph| choose(graph, modes));
+        }
+        if let Some(mode) = node.output.first().and_then(|output| modes.get(output)) {
+            node.attribute.push(AttributeProto {
+                name: Some("nearest_mode".to_owned()),
+                r#type: Some(AttributeType::String as i32),
+                s: Some(mode.as_bytes().to_vec()),
+                ..AttributeProto::default()
+            });
+        }
+    }
 }
 
 /// What it is given, as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Keep;
+pub(super) struct Keep;
 
 impl ElementWiseMiniOp for Keep {
     fn name(&self) -> String {

@@ -34,10 +34,12 @@ mod guard;
 mod known_wrong;
 mod log_softmax;
 mod mend;
+mod patch;
 mod program;
 mod quantize;
 mod rectify;
 mod rounding;
+mod slice;
 mod states;
 #[cfg(test)]
 mod tests;
