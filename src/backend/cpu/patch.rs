@@ -27,10 +27,11 @@ use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 use super::mend::Keep;
 
 /// The operators that are made of such operations.
-const AFFECTED: [&str; 10] = [
+const AFFECTED: [&str; 11] = [
     "GlobalMaxPool",
     "Mod",
     "ReduceL1",
+    "ReduceL2",
     "ReduceLogSum",
     "ReduceLogSumExp",
     "ReduceMax",
@@ -50,7 +51,8 @@ pub(super) fn register(register: &mut OnnxOpRegister) {
             let expansion = op.into_any().downcast::<Box<dyn Expansion>>();
             let expansion = expansion.map_err(|_| TractError::msg("an operator is opaque"))?;
             let exponentials = node.op_type == "ReduceLogSumExp";
-            Ok((expand(Patched { theirs: *expansion, exponentials }), names))
+            let is_real = exponentials || matches!(&*node.op_type, "ReduceL2" | "ReduceLogSum");
+            Ok((expand(Patched { theirs: *expansion, exponentials, is_real }), names))
         });
     }
 }
@@ -67,6 +69,8 @@ struct Patched {
     theirs: Box<dyn Expansion>,
     /// Whether it is the logarithm of a sum of exponentials.
     exponentials: bool,
+    /// Whether its steps are rounded where its elements are integers.
+    is_real: bool,
 }
 
 impl Expansion for Patched {
@@ -105,6 +109,9 @@ impl Expansion for Patched {
             let fact = target.outlet_fact(input)?.clone();
             let name = format!("{prefix}.input.{index}");
             let outlet = match fact.konst.filter(|_| index > 0) {
+                _ if index == 0 && self.is_real && !fact.datum_type.is_float() => {
+                    return Err(TractError::msg("roots and logarithms of integers are rounded"));
+                }
                 Some(constant) => aside.add_const(name, constant)?,
                 None => aside.add_source(name, fact.datum_type.fact(fact.shape))?,
             };

@@ -168,6 +168,14 @@ fn exponentials_do_not_overflow_before_the_logarithm_of_their_sum() {
 }
 
 #[test]
+fn logarithms_of_integers_are_refused() {
+    let model = Recorded::new("wrong_log_sum_exp_integers").model;
+    let error = compiled(&CpuBackend, &model).err().expect("a refusal").to_string();
+    assert!(error.contains("node `culprit` (ReduceLogSumExp)"), "{error}");
+    assert!(error.contains("logarithms of integers are rounded"), "{error}");
+}
+
+#[test]
 fn a_remainder_of_fewer_elements_than_divisors_is_of_them() {
     assert_agrees("remainder_of_fewer", 1e-6, 1e-6);
 }
