@@ -43,6 +43,12 @@ impl Grid {
             Self::Fp8E4m3 => 448.0,
         }
     }
+
+    /// Whether the scale of a magnitude would be zero in any arithmetic that flushes subnormal
+    /// numbers.
+    pub fn vanishes(self, magnitude: f32) -> bool {
+        magnitude / self.largest() < f32::MIN_POSITIVE
+    }
 }
 
 /// Scale and zero point of a tensor or channel: a value is `(q - zero_point) * scale`.
@@ -58,11 +64,9 @@ pub struct Quantizer {
 }
 
 impl Quantizer {
-    /// For magnitudes up to this one; nothing but zeros gets scale 1.
+    /// For magnitudes up to this one; what vanishes gets scale 1.
     pub fn symmetric(grid: Grid, magnitude: f32) -> Self {
-        let scale = magnitude / grid.largest();
-        // Values that small are zeros in any arithmetic that flushes subnormal numbers.
-        let scale = if scale >= f32::MIN_POSITIVE { scale } else { 1.0 };
+        let scale = if grid.vanishes(magnitude) { 1.0 } else { magnitude / grid.largest() };
         Self { grid, scale, zero_point: 0 }
     }
 

@@ -212,6 +212,27 @@ fn tensors_that_are_always_zero_get_a_scale_and_a_warning() {
 }
 
 #[test]
+fn a_range_too_small_for_a_scale_leaves_its_readers_as_they_are() {
+    let tiny = floats(&[8, 4], |at| usual(at) * 1e-39);
+    let (project, ran) = fixture_run("mlp", "data: d.npz, min_channels: 1", data(&[("x", tiny)]));
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    let report = project.read("build/p/int8/calibrate.json");
+    assert!(report.contains("too small for a scale"), "{report}");
+    let cache = |scale: &'static str| {
+        fixture_run("mlp", "cache: c.cache, data: d.npz, min_channels: 1", move |project| {
+            project.write("c.cache", format!("TRT-8600-EntropyCalibration2\nx: {scale}\n"));
+            data(&[("x", floats(&[8, 4], usual))])(project);
+        })
+    };
+    let (project, ran) = cache("00000001");
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    let report = project.read("build/p/int8/calibrate.json");
+    assert!(report.contains("too small for a scale"), "{report}");
+    let (_, ran) = cache("00000000");
+    assert!(ran.stderr.contains("the calibration cache has scale 0 for `x`"), "{}", ran.seen());
+}
+
+#[test]
 fn a_cache_of_another_network_is_refused_and_one_with_gaps_needs_samples() {
     let cache = |text: &'static str| {
         move |project: &Project| {

@@ -73,6 +73,19 @@ fn a_faster_engine_passes_and_the_other_one_is_in_the_key() {
 }
 
 #[test]
+fn an_engine_of_other_inputs_is_blamed_and_not_the_data() {
+    let project = project();
+    let axes = [0, 256];
+    let half = Network::default().input("x", &axes).output("y", &axes).node("Relu", &["x"], "y");
+    project.write("small.onnx", half.encode());
+    let ran = project.trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let seen: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(seen.contains("this engine does not run on the same data"), "{seen}");
+    assert!(seen.contains("name an engine with the same inputs"), "{seen}");
+}
+
+#[test]
 fn what_is_no_engine_is_a_mistake_of_the_spec() {
     let project = project();
     let ran = project.trt(&["check", "p.yaml", "--set", "other=small_onnx"]);

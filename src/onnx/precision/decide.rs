@@ -75,6 +75,10 @@ impl Judge<'_, '_> {
             Class::Cast => return Verdict::Keep(Reason::Cast),
             class => class,
         };
+        let scale = step.node.input.get(1).filter(|_| self.quantizes(step));
+        if scale.is_some_and(|scale| !self.view.constants.contains_key(scale.as_str())) {
+            return Verdict::Keep(Reason::Range(table::QUANTIZATION));
+        }
         let is_made_here = step.node.op_type() == "ConstantOfShape";
         if step.lowerable.is_empty() && !is_made_here {
             let reads = step.node.input.iter().any(|name| self.view.is_float(name));
@@ -88,6 +92,10 @@ impl Judge<'_, '_> {
             Some(reason) => Verdict::Keep(reason),
             None => Verdict::May(class),
         }
+    }
+
+    fn quantizes(&self, step: &Step<'_>) -> bool {
+        self.view.is_quantize(step) || self.view.is_dequantize(step)
     }
 
     fn requested(&self, step: &Step<'_>) -> Option<Reason> {
@@ -117,7 +125,12 @@ impl Judge<'_, '_> {
             let (tensor, value) = ((*name).to_owned(), fit.overflow?);
             Some(Reason::WeightOverflow { tensor, value, half })
         });
-        overflow.or_else(|| {
+        let zero_scale = || {
+            let scale = step.node.input.get(1).filter(|_| self.quantizes(step))?;
+            let (half, value) = (self.view.half, self.fits.get(scale.as_str())?.vanishes?);
+            Some(Reason::ZeroScale { tensor: scale.clone(), value, half })
+        };
+        overflow.or_else(zero_scale).or_else(|| {
             let (name, fit) = found.iter().find(|(_, fit)| fit.small > MOST_SMALL)?;
             let (tensor, share) = ((*name).to_owned(), fit.small);
             Some(Reason::WeightUnderflow { tensor, share, half })

@@ -65,6 +65,13 @@ impl Half {
         }
     }
 
+    fn is_zero(self, value: f32) -> bool {
+        match self {
+            Self::Float16 => f16::from_f32(value) == f16::ZERO,
+            Self::BFloat16 => bf16::from_f32(value) == bf16::ZERO,
+        }
+    }
+
     /// The values rounded to the nearest, ties to even, as little-endian bytes.
     fn round(self, values: &[f32]) -> Vec<u8> {
         match self {
@@ -121,6 +128,8 @@ pub(super) struct Fit {
     /// The part of the values other than zero that lose significant bits, or become zero, because
     /// they are small.
     pub(super) small: f64,
+    /// A value other than zero that becomes zero.
+    pub(super) vanishes: Option<f32>,
 }
 
 impl Fit {
@@ -130,6 +139,9 @@ impl Fit {
         for &value in values.iter().filter(|value| value.is_finite() && **value != 0.0) {
             nonzero += 1;
             small += u64::from(f64::from(value.abs()) < half.smallest_normal());
+            if half.is_zero(value) {
+                fit.vanishes.get_or_insert(value);
+            }
             let beyond = !half.is_finite(value);
             if beyond && fit.overflow.is_none_or(|largest| value.abs() > largest.abs()) {
                 fit.overflow = Some(value);

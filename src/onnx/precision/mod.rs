@@ -112,7 +112,7 @@ pub struct NodePrecision {
 /// an error.
 pub fn lower(model: &mut Model, settings: &Settings<'_>) -> Result<Lowered, OnnxError> {
     model.check_types()?;
-    let opset = opset::raise(model, settings.half)?;
+    let opset = opset::raise(model, settings.half, settings.keep)?;
     let view = View::of(model, settings.half);
     let mut verdicts = decide::verdicts(&view, settings)?;
     neighbours::mark(&view, &mut verdicts, settings.observed);

@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use petgraph::unionfind::UnionFind;
+
+use crate::onnx::check;
 use crate::onnx::proto::tensor_proto::DataType;
 
 use super::Observed;
@@ -72,18 +75,38 @@ fn statistics(view: &View<'_>, verdicts: &mut [Verdict]) {
     }
 }
 
-/// What reads dequantized values: with a cast in between there would be no integer operation.
+/// A layer and the `DequantizeLinear` nodes of its factors: with a cast in between there would be
+/// no operation of 8 bits, so that all are of one precision, and of float32 where one keeps it.
 fn quantized(view: &View<'_>, verdicts: &mut [Verdict]) {
-    let mut dequantized: HashSet<&str> = HashSet::new();
-    for (step, verdict) in view.steps.iter().zip(verdicts) {
-        if view.model.is_standard(step.node, "DequantizeLinear") {
-            dequantized.extend(view.float_outputs(step));
-        } else if float_inputs(view, step).any(|name| dequantized.contains(name)) {
-            match may(verdict) {
-                Some(Class::Compute) => *verdict = Verdict::Keep(Reason::Quantized),
-                Some(Class::Movement) => dequantized.extend(view.float_outputs(step)),
-                _ => {}
+    let mut groups: UnionFind<usize> = UnionFind::new(view.steps.len());
+    // What hands dequantized values on.
+    let mut sources: HashMap<&str, usize> = HashMap::new();
+    for (index, step) in view.steps.iter().enumerate() {
+        let class = table::class(step.node);
+        // A bias is added after the product, in whatever precision.
+        let factors = step.node.input.iter().take(2);
+        let read = factors.filter_map(|name| sources.get(name.as_str()).copied());
+        if matches!(class, Class::Compute | Class::Movement) && !view.is_quantize(step) {
+            for source in read.collect::<Vec<_>>() {
+                groups.union(index, source);
             }
+        }
+        let goes_on = class == Class::Movement
+            && step.node.input.first().is_some_and(|name| sources.contains_key(name.as_str()));
+        if view.is_dequantize(step) || goes_on {
+            sources.extend(view.float_outputs(step).map(|output| (output, index)));
+        }
+    }
+    let mut keeping: HashMap<usize, usize> = HashMap::new();
+    for (index, verdict) in verdicts.iter().enumerate() {
+        if matches!(verdict, Verdict::Keep(_)) {
+            keeping.entry(groups.find(index)).or_insert(index);
+        }
+    }
+    for (index, verdict) in verdicts.iter_mut().enumerate() {
+        if let (Verdict::May(_), Some(&keeps)) = (&*verdict, keeping.get(&groups.find(index))) {
+            let with = check::node_name(view.steps[keeps].node).name;
+            *verdict = Verdict::Keep(Reason::Quantized { with });
         }
     }
 }

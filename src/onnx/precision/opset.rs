@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::Model;
 use crate::onnx::operators;
+use crate::onnx::patterns::NodePatterns;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::proto::tensor_proto::DataType;
 
@@ -27,14 +28,20 @@ pub struct OpsetChange {
     pub refused: Option<String>,
 }
 
-/// Brings the model to the first opset in which its operators have the type. Where that cannot be,
+/// Brings the model to the first opset in which its operators have the type, but for the nodes that
+/// are kept. Where that cannot be,
 /// but casts to the type can, it stays as it is.
-pub(super) fn raise(model: &mut Model, half: Half) -> Result<Option<OpsetChange>, OnnxError> {
+pub(super) fn raise(
+    model: &mut Model,
+    half: Half,
+    keep: &NodePatterns,
+) -> Result<Option<OpsetChange>, OnnxError> {
     let Some(before) = model.opset() else { return Ok(None) };
     let types = model.element_types();
     let reads_float = |node: &&NodeProto| {
         node.input.iter().any(|name| types.get(name) == Some(DataType::Float))
             && model.is_standard_operator(node)
+            && keep.find(node).is_none()
     };
     let wanted = model.graph.node.iter().filter(reads_float);
     let wanted = wanted.filter_map(|node| first(node, half, before)).max();

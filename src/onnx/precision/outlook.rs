@@ -22,7 +22,7 @@ impl<'m> Outlook<'m> {
     /// it.
     pub fn new(model: &'m mut Model, settings: Settings<'m>) -> Result<Self, OnnxError> {
         model.check_types()?;
-        opset::raise(model, settings.half)?;
+        opset::raise(model, settings.half, settings.keep)?;
         let view = View::of(model, settings.half);
         let verdicts = decide::verdicts(&view, &settings)?;
         Ok(Self { view, verdicts, settings })

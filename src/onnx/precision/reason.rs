@@ -31,6 +31,8 @@ pub(super) enum Reason {
     WeightOverflow { tensor: String, value: f32, half: Half },
     /// Much of a weight is below the range.
     WeightUnderflow { tensor: String, share: f64, half: Half },
+    /// A scale becomes zero.
+    ZeroScale { tensor: String, value: f32, half: Half },
     /// A value observed is beyond the range, or close to its end.
     ActivationOverflow { tensor: String, value: f64, half: Half },
     /// All values observed are below the range.
@@ -41,8 +43,8 @@ pub(super) enum Reason {
     Statistic,
     /// It computes an angle from positions.
     Angle,
-    /// It reads what a `DequantizeLinear` gives, and becomes one integer operation with it.
-    Quantized,
+    /// It becomes one operation of 8 bits with another node, which keeps float32.
+    Quantized { with: String },
     /// All around it is float32.
     Surrounded,
 }
@@ -63,12 +65,13 @@ impl Reason {
             Self::Given => "given",
             Self::WeightOverflow { .. } => "weight_overflow",
             Self::WeightUnderflow { .. } => "weight_underflow",
+            Self::ZeroScale { .. } => "zero_scale",
             Self::ActivationOverflow { .. } => "activation_overflow",
             Self::ActivationUnderflow { .. } => "activation_underflow",
             Self::Large { .. } => "large_values",
             Self::Statistic => "statistic",
             Self::Angle => "angle",
-            Self::Quantized => "quantized",
+            Self::Quantized { .. } => "quantized",
             Self::Surrounded => "surrounded",
         }
     }
@@ -102,6 +105,9 @@ impl fmt::Display for Reason {
                 half.smallest_normal(),
                 half.name()
             ),
+            Self::ZeroScale { tensor, value, half } => {
+                write!(f, "scale `{tensor}` has {value:e}, which is zero in {}", half.name())
+            }
             Self::ActivationOverflow { tensor, value, half } => write!(
                 f,
                 "`{tensor}` reached {value:e}; {} ends at {:e}",
@@ -119,8 +125,8 @@ impl fmt::Display for Reason {
                 f.write_str("relates a tensor to its own mean, maximum or deviation")
             }
             Self::Angle => f.write_str("computes an angle from positions"),
-            Self::Quantized => {
-                f.write_str("becomes one integer operation with its quantized input")
+            Self::Quantized { with } => {
+                write!(f, "becomes one operation of 8 bits with `{with}`, which keeps float32")
             }
             Self::Surrounded => f.write_str("all around it is float32"),
         }

@@ -74,6 +74,7 @@ fn is_low(
     }
     let reads_constants_only = !any_low && !any_float;
     match class {
+        _ if view.is_dequantize(step) => !readers.all_float(),
         // A constant of half the size is worth it.
         _ if reads_constants_only && !step.lowerable.is_empty() => true,
         Class::Movement => readers.all_low() || (any_low && !any_float),
@@ -88,7 +89,9 @@ fn is_low(
 fn backwards(view: &View<'_>, verdicts: &[Verdict], io: Io) -> Vec<Readers> {
     let mut known = vec![Readers::default(); verdicts.len()];
     for (index, step) in view.steps.iter().enumerate().rev() {
-        let mut all = Readers::default();
+        // What quantizes takes either.
+        let open = view.is_quantize(step);
+        let mut all = Readers { open, ..Readers::default() };
         for name in view.float_outputs(step) {
             all.float |= view.pinned.contains(name);
             if view.outputs.contains(name) {

@@ -15,7 +15,7 @@ pub(super) enum Class {
     Compute,
     /// One cheap step for each element: goes with what is around it.
     Elementwise,
-    /// Hands values on, or selects among them: goes with what is around it.
+    /// Hands values on, in other bits, or selects among them: goes with what is around it.
     Movement,
     /// Changes the element type itself.
     Cast,
@@ -29,7 +29,7 @@ const RECURRENT: &str = "errors add up from step to step";
 const COORDINATES: &str = "its inputs are coordinates or angles, which need digits";
 const RANDOM: &str = "draws its values in float32";
 const LOSS: &str = "a loss";
-const QUANTIZATION: &str = "its scale says what integers mean";
+pub(super) const QUANTIZATION: &str = "its scale says what integers mean";
 const TYPE: &str = "what it gives depends on the type of its input";
 const SIGNAL: &str = "a transformation of signals";
 
@@ -62,11 +62,7 @@ pub(super) fn class(node: &NodeProto) -> Class {
         "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike"
         | "Bernoulli" | "Multinomial" | "EyeLike" => Class::Range(RANDOM),
         "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => Class::Range(LOSS),
-        "QuantizeLinear"
-        | "DequantizeLinear"
-        | "DynamicQuantizeLinear"
-        | "QLinearConv"
-        | "QLinearMatMul" => Class::Range(QUANTIZATION),
+        "DynamicQuantizeLinear" | "QLinearConv" | "QLinearMatMul" => Class::Range(QUANTIZATION),
         "DFT" | "STFT" | "MelWeightMatrix" | "HannWindow" | "HammingWindow" | "BlackmanWindow" => {
             Class::Range(SIGNAL)
         }
@@ -95,10 +91,10 @@ const ELEMENTWISE: [&str; 48] = [
 
 /// Sorted.
 #[rustfmt::skip]
-const MOVEMENT: [&str; 41] = [
+const MOVEMENT: [&str; 43] = [
     "ArgMax", "ArgMin", "CenterCropPad", "Compress", "Concat", "ConstantOfShape", "DepthToSpace",
-    "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "GlobalMaxPool",
-    "Hardmax", "Identity", "MaxPool", "MaxUnpool", "NonZero", "OneHot", "Pad", "ReduceMax",
+    "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "GlobalMaxPool",
+    "Hardmax", "Identity", "MaxPool", "MaxUnpool", "NonZero", "OneHot", "Pad", "QuantizeLinear", "ReduceMax",
     "ReduceMin", "Reshape", "ReverseSequence", "Scatter", "ScatterElements", "ScatterND", "Shape",
     "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "TensorScatter", "Tile", "TopK",
     "Transpose", "Trilu", "Unique", "Unsqueeze",

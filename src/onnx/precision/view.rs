@@ -89,6 +89,14 @@ impl<'m> View<'m> {
         self.types.get(tensor) == Some(DataType::Float)
     }
 
+    pub(super) fn is_quantize(&self, step: &Step<'_>) -> bool {
+        self.model.is_standard(step.node, "QuantizeLinear")
+    }
+
+    pub(super) fn is_dequantize(&self, step: &Step<'_>) -> bool {
+        self.model.is_standard(step.node, "DequantizeLinear")
+    }
+
     /// The inputs of a node that may be of 16 bits and are not constant.
     pub(super) fn variables<'v>(
         &'v self,

@@ -20,7 +20,7 @@ pub struct QuantizedWeight {
     pub axis: Option<usize>,
     /// How many scales it has.
     pub scales: usize,
-    /// Channels in which all values are zero.
+    /// Channels in which all values are zero, or too small for a scale.
     pub zero_channels: usize,
 }
 
@@ -75,6 +75,6 @@ pub(super) fn on_grid(
             ..TensorProto::default()
         },
         scales: quantizers.iter().map(|quantizer| quantizer.scale).collect(),
-        zero_channels: magnitudes.iter().filter(|magnitude| **magnitude == 0.0).count(),
+        zero_channels: magnitudes.iter().filter(|magnitude| grid.vanishes(**magnitude)).count(),
     })
 }

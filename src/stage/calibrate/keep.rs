@@ -36,10 +36,25 @@ fn place(
     for (tensor, dtype) in &ranges.others {
         placement.without(model, tensor, &format!("`{tensor}` is {dtype}, not float32"));
     }
+    for (tensor, magnitude) in too_small(settings, &placement, ranges) {
+        let reason = format!("`{tensor}` stays within {magnitude:e}, too small for a scale");
+        placement.without(model, &tensor, &reason);
+    }
     if cx.cancel.is_cancelled() {
         return Err(StageError::Cancelled);
     }
     Ok(placement)
+}
+
+/// The activations that are not zero, but have a range without a scale.
+fn too_small(settings: &Calibrate, placement: &Placement, ranges: &Ranges) -> Vec<(String, f32)> {
+    let magnitude = |tensor: &String| {
+        let magnitude = ranges.by_tensor.get(placement.source(tensor))?.range.magnitude();
+        Some((tensor.clone(), magnitude))
+    };
+    let found = placement.activations.keys().filter_map(magnitude);
+    let grid = settings.dtype.value;
+    found.filter(|(_, magnitude)| *magnitude > 0.0 && grid.vanishes(*magnitude)).collect()
 }
 
 /// Quantizes all of a model but these nodes and those of `skip`.

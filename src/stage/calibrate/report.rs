@@ -67,13 +67,21 @@ impl Report {
             .collect();
         let mut notes = Vec::new();
         for activation in &activations {
-            if let Some(seen) = activation.found.seen
-                && seen.magnitude() == 0.0
-            {
+            if activation.found.range.magnitude() == 0.0 {
+                let tensor = &activation.tensor;
+                let found = match activation.found.seen {
+                    None => format!("the calibration cache has scale 0 for `{tensor}`"),
+                    Some(seen) if seen.magnitude() == 0.0 => {
+                        format!("`{tensor}` is zero in every sample")
+                    }
+                    Some(seen) => format!(
+                        "`{tensor}` has the range 0 by {}, though {:e} was seen",
+                        settings.method.value.name(),
+                        seen.magnitude()
+                    ),
+                };
                 notes.push(format!(
-                    "`{}` is zero in every sample: its scale means nothing, and other values will \
-                     be clipped",
-                    activation.tensor
+                    "{found}: its scale means nothing, and other values will be clipped"
                 ));
             }
         }
@@ -86,7 +94,10 @@ impl Report {
             ));
         }
         for weight in weights.iter().filter(|weight| weight.zero_channels == weight.scales) {
-            notes.push(format!("the weights `{}` are all zero", weight.tensor));
+            notes.push(format!(
+                "the weights `{}` are all zero, or too small for a scale",
+                weight.tensor
+            ));
         }
         if activations.is_empty() {
             notes.push("nothing was quantized: `nodes` in calibrate.json tells why".to_owned());

@@ -171,8 +171,9 @@ impl Stage for Optimize {
 
     fn version(&self) -> u32 {
         // 2: more passes, shapes by our own rules, initializers are no inputs, and the opset is in
-        // the report. 3: the report is of the model that is written, whatever its precision.
-        3
+        // the report. 3: the report is of the model that is written, whatever its precision. 4: scales of 8
+        // bits are of 16.
+        4
     }
 
     fn makes(&self) -> ArtifactKind {

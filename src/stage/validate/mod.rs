@@ -275,9 +275,13 @@ impl Stage for Validate {
             None => None,
         };
         let mut rival = None;
-        if self.rival().is_some() {
+        if let Some(place) = self.rival() {
             let (manifest, engine) = engine::load(cx.input(RIVAL)?)?;
-            let runnable = Runnable::new(engine, &data)?;
+            let runnable = Runnable::new(engine, &data).map_err(|error| {
+                let message = format!("this engine does not run on the same data: {error}");
+                let help = "name an engine with the same inputs".to_owned();
+                StageError::Setting { message, span: place.span, help: Some(help) }
+            })?;
             used.extend(runnable.arrays());
             let digest = cx.input(RIVAL)?.digest;
             let subject = Subject { kind: "engine", backend: Some(manifest.backend), digest };

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{Build, Rtx, has_kernels_for};
+use crate::support::{Project, fixture};
+
+use super::{Build, IMAGES, Rtx, has_kernels_for, library};
 
 /// The digits by the precision in their graph, and the element types that only its kernels use.
 const DIGITS: [(&str, &[&str]); 6] = [
@@ -30,6 +32,29 @@ fn an_engine_computes_in_the_precision_of_its_graph_and_is_built_once() {
         assert_eq!(engine["tensorrt"]["plan_bytes"], plan.len(), "{stage}");
     }
     assert_eq!(rtx.all("cached").outcomes().len(), DIGITS.len());
+}
+
+#[test]
+fn what_is_around_8_bits_may_be_of_16_and_repeated_warnings_are_one() {
+    let Some(library) = library() else { return };
+    let project = Project::with_spec(&format!(
+        "version: 1\nname: rtx\nstages:\n  \
+           half: {{ optimize: {{ from: {{ file: m.onnx, kind: model }}, precision: fp16 }} }}\n  \
+           engine:\n    build:\n      from: half\n      backend: tensorrt\n      \
+             compute_capabilities: [\"8.9\"]\n      profiles: [{IMAGES}]\n"
+    ));
+    project.copy(&fixture("tensorrt/digits_int8_qdq.onnx"), "m.onnx");
+    let rtx = Rtx { project, library };
+    let ran = rtx.trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 0, "{}", ran.seen());
+    let plan = rtx.plan("engine");
+    for dtype in ["half", "int8"] {
+        assert!(has_kernels_for(&plan, dtype), "{dtype}");
+    }
+    let warning = "Converting conv activation scales to fp32";
+    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.contains(warning)).collect();
+    assert_eq!(told.len(), 2, "{}", ran.seen());
+    assert!(told[1].contains(" times: "), "{}", ran.seen());
 }
 
 #[test]

@@ -41,7 +41,9 @@ pub fn compile_here(
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> io::Result<()> {
     let job: CompileJob = serde_json::from_slice(&fs::read(job)?)?;
+    handle::gather_repeats();
     let result = Compilation { job: &job, progress }.run();
+    handle::log_repeats();
     let partial = outcome.with_extension("partial");
     fs::write(&partial, serde_json::to_vec(&result)?)?;
     fs::rename(partial, outcome)

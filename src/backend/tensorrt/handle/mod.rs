@@ -32,7 +32,7 @@ pub(super) use config::Config;
 pub(super) use context::ContextHandle;
 pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};
-pub(super) use logger::set_level;
+pub(super) use logger::{gather_repeats, log_repeats, set_level};
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use network::{Layer, Network, NetworkTensor};
 pub(super) use parser::{Parsed, parse};

@@ -196,17 +196,73 @@ fn angles_are_computed_in_float32_from_the_positions_on() {
     assert_eq!(reason(&report, "a"), "default");
 }
 
-#[test]
-fn what_reads_dequantized_values_stays_with_them() {
-    let chain =
-        nodes(&["DequantizeLinear q s > a", "Transpose a > b", "MatMul b w > c", "MatMul c w > y"]);
+/// A product of 8 bits, whose weights have this scale, between two others.
+fn quantized(scale: f32) -> Model {
+    let chain = nodes(&[
+        "MatMul x w > r",
+        "QuantizeLinear r s z > q",
+        "DequantizeLinear q s z > a",
+        "Transpose a > t",
+        "DequantizeLinear v vs > w8",
+        "MatMul t w8 > b",
+        "MatMul b w > y",
+    ]);
+    let scalar = |name: &str, value: f32| {
+        from_tensor(name, &Tensor::from_f32(Shape(vec![]), &[value]).unwrap())
+    };
+    let eight_bits = |name: &str, shape: Vec<usize>| {
+        let count = shape.iter().product();
+        from_tensor(name, &Tensor::from_bytes(DType::Int8, Shape(shape), &vec![0; count]).unwrap())
+    };
     let weights = vec![
         weight("w", &[0.5; 2]),
-        from_tensor("s", &Tensor::from_f32(Shape(vec![]), &[0.5]).unwrap()),
+        scalar("s", 0.5),
+        scalar("vs", scale),
+        eight_bits("z", vec![]),
+        eight_bits("v", vec![2, 2]),
     ];
-    let (low, report) = lowered(&model("q:int8", "y", chain, weights), &FP16);
-    assert_eq!(shown(&low, Half::Float16), "DequantizeLinear Transpose MatMul Cast MatMul* Cast");
-    assert_eq!(reason(&report, "c"), "quantized");
+    model("x", "y", chain, weights)
+}
+
+#[test]
+fn operations_of_8_bits_have_scales_of_16() {
+    let (low, report) = lowered(&quantized(0.01), &FP16);
+    assert_eq!(
+        shown(&low, Half::Float16),
+        "Cast MatMul* QuantizeLinear* DequantizeLinear* Transpose* DequantizeLinear* MatMul* MatMul* \
+         Cast"
+    );
+    assert_eq!(constant_type(&low, "s"), Some(DType::Float16));
+    assert_eq!(constant_type(&low, "vs"), Some(DType::Float16));
+    let change = report.opset.unwrap();
+    assert_eq!((change.before, change.after), (17, 19));
+}
+
+#[test]
+fn one_scale_that_is_too_small_keeps_the_whole_operation_of_8_bits() {
+    for (scale, why) in [(1e-6, "weight_underflow"), (1e-9, "zero_scale")] {
+        let (low, report) = lowered(&quantized(scale), &FP16);
+        assert_eq!(
+            shown(&low, Half::Float16),
+            "Cast MatMul* QuantizeLinear* DequantizeLinear Transpose DequantizeLinear MatMul Cast MatMul* \
+             Cast"
+        );
+        assert_eq!(reason(&report, "w8"), why);
+        for node in ["a", "t", "b"] {
+            assert_eq!(reason(&report, node), "quantized", "{node}");
+        }
+    }
+}
+
+#[test]
+fn the_user_keeps_operations_of_8_bits_and_with_them_the_opset() {
+    let keep = NodePatterns::new(["QuantizeLinear", "DequantizeLinear"].map(str::to_owned));
+    let (low, _) = lowered(&quantized(0.01), &Settings { keep: &keep, ..*FP16 });
+    assert_eq!(low.opset(), Some(17));
+    assert_eq!(
+        shown(&low, Half::Float16),
+        "Cast MatMul* Cast QuantizeLinear DequantizeLinear Transpose DequantizeLinear MatMul Cast MatMul* Cast"
+    );
 }
 
 #[test]
