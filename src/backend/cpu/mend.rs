@@ -110,7 +110,7 @@ fn nearest(model: &mut Model) -> Result<(), Fault> {
         return Ok(());
     }
     let constants = Constants::of(model);
-    let mut modes = BTreeMap::new();
+    let mut chosen = BTreeMap::new();
     let mut unclear = None;
     each_node(&model.graph, &mut |node| {
         if node.op_type() != "Resize" || !matches!(text(node, "mode"), None | Some("nearest")) {
@@ -123,22 +123,22 @@ fn nearest(model: &mut Model) -> Result<(), Fault> {
             Some(_) if all(|scale| *scale <= 1.0) => "ceil",
             _ => return unclear = unclear.take().or_else(|| Some(Fault::node(node, MIXED))),
         };
-        modes.extend(node.output.first().map(|output| (output.clone(), mode)));
+        chosen.extend(node.output.first().map(|output| (output.clone(), mode)));
     });
-    choose(&mut model.graph, &modes);
+    choose(&mut model.graph, &chosen);
     unclear.map_or(Ok(()), Err)
 }
 
 const MIXED: &str = "scales of opset 10 that are not constant, or enlarge and reduce, are not \
                      supported";
 
-fn choose(graph: &mut GraphProto, modes: &BTreeMap<String, &str>) {
+fn choose(graph: &mut GraphProto, chosen: &BTreeMap<String, &str>) {
     for node in &mut graph.node {
         for attribute in &mut node.attribute {
             let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
-            inner.for_each(|graph| choose(graph, modes));
+            inner.for_each(|graph| choose(graph, chosen));
         }
-        if let Some(mode) = node.output.first().and_then(|output| modes.get(output)) {
+        if let Some(mode) = node.output.first().and_then(|output| chosen.get(output)) {
             node.attribute.push(AttributeProto {
                 name: Some("nearest_mode".to_owned()),
                 r#type: Some(AttributeType::String as i32),
