@@ -277,7 +277,7 @@ impl BackendError {
             ),
             Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),
             Self::Unsupported { backend, .. } if backend == "cpu" => {
-                Some("use a backend that has the operator, or export the model without it".into())
+                Some("`backend: onnxruntime` may run it; or export the model without it".into())
             }
             _ => None,
         }

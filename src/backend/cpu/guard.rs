@@ -11,7 +11,8 @@ use crate::onnx::operators::{self, OPSETS};
 use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
 
 use super::walk::each_node;
-use super::{known_wrong, mend, quantize, rectify, widen};
+use super::weights::Constants;
+use super::{known_wrong, log_softmax, mend, patch, quantize, rectify, widen};
 
 /// The newest opset tract is tested against by its authors.
 const TESTED_OPSET: i64 = 18;
@@ -22,7 +23,9 @@ pub(super) fn reader() -> &'static Onnx {
     READER.get_or_init(|| {
         // Shapes recorded by other tools go stale when an input's shape is fixed here.
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        log_softmax::register(&mut onnx.op_register);
         mend::register(&mut onnx.op_register);
+        patch::register(&mut onnx.op_register);
         quantize::register(&mut onnx.op_register);
         rectify::register(&mut onnx.op_register);
         widen::register(&mut onnx.op_register);
@@ -55,16 +58,17 @@ pub(super) fn check(model: &Model) -> Result<(), Fault> {
         let name = sparse.values.as_ref().map_or("", |values| values.name());
         return Err(Fault::Model(format!("initializer `{name}` is sparse")));
     }
+    let constants = Constants::of(model);
     let mut first = None;
     each_node(&model.graph, &mut |node| {
         if first.is_none() {
-            first = check_node(node, opset, model).err();
+            first = check_node(node, opset, &constants).err();
         }
     });
     first.map_or(Ok(()), Err)
 }
 
-fn check_node(node: &NodeProto, opset: i64, model: &Model) -> Result<(), Fault> {
+fn check_node(node: &NodeProto, opset: i64, constants: &Constants<'_>) -> Result<(), Fault> {
     if !matches!(node.domain(), "" | "ai.onnx") {
         return Err(Fault::node(
             node,
@@ -75,7 +79,7 @@ fn check_node(node: &NodeProto, opset: i64, model: &Model) -> Result<(), Fault> 
     if !reader().op_register.0.contains_key(node.op_type()) {
         return Err(Fault::node(node, "the operator is not implemented"));
     }
-    known_wrong::reason(node, model).map_or(Ok(()), |reason| Err(Fault::node(node, reason)))
+    known_wrong::reason(node, constants).map_or(Ok(()), |reason| Err(Fault::node(node, reason)))
 }
 
 /// tract ignores attributes it does not know, so every one must be in the operator's schema.

@@ -1,28 +1,44 @@
 //! What tract accepts and computes wrongly without a word. Each entry was found by comparing it
 //! with ONNX's own tests, or by searching its source for attributes that it never reads.
 //!
-//! Not refused, because it depends on the data: `ReduceMax` of nothing but -inf gives the lowest
-//! finite number, and `Attention` gives rows whose mask is all false the mean of the values.
+//! Not refused, because it depends on the data: `Attention` gives rows whose mask is all false the
+//! mean of the values, pooling and the rectifiers of engines pass over NaN, and `ArgMax`, `ArgMin`
+//! and `TopK` put NaN elsewhere than onnxruntime does. A pooling whose window is larger than its
+//! image gives one element where onnxruntime gives none.
+//!
+//! Not wrong, though onnxruntime differs: `Resize` follows ONNX's own implementation where a scale
+//! gives no whole extent, with `align_corners` and `tf_crop_and_resize` above all.
 
-use crate::onnx::Model;
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{NodeProto, TensorProto};
 
 use super::guard::{attribute, integer, text};
-use super::weights;
+use super::weights::Constants;
 
 /// Why a node would be computed wrongly, where it would.
-pub(super) fn reason(node: &NodeProto, model: &Model) -> Option<String> {
+pub(super) fn reason(node: &NodeProto, constants: &Constants<'_>) -> Option<String> {
     let set = |name| attribute(node, name).is_some();
     let on = |name| integer(node, name).is_some_and(|value| value != 0);
     let reason = match node.op_type() {
+        "Einsum" if text(node, "equation").is_some_and(|equation| equation.contains("...")) => {
+            "`...` in the equation loses axes"
+        }
         "LSTM" | "GRU" | "RNN" => return recurrent(node),
-        "BitShift" => return bit_shift(node, model),
+        "BitShift" => return bit_shift(node, constants),
         "Attention" if on("is_causal") && has_input(node, 4) => {
             "causal attention with a past is masked wrongly"
         }
         "Attention" if window(node, "left_window_size") || window(node, "right_window_size") => {
             "attention windows are ignored"
+        }
+        "AveragePool" | "MaxPool" if same(node) && set("dilations") => {
+            "the automatic padding of dilated windows is computed wrongly"
+        }
+        "AveragePool" | "MaxPool" if same(node) && gaps(node) => {
+            "the automatic padding of windows that leave gaps is computed wrongly"
+        }
+        "AveragePool" | "MaxPool" if automatic(node) && on("ceil_mode") => {
+            "`ceil_mode` is ignored where the padding is automatic"
         }
         "BatchNormalization" if on("training_mode") => "`training_mode` is ignored",
         "Celu" | "Swish" if !is_one(node, "alpha") => "`alpha` other than 1 is computed wrongly",
@@ -30,6 +46,7 @@ pub(super) fn reason(node: &NodeProto, model: &Model) -> Option<String> {
         "SpaceToDepth" if text(node, "mode") == Some("CRD") => "mode `CRD` is computed as `DCR`",
         "GlobalLpPool" => "the mean of the powers is taken where ONNX has their sum",
         "Pad" if text(node, "mode") == Some("wrap") => "mode `wrap` is not implemented",
+        "Pad" if crops(node, constants) => "padding by less than 0 is not implemented",
         "Scan" if set("directions") => "`directions` is ignored",
         _ => return None,
     };
@@ -59,14 +76,14 @@ fn recurrent(node: &NodeProto) -> Option<String> {
 }
 
 /// tract shifts by the amount modulo the width, and ONNX does not.
-fn bit_shift(node: &NodeProto, model: &Model) -> Option<String> {
+fn bit_shift(node: &NodeProto, constants: &Constants<'_>) -> Option<String> {
     let amounts = node.input.get(1)?;
-    let Some(tensor) = model.graph.initializer.iter().find(|t| t.name() == amounts) else {
+    let Some(tensor) = constants.tensor(amounts) else {
         return Some("shifts by amounts that are not constant are not supported".to_owned());
     };
     let width = f64::from(width(tensor));
-    match weights::values(model, tensor) {
-        Ok(amounts) if amounts.iter().all(|amount| (0.0..width).contains(amount)) => None,
+    match constants.values(amounts) {
+        Some(amounts) if amounts.iter().all(|amount| (0.0..width).contains(amount)) => None,
         _ => Some("a shift by a negative amount or by more than the width is wrong".to_owned()),
     }
 }
@@ -78,6 +95,29 @@ fn width(tensor: &TensorProto) -> u8 {
         Ok(DataType::Uint16 | DataType::Int16) => 16,
         _ => 8,
     }
+}
+
+/// Whether the padding is left to the operator.
+fn automatic(node: &NodeProto) -> bool {
+    matches!(text(node, "auto_pad"), Some("SAME_UPPER" | "SAME_LOWER" | "VALID"))
+}
+
+/// Whether it pads for an extent of the result.
+fn same(node: &NodeProto) -> bool {
+    automatic(node) && text(node, "auto_pad") != Some("VALID")
+}
+
+/// Whether a window goes farther than it is wide.
+fn gaps(node: &NodeProto) -> bool {
+    let extents = |name| attribute(node, name).map_or(&[][..], |attribute| &attribute.ints);
+    extents("kernel_shape").iter().zip(extents("strides")).any(|(extent, stride)| stride > extent)
+}
+
+/// Whether a `Pad` takes elements away.
+fn crops(node: &NodeProto, constants: &Constants<'_>) -> bool {
+    let attribute = attribute(node, "pads").is_some_and(|pads| pads.ints.iter().any(|&by| by < 0));
+    let values = node.input.get(1).and_then(|pads| constants.values(pads));
+    attribute || values.is_some_and(|pads| pads.iter().any(|&by| by < 0.0))
 }
 
 fn window(node: &NodeProto, name: &str) -> bool {

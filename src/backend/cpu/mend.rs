@@ -1,47 +1,46 @@
 //! Nodes that tract would compute wrongly and that another spelling makes right. Each entry was
 //! found by comparing tract with onnxruntime.
 
+use std::collections::BTreeMap;
+
 use tract_onnx::model::OnnxOpRegister;
-use tract_onnx::prelude::{DatumType, Tensor, TractResult};
+use tract_onnx::prelude::{DatumType, Tensor as TractTensor, TractResult};
 use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
-use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::backend::fault::Fault;
+use crate::onnx::proto::attribute_proto::AttributeType;
+use crate::onnx::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::onnx::{Model, from_tensor};
+use crate::tensor::{Shape, Tensor};
 
 use super::guard::text;
+use super::slice;
+use super::walk::each_node;
+use super::weights::Constants;
 
 /// Our operator's type; no model can contain it, because the guard rails refuse unknown ones.
 const KEEP: &str = "TrtPipelineKeep";
 
 /// Ends the names of what is added here; no name in a file contains this character.
-const MENDED: &str = "\0mended";
+pub(super) const MENDED: &str = "\0mended";
 
 /// Teaches tract's reader our operator.
 pub(super) fn register(register: &mut OnnxOpRegister) {
     register.insert(KEEP, |_, _| Ok((ElementWiseOp(Box::new(Keep), None).into_hir(), vec![])));
 }
 
-/// Rewrites a graph, and those inside its nodes, to one that means the same.
-pub(super) fn rewrite(graph: &mut GraphProto) {
-    for node in &mut graph.node {
-        for attribute in &mut node.attribute {
-            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(rewrite);
-        }
-        pad(node);
+/// Rewrites a model to one that means the same.
+pub(super) fn rewrite(model: &mut Model) -> Result<(), Fault> {
+    let mut has_convolution = false;
+    each_node(&model.graph, &mut |node| has_convolution |= node.op_type() == "Conv");
+    if has_convolution {
+        part(&mut model.graph);
     }
-    if graph.node.iter().any(|node| node.op_type() == "Conv") {
-        part(graph);
-    }
-}
-
-/// tract takes a `Pad` that is given a value for one by that value, whatever its mode.
-fn pad(node: &mut NodeProto) {
-    if node.op_type() == "Pad"
-        && matches!(text(node, "mode"), Some("edge" | "reflect"))
-        && let Some(value) = node.input.get_mut(2)
-    {
-        value.clear();
-    }
+    pad(&mut model.graph);
+    fill(&mut model.graph);
+    nearest(model)?;
+    slice::rewrite(model)
 }
 
 /// tract folds `Sub` and `Div` into the convolution before them, and there takes `c - x` for
@@ -50,8 +49,12 @@ fn pad(node: &mut NodeProto) {
 fn part(graph: &mut GraphProto) {
     let nodes = std::mem::take(&mut graph.node);
     for (index, mut node) in nodes.into_iter().enumerate() {
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(part);
+        }
         if matches!(node.op_type(), "Sub" | "Div")
             && let Some(second) = node.input.get_mut(1)
+            && !graph.initializer.iter().any(|tensor| tensor.name() == second)
         {
             let kept = format!("{second}{MENDED}{index}");
             graph.node.push(NodeProto {
@@ -65,16 +68,97 @@ fn part(graph: &mut GraphProto) {
     }
 }
 
+/// tract takes a `Pad` that is given a value for one by that value, whatever its mode.
+fn pad(graph: &mut GraphProto) {
+    for node in &mut graph.node {
+        if node.op_type() == "Pad"
+            && matches!(text(node, "mode"), Some("edge" | "reflect"))
+            && let Some(value) = node.input.get_mut(2)
+        {
+            value.clear();
+        }
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(pad);
+        }
+    }
+}
+
+/// tract fills with float64 where no value says otherwise.
+fn fill(graph: &mut GraphProto) {
+    for node in &mut graph.node {
+        if node.op_type() == "ConstantOfShape"
+            && node.attribute.is_empty()
+            && let Ok(zero) = Tensor::from_f32(Shape(vec![1]), &[0.0])
+        {
+            node.attribute.push(AttributeProto {
+                name: Some("value".to_owned()),
+                r#type: Some(AttributeType::Tensor as i32),
+                t: Some(from_tensor("", &zero)),
+                ..AttributeProto::default()
+            });
+        }
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(fill);
+        }
+    }
+}
+
+/// `Resize` of opset 10 takes the element before where it enlarges and the one after where it
+/// reduces; tract takes the nearest.
+fn nearest(model: &mut Model) -> Result<(), Fault> {
+    if model.opset() != Some(10) {
+        return Ok(());
+    }
+    let constants = Constants::of(model);
+    let mut chosen = BTreeMap::new();
+    let mut unclear = None;
+    each_node(&model.graph, &mut |node| {
+        if node.op_type() != "Resize" || !matches!(text(node, "mode"), None | Some("nearest")) {
+            return;
+        }
+        let scales = node.input.get(1).and_then(|scales| constants.values(scales));
+        let all = |fits: fn(&f64) -> bool| scales.as_ref().is_some_and(|all| all.iter().all(fits));
+        let mode = match node.output.first() {
+            Some(_) if all(|scale| *scale >= 1.0) => "floor",
+            Some(_) if all(|scale| *scale <= 1.0) => "ceil",
+            _ => return unclear = unclear.take().or_else(|| Some(Fault::node(node, MIXED))),
+        };
+        chosen.extend(node.output.first().map(|output| (output.clone(), mode)));
+    });
+    choose(&mut model.graph, &chosen);
+    unclear.map_or(Ok(()), Err)
+}
+
+const MIXED: &str = "scales of opset 10 that are not constant, or enlarge and reduce, are not \
+                     supported";
+
+fn choose(graph: &mut GraphProto, chosen: &BTreeMap<String, &str>) {
+    for node in &mut graph.node {
+        for attribute in &mut node.attribute {
+            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
+            inner.for_each(|graph| choose(graph, chosen));
+        }
+        if let Some(mode) = node.output.first().and_then(|output| chosen.get(output)) {
+            node.attribute.push(AttributeProto {
+                name: Some("nearest_mode".to_owned()),
+                r#type: Some(AttributeType::String as i32),
+                s: Some(mode.as_bytes().to_vec()),
+                ..AttributeProto::default()
+            });
+        }
+    }
+}
+
 /// What it is given, as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Keep;
+pub(super) struct Keep;
 
 impl ElementWiseMiniOp for Keep {
     fn name(&self) -> String {
         "Keep".to_owned()
     }
 
-    fn eval_in_place(&self, _tensor: &mut Tensor, _out: Option<DatumType>) -> TractResult<()> {
+    fn eval_in_place(&self, _tensor: &mut TractTensor, _out: Option<DatumType>) -> TractResult<()> {
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! The embedded CPU backend: ONNX through tract, behind guard rails.
 //!
 //! Owns everything that knows tract. A model passes `guard` (refusals by node), `quantize`,
-//! `widen` and `mend` (rewrites of what tract lacks or mistakes), becomes a `program`, and runs in contexts of an
-//! `engine`, one thread per context. Panics inside tract are contained and become errors.
+//! `widen`, `mend` and `rectify` (rewrites of what tract lacks or mistakes), becomes a `program`,
+//! and runs in contexts of an `engine`, one thread per context. Panics inside tract are contained
+//! and become errors.
 //!
 //! Loading a model of a few kilobytes takes about 1 ms in an unoptimised build: it reads, checks
 //! and parses. Typing and optimising cost 6 to 16 ms there and need concrete shapes, so they wait
@@ -31,12 +32,15 @@ mod evaluate;
 mod fault;
 mod guard;
 mod known_wrong;
+mod log_softmax;
 mod mend;
+mod patch;
 mod program;
 mod quantize;
 mod rearrange;
 mod rectify;
 mod rounding;
+mod slice;
 mod states;
 #[cfg(test)]
 mod tests;

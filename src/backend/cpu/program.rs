@@ -59,10 +59,8 @@ impl Program {
         let halves = widen::halves(&model);
         quantize::rewrite(&mut model)?;
         widen::rewrite(&mut model, &halves)?;
-        mend::rewrite(&mut model.graph);
-        if rearranging == Rearranging::None {
-            rectify::rewrite(&mut model.graph);
-        }
+        mend::rewrite(&mut model)?;
+        rectify::rewrite(&mut model.graph, rearranging);
         let rearranging = match rearranging {
             Rearranging::Free if !guard::has_dequantize(&model.graph) => Rearranging::Free,
             _ => Rearranging::None,

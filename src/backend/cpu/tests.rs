@@ -104,19 +104,130 @@ fn what_tract_would_compute_wrongly_is_refused_with_the_reason() {
         "bitshift_too_far",
         "wrong_batch_norm_training",
         "wrong_celu_alpha",
+        "wrong_einsum_ellipsis",
+        "wrong_global_lp_pool",
         "wrong_gru_activations",
         "wrong_lstm_clip",
+        "wrong_pad_negative",
         "wrong_pad_wrap",
+        "wrong_pool_ceil",
+        "wrong_pool_dilated",
+        "wrong_pool_gaps",
     ];
     let reasons: Vec<String> = names.iter().map(|name| refusal(name).to_string()).collect();
     insta::assert_snapshot!(reasons.join("\n"), @r"
     backend `cpu` cannot run node `shift` (BitShift): a shift by a negative amount or by more than the width is wrong
     backend `cpu` cannot run node `culprit` (BatchNormalization): `training_mode` is ignored
     backend `cpu` cannot run node `culprit` (Celu): `alpha` other than 1 is computed wrongly
+    backend `cpu` cannot run node `culprit` (Einsum): `...` in the equation loses axes
+    backend `cpu` cannot run node `culprit` (GlobalLpPool): the mean of the powers is taken where ONNX has their sum
     backend `cpu` cannot run node `culprit` (GRU): activations other than the usual ones are ignored
     backend `cpu` cannot run node `culprit` (LSTM): `clip` is ignored
+    backend `cpu` cannot run node `culprit` (Pad): padding by less than 0 is not implemented
     backend `cpu` cannot run node `culprit` (Pad): mode `wrap` is not implemented
+    backend `cpu` cannot run node `culprit` (MaxPool): `ceil_mode` is ignored where the padding is automatic
+    backend `cpu` cannot run node `culprit` (MaxPool): the automatic padding of dilated windows is computed wrongly
+    backend `cpu` cannot run node `culprit` (MaxPool): the automatic padding of windows that leave gaps is computed wrongly
     ");
+}
+
+#[test]
+fn a_constant_less_or_over_a_convolution_agrees() {
+    for name in [
+        "constant_sub_conv_3",
+        "constant_sub_conv_4",
+        "constant_div_conv_3",
+        "constant_div_conv_4",
+        "scalar_div_identity_conv",
+    ] {
+        assert_agrees(name, 1e-4, 1e-5);
+    }
+}
+
+#[test]
+fn a_value_to_pad_with_is_ignored_where_the_mode_has_no_use_for_it() {
+    for name in ["pad_edge_with_a_value", "pad_reflect_with_a_value"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn slices_whose_ends_are_the_ends_of_the_integers_agree() {
+    for name in ["slice_to_before_all", "slice_backwards", "slice_from_behind_all"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn integers_are_added_up_in_all_their_bits() {
+    assert_agrees("integer_sums", 0.0, 0.0);
+}
+
+#[test]
+fn exponentials_do_not_overflow_before_the_logarithm_of_their_sum() {
+    assert_agrees("log_sum_exp", 1e-6, 1e-6);
+}
+
+#[test]
+fn logarithms_of_integers_are_refused() {
+    let model = Recorded::new("wrong_log_sum_exp_integers").model;
+    let error = compiled(&CpuBackend, &model).err().expect("a refusal").to_string();
+    assert!(error.contains("node `culprit` (ReduceLogSumExp)"), "{error}");
+    assert!(error.contains("logarithms of integers are rounded"), "{error}");
+}
+
+#[test]
+fn a_remainder_of_fewer_elements_than_divisors_is_of_them() {
+    assert_agrees("remainder_of_fewer", 1e-6, 1e-6);
+}
+
+#[test]
+fn the_nearest_element_of_opset_10_is_before_or_after() {
+    for name in ["nearest_10_enlarged", "nearest_10_reduced"] {
+        assert_agrees(name, 0.0, 0.0);
+    }
+}
+
+#[test]
+fn what_is_filled_without_a_value_is_float32_zero() {
+    assert_agrees("zeros_without_a_value", 0.0, 0.0);
+}
+
+#[test]
+fn the_larger_and_the_smaller_of_a_value_and_nan_are_nan() {
+    for (got, expected) in both("not_a_number") {
+        for (got, expected) in got.iter().zip(&expected) {
+            let nan = |tensor: &Tensor| tensor.to_f64().into_iter().map(f64::is_nan).collect();
+            let (found, wanted): (Vec<bool>, Vec<bool>) = (nan(got), nan(expected));
+            assert_eq!(found, wanted);
+            assert!(wanted.contains(&true));
+        }
+    }
+}
+
+/// onnxruntime passes over NaN, depending on where it stands.
+#[test]
+fn the_largest_and_the_smallest_of_elements_are_nan_where_one_is() {
+    for (got, _) in both("reduced_not_a_number") {
+        let [largest, smallest] = [&got[0], &got[1]].map(Tensor::to_f64);
+        assert!(largest[0].is_nan() && smallest[0].is_nan());
+        assert_eq!(largest[1..], [f64::NEG_INFINITY, f64::INFINITY]);
+        assert_eq!(smallest[1..], [f64::NEG_INFINITY, 1.0]);
+    }
+}
+
+#[test]
+fn the_logarithm_of_a_share_agrees_where_the_share_is_no_float32() {
+    for name in ["log_softmax_12", "log_softmax_13"] {
+        assert_agrees(name, 1e-6, 1e-6);
+    }
+}
+
+#[test]
+fn values_are_clipped_to_the_limits_that_are_given() {
+    for name in ["clip", "clip_6"] {
+        assert_agrees(name, 1e-6, 1e-7);
+    }
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! The values of constant tensors, however narrow they are.
 
+use std::collections::HashMap;
+
 use crate::backend::fault::Fault;
 use crate::onnx::Model;
-use crate::onnx::proto::TensorProto;
 use crate::onnx::proto::tensor_proto::DataType;
+use crate::onnx::proto::{GraphProto, TensorProto};
+
+use super::walk::{each_node, subgraphs};
 
 /// Number of elements of a tensor; fails on negative or overflowing extents.
 pub(super) fn elements(tensor: &TensorProto) -> Result<usize, Fault> {
@@ -27,6 +31,52 @@ pub(super) fn values(model: &Model, tensor: &TensorProto) -> Result<Vec<f64>, Fa
         ..tensor.clone()
     };
     Ok(nibbles(model.values(&packed)?.bytes(), signed, count))
+}
+
+/// The tensors of a model that are the same in every run, by name: a name stands for one tensor
+/// only, also in the graphs inside nodes.
+pub(super) struct Constants<'a> {
+    model: &'a Model,
+    tensors: HashMap<&'a str, &'a TensorProto>,
+    integers: HashMap<&'a str, &'a [i64]>,
+}
+
+impl<'a> Constants<'a> {
+    /// Those of a model.
+    pub(super) fn of(model: &'a Model) -> Self {
+        let mut found = Self { model, tensors: HashMap::new(), integers: HashMap::new() };
+        found.add_initializers(&model.graph);
+        each_node(&model.graph, &mut |node| {
+            subgraphs(node).for_each(|inner| found.add_initializers(inner));
+            if node.op_type() == "Constant"
+                && let (Some(output), Some(value)) = (node.output.first(), node.attribute.first())
+            {
+                match &value.t {
+                    Some(tensor) => drop(found.tensors.insert(output, tensor)),
+                    None => drop(found.integers.insert(output, &value.ints)),
+                }
+            }
+        });
+        found
+    }
+
+    fn add_initializers(&mut self, graph: &'a GraphProto) {
+        self.tensors.extend(graph.initializer.iter().map(|tensor| (tensor.name(), tensor)));
+    }
+
+    /// A tensor of that name, unless a node lists its elements.
+    pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
+        self.tensors.get(name).copied()
+    }
+
+    /// Its elements, where they are numbers and can be read.
+    #[expect(clippy::cast_precision_loss, reason = "as with tensors of 64 bits")]
+    pub(super) fn values(&self, name: &str) -> Option<Vec<f64>> {
+        if let Some(tensor) = self.tensor(name) {
+            return values(self.model, tensor).ok();
+        }
+        self.integers.get(name).map(|all| all.iter().map(|&value| value as f64).collect())
+    }
 }
 
 /// Two 4-bit elements a byte, the first in the low half.
