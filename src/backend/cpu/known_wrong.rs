@@ -6,8 +6,8 @@
 //! and `TopK` put NaN elsewhere than onnxruntime does. A pooling whose window is larger than its
 //! image gives one element where onnxruntime gives none.
 //!
-//! Not wrong, though onnxruntime differs: `Resize` follows ONNX's own implementation where a scale
-//! gives no whole extent, with `align_corners` and `tf_crop_and_resize` above all.
+//! Not refused, though onnxruntime differs: `Resize` where a scale gives no whole extent. With
+//! `align_corners` tract is with ONNX's own implementation, with `tf_crop_and_resize` mostly.
 
 use crate::onnx::proto::tensor_proto::DataType;
 use crate::onnx::proto::{NodeProto, TensorProto};
