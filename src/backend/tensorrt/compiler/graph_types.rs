@@ -11,6 +11,8 @@ pub(super) struct GraphTypes {
     first: BTreeMap<DataType, Place>,
     /// Whether it has Q/DQ nodes.
     pub(super) quantized: bool,
+    /// The first of those whose scale is float16.
+    pub(super) half_scale: Option<Place>,
 }
 
 /// Where a type shows.
@@ -75,11 +77,18 @@ impl GraphTypes {
     }
 
     fn node(&mut self, node: &NodeProto, initializers: &BTreeMap<&str, i32>) {
-        self.quantized |= matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear");
         let name = match node.name() {
             "" => node.output.first().map_or("", String::as_str),
             name => name,
         };
+        if matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear") {
+            self.quantized = true;
+            let scale = node.input.get(1).and_then(|name| initializers.get(name.as_str()));
+            if scale == Some(&(DataType::Float16 as i32)) {
+                let place = || Place { name: name.to_owned(), op: node.op_type().to_owned() };
+                self.half_scale.get_or_insert_with(place);
+            }
+        }
         for input in &node.input {
             if let Some(dtype) = initializers.get(input.as_str()) {
                 self.note(*dtype, name, node.op_type());

@@ -34,19 +34,26 @@ pub(super) fn check(types: &GraphTypes, generation: Generation) -> Result<(), Ba
     if generation != Generation::V8_6 {
         return Ok(());
     }
-    let Some((dtype, place)) = types.first_of(&NOT_IN_8_6) else { return Ok(()) };
-    let alternative = match dtype {
-        OnnxType::Bfloat16 => "convert the model to float16 or float32",
-        OnnxType::Int4 | OnnxType::Uint4 => "quantize the model to int8",
-        _ => "quantize the model to int8 (Q/DQ), or convert it to float16",
+    let (place, lacking, alternative) = if let Some((dtype, place)) = types.first_of(&NOT_IN_8_6) {
+        let alternative = match dtype {
+            OnnxType::Bfloat16 => "convert the model to float16 or float32",
+            OnnxType::Int4 | OnnxType::Uint4 => "quantize the model to int8",
+            _ => "quantize the model to int8 (Q/DQ), or convert it to float16",
+        };
+        (place, dtype.as_str_name().to_lowercase(), alternative)
+    } else if let Some(place) = &types.half_scale {
+        // Its parser would read them as float32.
+        let alternative = "keep them with `keep_fp32: [QuantizeLinear, DequantizeLinear]`";
+        (place, "scales in float16".to_owned(), alternative)
+    } else {
+        return Ok(());
     };
     Err(BackendError::Unsupported {
         backend: NAME.into(),
         node: place.name.clone(),
         op: place.op.clone(),
         reason: format!(
-            "TensorRT 8.6 has no {}; {alternative}, or use TensorRT 10 or newer",
-            dtype.as_str_name().to_lowercase()
+            "TensorRT 8.6 has no {lacking}; {alternative}, or use TensorRT 10 or newer"
         ),
     })
 }
@@ -134,4 +141,32 @@ fn computes(layer: &Layer<'_>) -> bool {
                 | LayerType::Dequantize
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::onnx::precision::{Half, Io, Settings, lower};
+    use crate::onnx::{Model, NodePatterns};
+
+    use super::*;
+
+    fn refused(keep: &[&str]) -> Option<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tensorrt");
+        let mut model = Model::load(&Path::new(folder).join("digits_int8_qdq.onnx")).unwrap();
+        let keep = NodePatterns::new(keep.iter().map(|&pattern| pattern.to_owned()));
+        let settings = Settings { half: Half::Float16, io: Io::Keep, keep: &keep, observed: None };
+        lower(&mut model, &settings).unwrap();
+        let types = GraphTypes::of(&model.graph);
+        check(&types, Generation::V10).unwrap();
+        check(&types, Generation::V8_6).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn scales_of_16_bits_are_refused_where_they_would_be_read_as_32() {
+        let told = refused(&[]).expect("TensorRT 8.6 does not take them");
+        assert!(told.contains("keep_fp32: [QuantizeLinear, DequantizeLinear]"), "{told}");
+        assert_eq!(refused(&["QuantizeLinear", "DequantizeLinear"]), None);
+    }
 }
