@@ -275,6 +275,12 @@ impl BackendError {
                  fail"
                     .into(),
             ),
+            Self::Compile { reason, .. } if tensorrt::names_a_gpu_too_old(reason) => Some(
+                "leave that compute capability out of `compute_capabilities`, or give the model \
+                 another precision: FP8 needs 8.9, BF16 8.0, and 7.5 multiplies in FP16 and INT8 \
+                 only"
+                    .into(),
+            ),
             Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),
             Self::Unsupported { backend, .. } if backend == "cpu" => {
                 Some("`backend: onnxruntime` may run it; or export the model without it".into())

@@ -45,9 +45,9 @@ impl Grid {
     }
 
     /// Whether the scale of a magnitude would be zero in any arithmetic that flushes subnormal
-    /// numbers.
+    /// numbers; of a range on one side of zero, too, which has twice as many steps.
     pub fn vanishes(self, magnitude: f32) -> bool {
-        magnitude / self.largest() < f32::MIN_POSITIVE
+        magnitude / (2.0 * self.largest() + 1.0) < f32::MIN_POSITIVE
     }
 }
 

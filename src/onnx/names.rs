@@ -139,7 +139,7 @@ impl Model {
     }
 
     /// The initializers of the main graph by name.
-    pub(super) fn constants(&self) -> HashMap<&str, &TensorProto> {
+    pub(crate) fn constants(&self) -> HashMap<&str, &TensorProto> {
         self.graph.initializer.iter().map(|tensor| (tensor.name(), tensor)).collect()
     }
 }

@@ -72,7 +72,7 @@ fn the_layer_with_outliers_is_found_and_the_list_in_place_of_the_search_gives_th
         serde_json::from_str(&searched.read("build/p/int8/search.json")).unwrap();
     assert_eq!(report["kept"], serde_json::json!(["/layers.3/MatMul"]));
     let nodes = searched.read("build/p/int8/calibrate.json");
-    assert!(nodes.contains("`search` found that it must be"), "{nodes}");
+    assert!(nodes.contains("`search` keeps it"), "{nodes}");
     let pasted = project("      skip:\n        - \"/layers.3/MatMul\"\n");
     pasted.run_ok();
     let model = |project: &Project| std::fs::read(project.file("build/p/int8/model.onnx")).unwrap();
@@ -156,8 +156,8 @@ fn a_model_that_is_not_lowered_at_all_is_told_with_the_reason() {
     let stage = "fp16: { optimize: { from: onnx, precision: fp16, search: { data: tuning, \
                  objective: { snr_db: 120 } } } }\n";
     let told = nothing(stage);
-    let expected = "no node was lowered to float16: what `search` keeps leaves none (5 \
-                    keep_fp32, 5 surrounded)";
+    let expected = "no node was lowered to float16: what `search` keeps leaves none (5 search, \
+                    5 surrounded)";
     assert!(told.contains(expected), "{told}");
     let told =
         nothing("fp16: { optimize: { from: onnx, precision: fp16, keep_fp32: [MatMul] } }\n");

@@ -1,7 +1,8 @@
 //! The guard rails: every node that tract cannot run, or would run wrongly without a word, is
 //! refused by name before tract sees the model.
 
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tract_onnx::Onnx;
 
@@ -35,9 +36,13 @@ pub(super) fn reader() -> &'static Onnx {
 
 /// Warns of what tract may do wrongly.
 pub(super) fn warn(model: &Model) {
+    /// Opsets that were warned of: once in a process will do.
+    static TOLD: Mutex<BTreeSet<i64>> = Mutex::new(BTreeSet::new());
     let Some(opset) = model.opset().filter(|opset| *opset > TESTED_OPSET) else { return };
+    if !TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(opset) {
+        return;
+    }
     tracing::warn!(
-        opset,
         "the model uses opset {opset}; the cpu backend is tested up to {TESTED_OPSET}: compare its \
          results with another backend's"
     );

@@ -2,9 +2,10 @@
 //! with ONNX's own tests, or by searching its source for attributes that it never reads.
 //!
 //! Not refused, because it depends on the data: `Attention` gives rows whose mask is all false the
-//! mean of the values, pooling and the rectifiers of engines pass over NaN, and `ArgMax`, `ArgMin`
-//! and `TopK` put NaN elsewhere than onnxruntime does. A pooling whose window is larger than its
-//! image gives one element where onnxruntime gives none.
+//! mean of the values; pooling, `HardSigmoid`, `Celu` and, in engines, rectifiers and sigmoids pass
+//! over NaN; `ArgMax`, `ArgMin` and `TopK` put NaN elsewhere than onnxruntime does. A pooling whose
+//! window is larger than its image gives one element where onnxruntime gives none, and a `Slice`
+//! backwards from before its axis none where onnxruntime gives the first.
 //!
 //! Not refused, though onnxruntime differs: `Resize` where a scale gives no whole extent. With
 //! `align_corners` tract is with ONNX's own implementation, with `tf_crop_and_resize` mostly.

@@ -1,6 +1,7 @@
-//! Rectifiers and extremes that keep NaN. tract's take the other operand where one is NaN, so a
-//! fault upstream would look like a dead unit. `Max` and `Min` are replaced everywhere, `Relu` and
-//! `Clip`, which tract makes parts of the layer before, only in the reference.
+//! Rectifiers, sigmoids and extremes that keep NaN. tract's take the other operand where one is
+//! NaN, or an end of the range, so a fault upstream would look like a dead unit. `Max` and `Min`
+//! are replaced everywhere; `Relu` and `Clip`, which tract makes parts of the layer before, and
+//! `Sigmoid` and `Tanh`, which it computes fast, only in the reference.
 
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::prelude::tract_ndarray::Zip;
@@ -8,6 +9,7 @@ use tract_onnx::prelude::{DatumType, Tensor, TractError, TractResult};
 use tract_onnx::tract_core::ops::binary::BinMiniOp;
 use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::ops::binary::Nary;
 use tract_onnx::tract_hir::ops::element_wise::ElementWiseIntoHir as _;
 
@@ -20,6 +22,8 @@ use super::program::Rearranging;
 
 /// Our operators' types; no model can contain them, because the guard rails refuse unknown ones.
 const RECTIFY: &str = "TrtPipelineRelu";
+const SIGMOID: &str = "TrtPipelineSigmoid";
+const TANH: &str = "TrtPipelineTanh";
 const LARGER: &str = "TrtPipelineMax";
 const SMALLER: &str = "TrtPipelineMin";
 
@@ -28,8 +32,9 @@ const BOUNDED: &str = "\0bounded";
 
 /// Teaches tract's reader our operators.
 pub(super) fn register(register: &mut OnnxOpRegister) {
-    register
-        .insert(RECTIFY, |_, _| Ok((ElementWiseOp(Box::new(Rectify), None).into_hir(), vec![])));
+    register.insert(RECTIFY, |_, _| Ok((Curve::Relu.over_elements(), vec![])));
+    register.insert(SIGMOID, |_, _| Ok((Curve::Sigmoid.over_elements(), vec![])));
+    register.insert(TANH, |_, _| Ok((Curve::Tanh.over_elements(), vec![])));
     register.insert(LARGER, |_, _| Ok((Box::new(Nary(Box::new(Larger), false)), vec![])));
     register.insert(SMALLER, |_, _| Ok((Box::new(Nary(Box::new(Smaller), false)), vec![])));
 }
@@ -46,6 +51,8 @@ pub(super) fn rewrite(graph: &mut GraphProto, rearranging: Rearranging) {
             ("Max", _) => node.op_type = Some(LARGER.to_owned()),
             ("Min", _) => node.op_type = Some(SMALLER.to_owned()),
             ("Relu", Rearranging::None) => node.op_type = Some(RECTIFY.to_owned()),
+            ("Sigmoid", Rearranging::None) => node.op_type = Some(SIGMOID.to_owned()),
+            ("Tanh", Rearranging::None) => node.op_type = Some(TANH.to_owned()),
             ("Clip", Rearranging::None) => {
                 bound(&node, graph);
                 continue;
@@ -82,34 +89,50 @@ fn bound(node: &NodeProto, graph: &mut GraphProto) {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rectify;
+/// What becomes of each element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    Relu,
+    Sigmoid,
+    Tanh,
+}
 
-impl ElementWiseMiniOp for Rectify {
+impl Curve {
+    fn over_elements(self) -> Box<dyn InferenceOp> {
+        ElementWiseOp(Box::new(self), None).into_hir()
+    }
+}
+
+impl ElementWiseMiniOp for Curve {
     fn name(&self) -> String {
-        "Rectify".to_owned()
+        format!("{self:?}KeepingNan")
     }
 
     fn eval_in_place(&self, tensor: &mut Tensor, _out: Option<DatumType>) -> TractResult<()> {
         let datum_type = tensor.datum_type();
         let mut view = tensor.try_as_plain_ram_mut()?;
-        macro_rules! rectify {
-            ($ty:ty) => {
-                for x in view.as_slice_mut::<$ty>()? {
-                    if *x < <$ty>::default() {
-                        *x = <$ty>::default();
-                    }
-                }
+        macro_rules! each {
+            ($ty:ty, $curve:expr) => {
+                view.as_slice_mut::<$ty>()?.iter_mut().for_each(|x| *x = $curve(*x))
             };
         }
-        match datum_type {
-            DatumType::F32 => rectify!(f32),
-            DatumType::F64 => rectify!(f64),
-            DatumType::I64 => rectify!(i64),
-            DatumType::I32 => rectify!(i32),
-            DatumType::I16 => rectify!(i16),
-            DatumType::I8 => rectify!(i8),
-            other => return Err(TractError::msg(format!("no Relu of {other:?}"))),
+        macro_rules! rectify {
+            ($ty:ty) => {
+                each!($ty, |x| if x < <$ty>::default() { <$ty>::default() } else { x })
+            };
+        }
+        match (self, datum_type) {
+            (Self::Relu, DatumType::F32) => rectify!(f32),
+            (Self::Relu, DatumType::F64) => rectify!(f64),
+            (Self::Relu, DatumType::I64) => rectify!(i64),
+            (Self::Relu, DatumType::I32) => rectify!(i32),
+            (Self::Relu, DatumType::I16) => rectify!(i16),
+            (Self::Relu, DatumType::I8) => rectify!(i8),
+            (Self::Sigmoid, DatumType::F32) => each!(f32, |x: f32| 1.0 / (1.0 + (-x).exp())),
+            (Self::Sigmoid, DatumType::F64) => each!(f64, |x: f64| 1.0 / (1.0 + (-x).exp())),
+            (Self::Tanh, DatumType::F32) => each!(f32, f32::tanh),
+            (Self::Tanh, DatumType::F64) => each!(f64, f64::tanh),
+            (_, other) => return Err(TractError::msg(format!("no {self:?} of {other:?}"))),
         }
         Ok(())
     }

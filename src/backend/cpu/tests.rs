@@ -205,6 +205,18 @@ fn the_larger_and_the_smaller_of_a_value_and_nan_are_nan() {
     }
 }
 
+#[test]
+fn the_curves_of_nan_are_nan_in_the_reference() {
+    let (got, expected) = both("curves_of_not_a_number").pop().unwrap();
+    for (got, expected) in got.iter().zip(&expected) {
+        let (got, expected) = (got.to_f64(), expected.to_f64());
+        assert!(got[0].is_nan() && expected[0].is_nan());
+        for (got, expected) in got.iter().zip(&expected).skip(1) {
+            assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+        }
+    }
+}
+
 /// onnxruntime passes over NaN, depending on where it stands.
 #[test]
 fn the_largest_and_the_smallest_of_elements_are_nan_where_one_is() {

@@ -215,3 +215,10 @@ fn nodes(errors: &[ParserError]) -> String {
     });
     each.collect::<Vec<_>>().join("; ")
 }
+/// Whether TensorRT's reason not to build is that a GPU it should build for lacks a type of the
+/// model.
+pub(in crate::backend) fn names_a_gpu_too_old(reason: &str) -> bool {
+    ["HW-specific datatypes", "check_turing_op_compatibility"]
+        .iter()
+        .any(|part| reason.contains(part))
+}

@@ -31,6 +31,7 @@ mod sys;
 mod timing_cache;
 
 pub use calibration::{BatchInput, BatchSpec, CalibrationError, CalibrationSource, DatasetSource};
+pub(super) use error::names_a_gpu_too_old;
 pub use facts::{BuildFacts, EngineFacts, Flavor};
 pub use generation::{Generation, InvalidVersion, LibraryVersion, UnknownGeneration};
 pub use layers::Layer;

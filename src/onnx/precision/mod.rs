@@ -5,7 +5,7 @@
 //! neighbours), then rewritten. Bodies of `If`, `Loop` and `Scan`, functions of the model, and all
 //! that is not float32 stay as they are. Knows nothing of how values are observed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,7 @@ pub use half::Half;
 pub use opset::OpsetChange;
 pub use outlook::Outlook;
 
+use reason::Reason;
 use settle::Decision;
 use view::View;
 
@@ -106,6 +107,27 @@ pub struct NodePrecision {
     pub reason: &'static str,
     /// The same for people.
     pub detail: String,
+}
+
+impl Lowered {
+    /// Gives the nodes that the user's own patterns seemed to keep, and did not, another reason.
+    pub fn kept_instead(
+        &mut self,
+        names: &BTreeSet<&str>,
+        reason: &'static str,
+        detail: &'static str,
+    ) {
+        let requested = Reason::Requested(String::new()).code();
+        let kept = |node: &&mut NodePrecision| {
+            node.reason == requested && names.contains(node.node.as_str())
+        };
+        for node in self.nodes.iter_mut().filter(kept) {
+            (node.reason, node.detail) = (reason, detail.to_owned());
+            *self.reasons.entry(reason).or_default() += 1;
+            self.reasons.entry(requested).and_modify(|count| *count -= 1);
+        }
+        self.reasons.retain(|_, count| *count > 0);
+    }
 }
 
 /// Lowers a model that has passed [`Model::check`]. It is well typed afterwards, or the answer is

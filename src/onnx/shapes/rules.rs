@@ -88,6 +88,11 @@ pub(super) fn infer<'a>(
     found
 }
 
+/// The type that an attribute of later opsets asks quantization for.
+fn asked_type(query: &Query<'_, '_>) -> Option<i32> {
+    i32::try_from(query.int("output_dtype", 0)).ok().filter(|dtype| *dtype != 0)
+}
+
 fn outputs(query: &mut Query<'_, '_>) -> Vec<Fact> {
     let first = query.input(0).dtype;
     let typed = |dtype: Option<i32>, dims| vec![Fact { dtype, dims, values: None }];
@@ -99,13 +104,15 @@ fn outputs(query: &mut Query<'_, '_>) -> Vec<Fact> {
             typed(to, query.dims(0))
         }
         "QuantizeLinear" => {
-            let zero_point = query.input(2).dtype;
-            // Without a zero point an attribute of later opsets decides.
-            let asked = query.int("output_dtype", 0) == 0;
-            let default = asked.then_some(DataType::Uint8 as i32);
-            typed(zero_point.or(default), query.dims(0))
+            let has_zero_point = query.node.input.get(2).is_some_and(|name| !name.is_empty());
+            let default = (!has_zero_point).then_some(DataType::Uint8 as i32);
+            let given = query.input(2).dtype.or(default);
+            typed(asked_type(query).or(given), query.dims(0))
         }
-        "DequantizeLinear" => typed(query.input(1).dtype, query.dims(0)),
+        "DequantizeLinear" => {
+            let given = query.input(1).dtype;
+            typed(asked_type(query).or(given), query.dims(0))
+        }
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Max" | "Min" | "Mean" | "Sum" | "And"
         | "Or" | "Xor" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => {
             typed(first, broadcast_inputs(query))

@@ -73,7 +73,7 @@ pub(super) fn quantize(
     model.check()?;
     for decision in &mut placement.decisions {
         if kept.contains(&decision.node.as_str()) {
-            "`search` found that it must be".clone_into(&mut decision.reason);
+            "`search` keeps it".clone_into(&mut decision.reason);
         }
     }
     Ok(Quantized { model, placement, quantizers, weights })

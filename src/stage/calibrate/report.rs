@@ -100,7 +100,14 @@ impl Report {
             ));
         }
         if activations.is_empty() {
-            notes.push("nothing was quantized: `nodes` in calibrate.json tells why".to_owned());
+            let is_lowered = placement.decisions.iter().any(|one| one.reason.contains("float16"));
+            notes.push(if is_lowered {
+                "nothing was quantized: the model is of 16 bits; calibrate it in float32, then lower \
+                 what is left, with `optimize: { precision: fp16 }`"
+                    .to_owned()
+            } else {
+                "nothing was quantized: `nodes` in calibrate.json tells why".to_owned()
+            });
         }
         Self {
             format: 1,
@@ -128,7 +135,7 @@ impl Report {
         );
         let samples = self.samples.zip(self.batch).map(|(samples, batch)| {
             let method = self.method.name();
-            format!("by {method} over {samples} samples in batches of {batch}")
+            format!("by {method} over {} in batches of {batch}", counted(samples, "sample"))
         });
         match (cached, samples) {
             (0, Some(samples)) => format!("{dtype} {samples}: {counts}"),

@@ -1,6 +1,6 @@
 //! `optimize.precision`: its settings, and what is told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -165,9 +165,11 @@ impl Optimize {
             Some(search) => Some(keep::search(self, search, &settings, model, cx)?),
             None => None,
         };
-        let found = searched.iter().flat_map(|outcome| &outcome.kept);
-        let keep = keep.and(found.map(String::as_str));
-        let lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
+        let found = searched.iter().flat_map(|outcome| &outcome.kept).map(String::as_str);
+        let found: BTreeSet<&str> = found.collect();
+        let keep = keep.and(found.iter().copied());
+        let mut lowered = precision::lower(model, &Settings { keep: &keep, ..settings })?;
+        lowered.kept_instead(&found, "search", "`search` keeps it");
         for note in notes(&lowered, &already, searched.is_some()) {
             tracing::warn!(stage = cx.name, "{note}");
         }

@@ -172,6 +172,8 @@ pub(super) fn summary(
             "; the budget of {} ended the search, a smaller set may do",
             task.settings.budget
         );
+    } else if !found.kept.is_empty() {
+        text.push_str("; none of those kept can go alone");
     }
     text.push('\n');
     if found.kept.is_empty() {

@@ -274,8 +274,8 @@ fn a_search_that_was_cancelled_goes_on_and_ends_as_if_it_had_not_been() {
     project.cancel = CancelToken::default();
     let outcome = project.run(&search(snr_db(60.0))).unwrap();
     assert_eq!(outcome.kept, expected.kept);
-    let remembered = format!("found in {trials} trials, {} of them remembered\n", trials - 1);
-    let told = expected.summary.replace(&format!("found in {trials} trials\n"), &remembered);
+    let remembered = format!("found in {trials} trials, {} of them remembered;", trials - 1);
+    let told = expected.summary.replace(&format!("found in {trials} trials;"), &remembered);
     assert_eq!(outcome.summary, told);
     assert_eq!(project.report(), whole.report());
     // The run that is cancelled while it measures keeps nothing of that one trial.

@@ -79,6 +79,7 @@ impl Compilation<'_> {
         }
         let types = GraphTypes::of(&model.graph);
         precision::check(&types, job.found.generation)?;
+        precision::check_zero_points(&model)?;
         let gpu = self.gpu()?;
         handle::set_level(self.severity());
         let library = Library::open(&job.found.runtime, job.found.flavor)

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use crate::backend::BackendError;
-use crate::onnx::proto::GraphProto;
 use crate::onnx::proto::tensor_proto::DataType as OnnxType;
+use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::onnx::{Model, node_name};
 
 use super::super::NAME;
 use super::super::error::TrtError;
@@ -55,6 +56,28 @@ pub(super) fn check(types: &GraphTypes, generation: Generation) -> Result<(), Ba
         reason: format!(
             "TensorRT 8.6 has no {lacking}; {alternative}, or use TensorRT 10 or newer"
         ),
+    })
+}
+
+/// Refuses a quantization with a zero point, which no library has but for accelerators of its own.
+pub(super) fn check_zero_points(model: &Model) -> Result<(), BackendError> {
+    let constants = model.constants();
+    let has_zero_point = |node: &&NodeProto| {
+        let zero_point = node.input.get(2).and_then(|name| constants.get(name.as_str()));
+        matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear")
+            && zero_point.is_some_and(|zero_point| {
+                let values = model.values(zero_point);
+                values.is_ok_and(|values| values.bytes().iter().any(|byte| *byte != 0))
+            })
+    };
+    let Some(node) = model.graph.node.iter().find(has_zero_point) else { return Ok(()) };
+    Err(BackendError::Unsupported {
+        backend: NAME.into(),
+        node: node_name(node).to_owned(),
+        op: node.op_type().to_owned(),
+        reason: "TensorRT has zero points of 0 only: quantize symmetrically, in `calibrate` with \
+                 `symmetric: true`"
+            .to_owned(),
     })
 }
 
@@ -161,6 +184,21 @@ mod tests {
         let types = GraphTypes::of(&model.graph);
         check(&types, Generation::V10).unwrap();
         check(&types, Generation::V8_6).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_zero_point_is_refused_with_its_node() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tensorrt");
+        let mut model = Model::load(&Path::new(folder).join("digits_int8_qdq.onnx")).unwrap();
+        check_zero_points(&model).unwrap();
+        let node = model.graph.node.iter().find(|node| node.op_type() == "QuantizeLinear").unwrap();
+        let (name, zero_point) = (node_name(node).to_owned(), node.input[2].clone());
+        let mut tensors = model.graph.initializer.iter_mut();
+        let tensor = tensors.find(|tensor| tensor.name() == zero_point).unwrap();
+        let count = usize::try_from(tensor.dims.iter().product::<i64>()).unwrap();
+        (tensor.raw_data, tensor.int32_data) = (Some(vec![3; count].into()), vec![]);
+        let told = check_zero_points(&model).unwrap_err().to_string();
+        assert!(told.contains(&name) && told.contains("symmetric: true"), "{told}");
     }
 
     #[test]

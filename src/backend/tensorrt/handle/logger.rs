@@ -65,9 +65,10 @@ unsafe extern "C" fn log(_: *mut c_void, severity: i32, message: *mut c_void) {
         }
         // SAFETY: TensorRT passes a C string.
         let message = unsafe { text(message.cast::<c_char>()) };
+        let message = message.trim();
         match severity {
             ..=1 => tracing::error!(target: "tensorrt", "{message}"),
-            2 if is_repeat(&message) => {}
+            2 if is_repeat(message) => {}
             2 => tracing::warn!(target: "tensorrt", "{message}"),
             3 => tracing::info!(target: "tensorrt", "{message}"),
             _ => tracing::debug!(target: "tensorrt", "{message}"),
