@@ -178,11 +178,13 @@ fn the_allocator_counts_frees_of_what_it_did_not_allocate() {
 #[test]
 fn a_release_that_fails_is_counted() {
     let setup = Cuda::new().with("FAIL", "cuDevicePrimaryCtxRelease_v2:1=999");
-    setup.leaving("contexts=1 streams=0 events=0 device=0 pinned=0").run(|| {
-        drop(Context::new(0).unwrap());
-        drop(Context::new(0).unwrap());
-        assert_eq!(Driver::get().unwrap().failed_releases(), 1);
-    });
+    setup.leaving("contexts=1 streams=0 events=0 device=0 pinned=0 graphs=0 executables=0").run(
+        || {
+            drop(Context::new(0).unwrap());
+            drop(Context::new(0).unwrap());
+            assert_eq!(Driver::get().unwrap().failed_releases(), 1);
+        },
+    );
 }
 
 #[test]
@@ -208,5 +210,8 @@ fn the_stand_in_ends_a_process_that_misuses_it() {
     }
     let cuda = Cuda::new();
     assert!(cuda.c_program(START).status.success());
-    assert_eq!(cuda.live().unwrap(), "contexts=1 streams=1 events=0 device=1 pinned=0");
+    assert_eq!(
+        cuda.live().unwrap(),
+        "contexts=1 streams=1 events=0 device=1 pinned=0 graphs=0 executables=0"
+    );
 }

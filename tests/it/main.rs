@@ -16,6 +16,7 @@ mod cache;
 mod calibrate;
 mod cli;
 mod cuda;
+mod cuda_graph;
 mod cuda_memory;
 mod events;
 mod examples;

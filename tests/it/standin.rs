@@ -19,7 +19,7 @@ use crate::support::repository;
 pub mod tensorrt;
 
 /// What [`Cuda::live`] tells of a process that released everything.
-pub const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0";
+pub const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0 graphs=0 executables=0";
 
 /// Set in processes that [`Cuda::run`] starts.
 const CHILD: &str = "TRT_PIPELINE_STANDIN_CHILD";

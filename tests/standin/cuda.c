@@ -46,6 +46,10 @@ static const struct { CUresult code; const char *name, *text; } ERRORS[] = {
     {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
+    {901, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
     {802, "CUDA_ERROR_SYSTEM_NOT_READY", "system not yet initialized"},
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
@@ -168,6 +172,7 @@ CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t length) {
     ENTER;
     IN_CONTEXT;
+    NOT_IN_CAPTURE(NULL);
     if (!length) return INVALID_VALUE;
     *address = (CUdeviceptr)allocate(DEVICE, length, ALIGNMENT);
     return *address ? SUCCESS : OUT_OF_MEMORY;
@@ -216,7 +221,8 @@ CUresult cuStreamDestroy_v2(CUstream handle) {
 CUresult cuStreamSynchronize(CUstream handle) {
     ENTER;
     IN_CONTEXT;
-    finish(alive(handle, STREAM));
+    NOT_IN_CAPTURE(alive(handle, STREAM));
+    finish(handle);
     return SUCCESS;
 }
 
@@ -256,6 +262,89 @@ CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *), void *argum
     ENTER;
     IN_CONTEXT;
     return submit(stream, (struct work){.kind = CALL, .function = function, .argument = argument});
+}
+
+/* A capture is of one thread here too: what others do is not looked at, for want of a way to. */
+CUresult cuStreamBeginCapture_v2(CUstream handle, unsigned mode) {
+    ENTER;
+    IN_CONTEXT;
+    (void)mode;
+    struct object *stream = alive(handle, STREAM);
+    if (stream->capture) return INVALID_VALUE;
+    stream->capture = add(GRAPH, NULL, 0);
+    return SUCCESS;
+}
+
+CUresult cuStreamIsCapturing(CUstream handle, int *status) {
+    ENTER;
+    IN_CONTEXT;
+    struct object *capture = alive(handle, STREAM)->capture;
+    *status = !capture ? 0 : capture->invalidated ? 2 : 1;
+    return SUCCESS;
+}
+
+CUresult cuStreamEndCapture(CUstream handle, CUgraph *graph) {
+    ENTER;
+    IN_CONTEXT;
+    struct object *stream = alive(handle, STREAM);
+    *graph = NULL;
+    if (!stream->capture) return INVALID_VALUE;
+    struct object *captured = stream->capture;
+    stream->capture = NULL;
+    if (captured->invalidated) {
+        forget(captured);
+        return CAPTURE_INVALIDATED;
+    }
+    *graph = captured;
+    return SUCCESS;
+}
+
+CUresult cuGraphGetNodes(CUgraph handle, void **nodes, size_t *count) {
+    ENTER;
+    (void)nodes;
+    *count = 0;
+    for (struct work *work = alive(handle, GRAPH)->left; work; work = work->next) ++*count;
+    return SUCCESS;
+}
+
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *executable, CUgraph graph,
+                                     unsigned long long flags) {
+    ENTER;
+    IN_CONTEXT;
+    (void)flags;
+    *executable = add(EXECUTABLE, NULL, 0);
+    for (struct work *work = alive(graph, GRAPH)->left; work; work = work->next)
+        append(*executable, work);
+    return SUCCESS;
+}
+
+CUresult cuGraphUpload(CUgraphExec executable, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    alive(executable, EXECUTABLE);
+    alive(stream, STREAM);
+    return SUCCESS;
+}
+
+CUresult cuGraphLaunch(CUgraphExec executable, CUstream stream) {
+    ENTER;
+    IN_CONTEXT;
+    CUresult code = SUCCESS;
+    for (struct work *work = alive(executable, EXECUTABLE)->left; work && !code; work = work->next)
+        code = submit(stream, *work);
+    return code;
+}
+
+CUresult cuGraphDestroy(CUgraph graph) {
+    ENTER;
+    forget(alive(graph, GRAPH));
+    return SUCCESS;
+}
+
+CUresult cuGraphExecDestroy(CUgraphExec executable) {
+    ENTER;
+    forget(alive(executable, EXECUTABLE));
+    return SUCCESS;
 }
 
 CUresult cuEventCreate(CUevent *event, unsigned flags) {

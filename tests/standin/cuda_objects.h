@@ -19,6 +19,8 @@ typedef uintptr_t CUdeviceptr;
 typedef struct context *CUcontext;
 typedef struct object *CUstream;
 typedef struct object *CUevent;
+typedef struct object *CUgraph;
+typedef struct object *CUgraphExec;
 
 enum {
     SUCCESS = 0,
@@ -30,6 +32,8 @@ enum {
     INVALID_CONTEXT = 201,
     INVALID_HANDLE = 400,
     NOT_READY = 600,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901,
     MAX_DEVICES = 8,
     ALIGNMENT = 256,
     PAGE = 4096,
@@ -37,8 +41,9 @@ enum {
 
 /* state, all of it under one lock */
 
-enum kind { STREAM, EVENT, DEVICE, PINNED, KINDS };
-static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device", "pinned"};
+enum kind { STREAM, EVENT, DEVICE, PINNED, GRAPH, EXECUTABLE, KINDS };
+static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device",
+                                              "pinned",  "graphs", "executables"};
 
 enum work_kind { COPY, FILL, RECORD, CALL };
 
@@ -60,7 +65,9 @@ struct object {
     int device;
     char *memory;
     size_t length;
-    struct work *left; /* of a stream */
+    struct work *left; /* of a stream; what a graph has captured */
+    struct object *capture; /* the graph that a stream captures into */
+    bool invalidated;       /* of such a graph */
     enum { NEVER, SUBMITTED, REACHED } recorded;
     double time; /* milliseconds, of an event */
     struct object *next;
@@ -254,17 +261,47 @@ static void finish(struct object *stream) {
     }
 }
 
+static void append(struct object *to, const struct work *work) {
+    struct work **link = &to->left;
+    while (*link) link = &(*link)->next;
+    *link = malloc(sizeof *work);
+    **link = *work;
+    (*link)->next = NULL;
+}
+
+static void forget(struct object *graph) {
+    for (struct work *next; graph->left; graph->left = next) {
+        next = graph->left->next;
+        free(graph->left);
+    }
+    delete(graph);
+}
+
+/* A call that a capture on this stream, or on any of the device, does not bear. */
+static CUresult invalidate(struct object *stream) {
+    CUresult code = SUCCESS;
+    for (struct object *object = objects; object; object = object->next) {
+        bool meant = stream ? object == stream : object->device == current->device;
+        if (object->kind != STREAM || !meant || !object->capture) continue;
+        object->capture->invalidated = true;
+        code = CAPTURE_UNSUPPORTED;
+    }
+    return code;
+}
+#define NOT_IN_CAPTURE(stream)                                                    \
+    CUresult capture = invalidate(stream);                                        \
+    if (capture != SUCCESS) return capture
+
 static CUresult submit(CUstream handle, struct work work) {
     struct object *stream = alive(handle, STREAM);
     if (stream->device != current->device) return INVALID_HANDLE;
+    if (stream->capture && stream->capture->invalidated) return CAPTURE_INVALIDATED;
     bool moves = work.kind == COPY || work.kind == FILL;
     if (moves && work.length == 0) return INVALID_VALUE;
     if (work.kind == COPY) check_range(work.from, work.length, work.from_kind);
     if (moves) check_range(work.to, work.length, work.to_kind);
-    struct work **link = &stream->left;
-    while (*link) link = &(*link)->next;
-    *link = malloc(sizeof work);
-    **link = work;
+    append(stream->capture ? stream->capture : stream, &work);
+    if (stream->capture) return SUCCESS;
     if (!getenv("STANDIN_CUDA_DEFER")) finish(stream);
     return SUCCESS;
 }

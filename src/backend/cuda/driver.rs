@@ -7,19 +7,21 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice, CUdevice_attribute, CUevent, CUstream, CUuuid,
+    self, CUcontext, CUdevice, CUdevice_attribute, CUevent, CUgraph, CUgraphExec, CUgraphNode,
+    CUstream, CUuuid,
 };
 use serde::{Serialize, Serializer};
 
 use super::error::{CudaError, NO_DEVICE, SUCCESS};
 
-/// The newest function used here, `cuDeviceGetUuid_v2`, came with CUDA 11.4.
+/// The newest functions used here, `cuDeviceGetUuid_v2` and `cuGraphInstantiateWithFlags`, came
+/// with CUDA 11.4.
 pub(super) const MINIMUM: CudaVersion = CudaVersion { major: 11, minor: 4 };
 
 /// An address on a device, `CUdeviceptr` of `cuda.h`: an integer as wide as a pointer.
@@ -107,6 +109,14 @@ functions! {
     copy_to_host = "cuMemcpyDtoHAsync_v2"(*mut c_void, DeviceAddress, usize, CUstream);
     copy_on_device = "cuMemcpyDtoDAsync_v2"(DeviceAddress, DeviceAddress, usize, CUstream);
     fill = "cuMemsetD8Async"(DeviceAddress, u8, usize, CUstream);
+    capture_begin = "cuStreamBeginCapture_v2"(CUstream, c_uint);
+    capture_end = "cuStreamEndCapture"(CUstream, *mut CUgraph);
+    graph_nodes = "cuGraphGetNodes"(CUgraph, *mut CUgraphNode, *mut usize);
+    graph_instantiate = "cuGraphInstantiateWithFlags"(*mut CUgraphExec, CUgraph, c_ulonglong);
+    graph_upload = "cuGraphUpload"(CUgraphExec, CUstream);
+    graph_launch = "cuGraphLaunch"(CUgraphExec, CUstream);
+    graph_destroy = "cuGraphDestroy"(CUgraph);
+    graph_exec_destroy = "cuGraphExecDestroy"(CUgraphExec);
     event_create = "cuEventCreate"(*mut CUevent, c_uint);
     event_destroy = "cuEventDestroy_v2"(CUevent);
     event_record = "cuEventRecord"(CUevent, CUstream);

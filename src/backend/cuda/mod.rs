@@ -6,13 +6,14 @@
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
 //! [`Context`] alive and is released on drop, in any order and on any thread. `unsafe` stands in
-//! `driver`, `context`, `stream` and `memory` only.
+//! `driver`, `context`, `stream`, `graph` and `memory` only.
 
 mod allocator;
 mod context;
 mod device;
 mod driver;
 mod error;
+mod graph;
 mod ledger;
 mod memory;
 mod release;
@@ -26,6 +27,7 @@ pub use context::Context;
 pub use device::DeviceInfo;
 pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
+pub use graph::CudaGraph;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use release::driver_release;

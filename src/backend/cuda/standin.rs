@@ -10,7 +10,7 @@ use std::process::Command;
 const CHILD: &str = "TRT_PIPELINE_STANDIN_CHILD";
 
 /// What a process reports that released everything.
-const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0";
+const NOTHING: &str = "contexts=0 streams=0 events=0 device=0 pinned=0 graphs=0 executables=0";
 
 /// Runs the rest of a test, once per test, in a process that loads the stand-in with these settings
 /// and must succeed and release everything, of a stand-in for TensorRT too. The body must be a

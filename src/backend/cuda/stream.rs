@@ -47,6 +47,10 @@ impl Stream {
         self.raw.cast()
     }
 
+    pub(super) fn raw(&self) -> CUstream {
+        self.raw
+    }
+
     /// Submits work that borrows host and device memory, and waits until the device has done it.
     ///
     /// Copies can be submitted inside only, and what they borrow must have been there before:
@@ -89,7 +93,7 @@ impl Stream {
         submit: impl FnOnce(&Submission<'_, 'env>) -> Result<T, E>,
     ) -> Result<T, E> {
         let waiting = WaitOnUnwind(self);
-        let outcome = submit(&Submission { stream: self, borrowed: PhantomData });
+        let outcome = submit(&Submission::to(self));
         std::mem::forget(waiting);
         // Wait even where submitting failed half-way; that failure then is the one to tell.
         let waited = self.synchronize();
@@ -153,7 +157,12 @@ pub struct Submission<'scope, 'env> {
     borrowed: PhantomData<&'env mut &'env ()>,
 }
 
-impl<'env> Submission<'_, 'env> {
+impl<'scope, 'env> Submission<'scope, 'env> {
+    /// To a stream whose work somebody waits for, or captures.
+    pub(super) fn to(stream: &'scope Stream) -> Self {
+        Self { stream, borrowed: PhantomData }
+    }
+
     /// The stream that the work goes to.
     pub fn stream(&self) -> &Stream {
         self.stream
