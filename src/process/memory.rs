@@ -1,11 +1,24 @@
 //! What this process itself takes.
 
+#![cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "the C library's allocator is asked to tidy up")
+)]
+
 /// Bytes of this process that are in RAM; `None` where the system does not say.
 pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
+}
+
+/// Gives memory that was freed back to the system. Loading a model takes several times its size for
+/// a moment, in pieces all over the heap, and the allocator keeps those that lie between others.
+pub fn give_back_freed() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and any thread may call it at any time.
+    let _ = unsafe { libc::malloc_trim(0) };
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::{Backend, Engine, ExecutionContext};
 use crate::data::{Column, DataError, Dataset};
-use crate::process::CancelToken;
+use crate::process::{self, CancelToken};
 use crate::progress::Progress;
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, Shape, Tensor, TensorSpec};
@@ -66,6 +66,7 @@ impl Observation<'_> {
         make: impl Fn(&[TensorSpec]) -> V + Sync,
     ) -> Result<(Vec<V>, Observed), StageError> {
         let engine = self.backend.observer(self.model, self.tensors)?;
+        process::give_back_freed();
         let feed = Feed::new(engine.as_ref(), self)?;
         let workers = rayon::current_num_threads().clamp(1, feed.batches.len().max(1));
         let mut results: Vec<Option<Result<V, StageError>>> = (0..workers).map(|_| None).collect();
@@ -77,7 +78,10 @@ impl Observation<'_> {
             }
         });
         let visitors = results.into_iter().flatten().collect::<Result<_, _>>()?;
-        Ok((visitors, Observed { samples: feed.samples, batch: feed.batch }))
+        let (samples, batch) = (feed.samples, feed.batch);
+        drop((feed, engine));
+        process::give_back_freed();
+        Ok((visitors, Observed { samples, batch }))
     }
 
     /// Takes batches while there are any.
