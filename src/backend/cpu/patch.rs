@@ -1,7 +1,7 @@
 //! Single operations of tract's that compute wrongly, replaced where an operator of ONNX is made
 //! of them: sums of integers are added up in 32 bits, the largest and the smallest of elements of
-//! which one is NaN is another, exponentials overflow before the logarithm of their sum, and a remainder takes the other order of its operands where the
-//! first has fewer elements.
+//! which one is NaN is another, exponentials overflow before the logarithm of their sum, and a
+//! remainder takes the other order of its operands where the first has fewer elements.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

@@ -21,13 +21,6 @@ pub struct CudaGraph {
     captured: Option<Executable>,
 }
 
-/// The driver's names for a graph that can be launched.
-#[derive(Debug)]
-struct Executable {
-    raw: CUgraphExec,
-    nodes: usize,
-}
-
 // SAFETY: `raw` is the driver's name for a graph that only this value destroys; the driver lets any
 // thread use it. Not `Sync`: the driver wants one launch at a time of an executable graph.
 unsafe impl Send for CudaGraph {}
@@ -108,21 +101,7 @@ impl CudaGraph {
 
     /// Makes it empty.
     pub fn reset(&mut self) {
-        let Some(captured) = self.captured.take() else { return };
-        let driver = self.context.driver();
-        let destroy = || {
-            self.context.make_current()?;
-            // SAFETY: made by `capture` and destroyed only here.
-            let code = unsafe { (driver.functions.graph_exec_destroy)(captured.raw) };
-            driver.check("destroy a CUDA graph", code)
-        };
-        driver.released(destroy());
-    }
-}
-
-impl Drop for CudaGraph {
-    fn drop(&mut self) {
-        self.reset();
+        self.captured = None;
     }
 }
 
@@ -136,6 +115,10 @@ struct Capture<'a> {
 impl<'a> Capture<'a> {
     fn end(mut self) -> Result<Graph<'a>, CudaError> {
         self.is_open = false;
+        self.close()
+    }
+
+    fn close(&self) -> Result<Graph<'a>, CudaError> {
         let context = self.stream.context();
         context.make_current()?;
         let driver = context.driver();
@@ -150,18 +133,10 @@ impl<'a> Capture<'a> {
 
 impl Drop for Capture<'_> {
     fn drop(&mut self) {
-        if !self.is_open {
-            return;
+        if self.is_open {
+            // What the failed work did wrong is told already.
+            let _ = self.close();
         }
-        let context = self.stream.context();
-        let driver = context.driver();
-        let mut raw = null_mut();
-        if context.make_current().is_ok() {
-            // SAFETY: as in `end`. What it returns tells what the failed work did wrong, which is
-            // told already.
-            let _ = unsafe { (driver.functions.capture_end)(self.stream.raw(), &raw mut raw) };
-        }
-        drop(Graph { context, raw });
     }
 }
 
@@ -184,15 +159,10 @@ impl Graph<'_> {
         // SAFETY: as above; the driver writes one handle to where it is told.
         let code = unsafe { (driver.functions.graph_instantiate)(&raw mut raw, self.raw, 0) };
         driver.check("make a CUDA graph ready", code)?;
+        let executable = Executable { context: self.context.clone(), raw, nodes };
         // SAFETY: neither is destroyed. The first launch then has nothing left to prepare.
         let code = unsafe { (driver.functions.graph_upload)(raw, stream.raw()) };
-        let executable = Executable { raw, nodes };
-        if let Err(error) = driver.check("bring a CUDA graph to the GPU", code) {
-            // SAFETY: made above.
-            let code = unsafe { (driver.functions.graph_exec_destroy)(executable.raw) };
-            driver.released(driver.check("destroy a CUDA graph", code));
-            return Err(error);
-        }
+        driver.check("bring a CUDA graph to the GPU", code)?;
         Ok(executable)
     }
 }
@@ -206,5 +176,26 @@ impl Drop for Graph<'_> {
         // SAFETY: the driver made it and only this value destroys it; ready ones do without it.
         let code = unsafe { (driver.functions.graph_destroy)(self.raw) };
         driver.released(driver.check("destroy a captured CUDA graph", code));
+    }
+}
+
+/// What can be launched.
+#[derive(Debug)]
+struct Executable {
+    context: Context,
+    raw: CUgraphExec,
+    nodes: usize,
+}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        let driver = self.context.driver();
+        let destroy = || {
+            self.context.make_current()?;
+            // SAFETY: the driver made it and only this value destroys it.
+            let code = unsafe { (driver.functions.graph_exec_destroy)(self.raw) };
+            driver.check("destroy a CUDA graph", code)
+        };
+        driver.released(destroy());
     }
 }
