@@ -2,10 +2,13 @@
 //!
 //! Owns the format of `deployment.json`. Knows nothing of stages, backends or servers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::artifact::Digest;
 use crate::tensor::{Shape, TensorSpec};
@@ -50,6 +53,9 @@ pub struct ModelConfig {
     /// Which device runs a batch where several have a free context.
     #[serde(default)]
     pub placement: Placement,
+    /// Which runs are submitted as one CUDA graph.
+    #[serde(default)]
+    pub cuda_graphs: CudaGraphs,
     /// What had to pass: a digest of each required validation's request.
     pub requires: Vec<Digest>,
 }
@@ -191,6 +197,85 @@ pub enum Placement {
     Utilization,
 }
 
+/// Which runs are submitted to a GPU as one CUDA graph, instead of kernel by kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CudaGraphs {
+    /// Those of shapes that come again and again, where the engine allows it.
+    #[default]
+    Auto,
+    /// All, and where that is not possible there is a warning.
+    On,
+    /// None.
+    Off,
+    /// Those of these batch sizes, as with `On`.
+    Batches(Vec<usize>),
+}
+
+impl CudaGraphs {
+    /// What texts may say.
+    const EXPECTED: &str = "`auto`, `on`, `off` or a list of batch sizes";
+}
+
+impl Serialize for CudaGraphs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::On => serializer.serialize_str("on"),
+            Self::Off => serializer.serialize_str("off"),
+            Self::Batches(sizes) => sizes.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CudaGraphs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = CudaGraphs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(CudaGraphs::EXPECTED)
+            }
+
+            // Some YAML tools write `on` and `off` as booleans.
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<CudaGraphs, E> {
+                Ok(if on { CudaGraphs::On } else { CudaGraphs::Off })
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<CudaGraphs, E> {
+                match text {
+                    "auto" => Ok(CudaGraphs::Auto),
+                    "on" => Ok(CudaGraphs::On),
+                    "off" => Ok(CudaGraphs::Off),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<CudaGraphs, A::Error> {
+                let mut sizes = Vec::new();
+                while let Some(size) = list.next_element()? {
+                    sizes.push(size);
+                }
+                Ok(CudaGraphs::Batches(sizes))
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
+}
+
+impl JsonSchema for CudaGraphs {
+    fn schema_name() -> Cow<'static, str> {
+        "CudaGraphs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string", "enum": ["auto", "on", "off"] },
+            { "type": "array", "items": { "type": "integer", "minimum": 1 }, "minItems": 1 },
+        ] })
+    }
+}
+
 /// How far the outputs of two versions may differ, over all samples of an output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
@@ -252,6 +337,24 @@ impl Deployment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cuda_graphs_are_a_word_a_boolean_or_a_list_of_sizes() {
+        for (text, expected) in [
+            (r#""auto""#, CudaGraphs::Auto),
+            (r#""on""#, CudaGraphs::On),
+            ("true", CudaGraphs::On),
+            (r#""off""#, CudaGraphs::Off),
+            ("[1, 8]", CudaGraphs::Batches(vec![1, 8])),
+        ] {
+            let graphs: CudaGraphs = serde_json::from_str(text).unwrap();
+            assert_eq!(graphs, expected);
+            let again = serde_json::to_string(&graphs).unwrap();
+            assert_eq!(serde_json::from_str::<CudaGraphs>(&again).unwrap(), expected);
+        }
+        let error = serde_json::from_str::<CudaGraphs>(r#""never""#).unwrap_err().to_string();
+        assert!(error.contains("expected `auto`, `on`, `off` or a list of batch sizes"), "{error}");
+    }
 
     #[test]
     fn another_format_and_other_texts_are_refused_by_name() {

@@ -9,8 +9,8 @@ use crate::onnx::proto::tensor_proto::DataType;
 use crate::tensor::{ALIGNMENT, DType, Shape, Tensor};
 
 use super::{
-    Backend, BackendError, CompileRequest, Engine, EngineManifest, ExecutionContext, Profile,
-    tensorrt,
+    Backend, BackendError, CompileRequest, Engine, EngineManifest, ExecutionContext, LoadOptions,
+    Profile, tensorrt,
 };
 use crate::backend::small_models::{node, value, write};
 use crate::process::CancelToken;
@@ -140,7 +140,7 @@ pub(crate) fn compiled(
     let manifest = compile(backend, model, &[], out.path())?;
     assert!(out.path().join(&manifest.file).is_file(), "the manifest names a file that is there");
     assert_eq!(manifest.backend, backend.name());
-    backend.load(out.path(), &manifest, None)
+    backend.load(out.path(), &manifest, &LoadOptions::default())
 }
 
 fn engine(backend: &dyn Backend, name: &str) -> (Recorded, Arc<dyn Engine>) {
@@ -374,14 +374,17 @@ pub(crate) fn a_loaded_engine_lists_what_its_manifest_lists(backend: &dyn Backen
     let out = tempfile::tempdir().unwrap();
     let recorded = Recorded::new("mlp");
     let manifest = compile(backend, &recorded.model, &[], out.path()).unwrap();
-    let engine = backend.load(out.path(), &manifest, None).unwrap();
+    let engine = backend.load(out.path(), &manifest, &LoadOptions::default()).unwrap();
     assert_eq!(engine.inputs(), manifest.inputs);
     assert_eq!(engine.outputs(), manifest.outputs);
     assert_eq!(engine.inputs()[0].to_string(), "x float32 [batch,6]");
     let names: Vec<_> = engine.outputs().iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["y", "logits"]);
     std::fs::remove_file(out.path().join(&manifest.file)).unwrap();
-    assert!(matches!(backend.load(out.path(), &manifest, None), Err(BackendError::Load { .. })));
+    assert!(matches!(
+        backend.load(out.path(), &manifest, &LoadOptions::default()),
+        Err(BackendError::Load { .. })
+    ));
 }
 
 pub(crate) fn a_model_that_is_no_model_is_refused_with_its_path(backend: &dyn Backend) {

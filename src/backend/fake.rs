@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::Digest;
 use crate::deployment::{
-    EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
+    CudaGraphs, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
 };
 use crate::tensor::{AlignedBytes, DType, Dim, Shape, TensorSpec};
 
 use super::{
     Backend, BackendError, CompileRequest, Engine, EngineManifest, EngineMemory, ExecutionContext,
-    Profile, RunTimes, shapes, tensorrt,
+    LoadOptions, Profile, RunTimes, shapes, tensorrt,
 };
 
 /// The backend's name.
@@ -147,6 +147,7 @@ impl Fake {
             instances: 1,
             devices: None,
             placement: Placement::default(),
+            cuda_graphs: CudaGraphs::default(),
             requires: Vec::new(),
         }
     }
@@ -261,7 +262,7 @@ impl Backend for FakeBackend {
         &self,
         folder: &Path,
         _: &EngineManifest,
-        _: Option<usize>,
+        _: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let failed = |reason: &str| BackendError::Load {
             path: folder.display().to_string(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::CudaGraphs;
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::tensor::{Shape, Tensor, TensorSpec};
@@ -117,6 +118,22 @@ pub struct CompileRequest<'a> {
     pub progress: &'a dyn Progress,
     /// Tells when to stop early.
     pub cancel: &'a CancelToken,
+}
+
+/// How an engine is loaded, where that is not a matter of the engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The device to load it on, for backends that have several; the first by default.
+    pub device: Option<usize>,
+    /// Which of its runs are submitted as one CUDA graph, for backends that have such.
+    pub cuda_graphs: CudaGraphs,
+}
+
+impl LoadOptions {
+    /// As by default, on a device.
+    pub fn on(device: Option<usize>) -> Self {
+        Self { device, ..Self::default() }
+    }
 }
 
 /// Memory that an engine and its contexts hold.
@@ -327,12 +344,12 @@ pub trait Backend: Send + Sync {
     /// (the caller writes it as `engine.json`).
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError>;
 
-    /// Loads a compiled engine from its folder, onto a device where the backend has several.
+    /// Loads a compiled engine from its folder.
     fn load(
         &self,
         folder: &Path,
         manifest: &EngineManifest,
-        device: Option<usize>,
+        options: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError>;
 
     /// Loads a model as it is, with every intermediate value computed in the model's own

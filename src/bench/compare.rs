@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backend::{self, EngineManifest, ExecutionContext};
+use crate::backend::{self, EngineManifest, ExecutionContext, LoadOptions};
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 
@@ -36,7 +36,8 @@ impl EngineLoop {
         contexts: NonZeroUsize,
         cancel: &CancelToken,
     ) -> Result<Self, BenchError> {
-        let engine = backend::by_name(&manifest.backend)?.load(folder, manifest, None)?;
+        let engine =
+            backend::by_name(&manifest.backend)?.load(folder, manifest, &LoadOptions::default())?;
         let feed = Feed::new(engine.as_ref(), manifest, inputs)?;
         let contexts = (0..contexts.get()).map(|_| feed.context(&engine));
         let mut contexts = contexts.collect::<Result<Vec<_>, _>>()?;

@@ -14,7 +14,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, Backend, Engine, EngineManifest, ExecutionContext, tensorrt};
+use crate::backend::{
+    self, Backend, Engine, EngineManifest, ExecutionContext, LoadOptions, tensorrt,
+};
 use crate::onnx::{self, FileType, Model, OnnxError};
 use crate::process::CancelToken;
 use crate::progress::Progress;
@@ -117,7 +119,7 @@ pub fn measure(
     }
     progress.report("loading", 0, None);
     let started = Instant::now();
-    let engine = backend.load(folder, manifest, request.device)?;
+    let engine = backend.load(folder, manifest, &LoadOptions::on(request.device))?;
     let load = started.elapsed();
 
     let feed = Feed::new(engine.as_ref(), manifest, request.inputs)?;

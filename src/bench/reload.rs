@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::backend::{self, EngineManifest};
+use crate::backend::{self, EngineManifest, LoadOptions};
 use crate::process::{CancelToken, resident_bytes};
 
 use super::feed::Feed;
@@ -44,7 +44,7 @@ pub fn reload(
         if cancel.is_cancelled() {
             return Err(BenchError::Interrupted);
         }
-        let engine = backend.load(folder, manifest, device)?;
+        let engine = backend.load(folder, manifest, &LoadOptions::on(device))?;
         let feed = Feed::new(engine.as_ref(), manifest, inputs)?;
         let (mut first, mut second) = (feed.context(&engine)?, feed.context(&engine)?);
         first.run()?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendError, EngineManifest, EngineMemory};
+use crate::backend::{self, BackendError, EngineManifest, EngineMemory, LoadOptions};
 use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
@@ -48,9 +48,11 @@ impl Model {
             None => backend.devices()?,
         };
         let load = |device| {
-            backend.load(engine, &manifest, device).map(|engine| Loaded { device, engine })
+            let options = LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() };
+            let engine = backend.load(engine, &manifest, &options)?;
+            Ok(Loaded { device, engine })
         };
-        let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, BackendError>>()?;
         let gauge = |device| backend.usage(device).map(|usage| usage.used);
         Self::of(config, version, loaded, Box::new(gauge), deployment)
     }

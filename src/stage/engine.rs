@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backend::{self, BackendError, Engine, EngineManifest};
+use crate::backend::{self, BackendError, Engine, EngineManifest, LoadOptions};
 use crate::onnx::Model;
 
 use super::{ResolvedInput, StageError};
@@ -26,6 +26,7 @@ pub(super) fn manifest(input: &ResolvedInput) -> Result<(PathBuf, EngineManifest
 /// Loads an engine with the backend that made it.
 pub(super) fn load(input: &ResolvedInput) -> Result<(EngineManifest, Arc<dyn Engine>), StageError> {
     let (folder, manifest) = manifest(input)?;
-    let engine = backend::by_name(&manifest.backend)?.load(&folder, &manifest, None)?;
+    let engine =
+        backend::by_name(&manifest.backend)?.load(&folder, &manifest, &LoadOptions::default())?;
     Ok((manifest, engine))
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use trt_pipeline::backend::tensorrt::TensorRtBackend;
 use trt_pipeline::backend::{
-    Backend, BackendError, Engine, EngineManifest, ExecutionContext, MemoryStats,
+    Backend, BackendError, Engine, EngineManifest, ExecutionContext, LoadOptions, MemoryStats,
 };
 use trt_pipeline::tensor::Shape;
 
@@ -106,14 +106,14 @@ impl Built {
     }
 
     pub fn load(&self) -> Result<Arc<dyn Engine>, BackendError> {
-        TensorRtBackend.load(&self.folder(), &self.manifest, None)
+        TensorRtBackend.load(&self.folder(), &self.manifest, &LoadOptions::default())
     }
 
     /// Loads other bytes in place of the plan.
     pub fn load_bytes(&self, plan: &[u8]) -> Result<Arc<dyn Engine>, BackendError> {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join(&self.manifest.file), plan).unwrap();
-        TensorRtBackend.load(folder.path(), &self.manifest, None)
+        TensorRtBackend.load(folder.path(), &self.manifest, &LoadOptions::default())
     }
 
     pub fn context(&self) -> Box<dyn ExecutionContext> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trt_pipeline::backend::cuda::{Ledger, MemoryKind};
 use trt_pipeline::backend::tensorrt::TensorRtBackend;
-use trt_pipeline::backend::{Backend, BackendError, Engine};
+use trt_pipeline::backend::{Backend, BackendError, Engine, LoadOptions};
 use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
@@ -108,7 +108,8 @@ fn tensorrt_rtx_says_itself_that_an_engine_does_not_run_here() {
 fn a_gpu_that_is_not_there_is_an_error_with_help() {
     run(&v10(), gpu(), || {
         let built = Built::new("digits_fp32", DIGITS);
-        let loaded = TensorRtBackend.load(&built.folder(), &built.manifest, Some(3));
+        let loaded =
+            TensorRtBackend.load(&built.folder(), &built.manifest, &LoadOptions::on(Some(3)));
         let error = loaded.map(|_| ()).unwrap_err();
         insta::assert_snapshot!(
             format!("{error}; {}", error.help().unwrap()),

@@ -20,7 +20,7 @@ use crate::onnx::Model;
 use super::contain;
 use super::fault::Fault;
 use super::model_file::{self, MODEL};
-use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest, tensorrt};
+use super::{Backend, BackendError, CompileRequest, Engine, EngineManifest, LoadOptions, tensorrt};
 
 use engine::CpuEngine;
 use program::{Program, Rearranging};
@@ -104,7 +104,7 @@ impl Backend for CpuBackend {
         &self,
         folder: &Path,
         manifest: &EngineManifest,
-        _device: Option<usize>,
+        _: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
         let loading = |reason: String| Fault::Model(reason).loading(NAME, &path);

@@ -18,7 +18,8 @@ use crate::tensor::TensorSpec;
 use super::fault::Fault;
 use super::model_file::{self, MODEL};
 use super::{
-    Backend, BackendError, CompileRequest, Engine, EngineManifest, cpu, regular, tensorrt,
+    Backend, BackendError, CompileRequest, Engine, EngineManifest, LoadOptions, cpu, regular,
+    tensorrt,
 };
 
 use engine::OrtEngine;
@@ -88,7 +89,7 @@ impl Backend for OnnxRuntimeBackend {
         &self,
         folder: &Path,
         manifest: &EngineManifest,
-        _device: Option<usize>,
+        _: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
         let loading = |fault: Fault| fault.loading(NAME, &path);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
 use crate::backend::{
-    BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext, Profile,
+    BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext, LoadOptions, Profile,
 };
 use crate::tensor::TensorSpec;
 
@@ -50,12 +50,13 @@ impl TensorRtEngine {
         library: &'static Library,
         plan: Plan<'_>,
         manifest: &EngineManifest,
-        device: usize,
+        options: &LoadOptions,
     ) -> Result<Arc<Self>, BackendError> {
         let Plan { bytes, path, folder, found } = plan;
         let refused = |reason| BackendError::Load { path: path.display().to_string(), reason };
         let failed = |error: TrtError| error.into_error("loading the engine", refused);
-        let (gpu, context) = open(device).map_err(|error| failed(error.into()))?;
+        let (gpu, context) =
+            open(options.device.unwrap_or(0)).map_err(|error| failed(error.into()))?;
         let here = Here {
             flavor: library.flavor(),
             version: library.version(),

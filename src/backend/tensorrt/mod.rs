@@ -9,7 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cuda::{Context, Driver, Ledger, MemoryKind};
-use super::{Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, regular};
+use super::{
+    Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, LoadOptions,
+    regular,
+};
 
 mod calibration;
 mod compatible;
@@ -100,7 +103,7 @@ impl Backend for TensorRtBackend {
         &self,
         folder: &Path,
         manifest: &EngineManifest,
-        device: Option<usize>,
+        options: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError> {
         let path = folder.join(&manifest.file);
         let unreadable = |error: io::Error| BackendError::Load {
@@ -118,7 +121,7 @@ impl Backend for TensorRtBackend {
             })
         })?;
         let plan = Plan { bytes: &plan, path: &path, folder, found: &found };
-        Ok(TensorRtEngine::load(library, plan, manifest, device.unwrap_or(0))?)
+        Ok(TensorRtEngine::load(library, plan, manifest, options)?)
     }
 
     fn reference(

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend;
+use crate::backend::{self, LoadOptions};
 use crate::bench::endpoint::{Address, EndpointOptions, Protocol};
 use crate::bench::traffic::{
     Client, Dump, LevelReport, Oracle, SampleChoice, Samples, Session, Target,
@@ -130,7 +130,9 @@ fn oracle(args: &BenchArgs) -> Result<Oracle, Failure> {
     for path in &args.served.engine {
         let (folder, manifest) = engine::find(path)?;
         let backend = backend::by_name(&manifest.backend).map_err(BenchError::from)?;
-        engines.push(backend.load(&folder, &manifest, None).map_err(BenchError::from)?);
+        engines.push(
+            backend.load(&folder, &manifest, &LoadOptions::default()).map_err(BenchError::from)?,
+        );
     }
     let tolerance = args.served.tolerance.unwrap_or(1e-5);
     Ok(Oracle::new(&engines, tolerance).map_err(BenchError::from)?)

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::artifact::ArtifactKind;
-use crate::backend::Backend;
+use crate::backend::{Backend, LoadOptions};
 use crate::process::CancelToken;
 use crate::progress::NoProgress;
 use crate::source::Span;
@@ -215,7 +215,8 @@ fn a_run_writes_an_engine_that_its_manifest_describes_and_that_loads() {
     assert_eq!(json["backend"], "cpu");
     assert_eq!(json["model"], json!({ "digest": Digest::of(b"model"), "opset": 17 }));
     let manifest: EngineManifest = serde_json::from_slice(&text).unwrap();
-    let engine = backend::cpu::CpuBackend.load(out.path(), &manifest, None).unwrap();
+    let engine =
+        backend::cpu::CpuBackend.load(out.path(), &manifest, &LoadOptions::default()).unwrap();
     assert_eq!(engine.profiles().len(), 1);
     let mut context = engine.new_context().unwrap();
     assert!(context.input_mut(0, &vec![4, 6].into()).is_ok());

@@ -9,8 +9,8 @@ use std::fs;
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement, ShapeRange,
-    WarmupConfig,
+    BatchingConfig, CudaGraphs, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement,
+    ShapeRange, WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -166,6 +166,7 @@ impl Serve {
             instances: self.instances.value,
             devices,
             placement: Placement::default(),
+            cuda_graphs: self.cuda_graphs.value.clone(),
             requires,
         }))
     }
@@ -221,6 +222,9 @@ impl Stage for Serve {
         if let Some(devices) = &self.devices {
             settings["devices"] = serde_json::json!(devices);
         }
+        if self.cuda_graphs.value != CudaGraphs::default() {
+            settings["cuda_graphs"] = serde_json::json!(self.cuda_graphs);
+        }
         settings
     }
 
@@ -267,6 +271,13 @@ impl Stage for Serve {
                 let help = Some(BATCH_SIZE_HELP);
                 problems.push(problem("serve::max_batch", message, max.span, help));
             }
+        }
+        if let CudaGraphs::Batches(sizes) = &self.cuda_graphs.value
+            && (sizes.is_empty() || sizes.contains(&0))
+        {
+            let message = "`cuda_graphs` lists no batch size, or 0".to_owned();
+            let help = Some("list the sizes to make graphs of, or say `auto`, `on` or `off`");
+            problems.push(problem("serve::cuda_graphs", message, self.cuda_graphs.span, help));
         }
         problems.extend(self.queue.problems());
         problems.extend(self.warmup.problems());

@@ -7,7 +7,7 @@ use std::ops::{Bound, RangeBounds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{self, OnLowMemory, QueueConfig, ReloadConfig, WarmupConfig};
+use crate::deployment::{self, CudaGraphs, OnLowMemory, QueueConfig, ReloadConfig, WarmupConfig};
 use crate::source::Spanned;
 use crate::stage::{FileRef, FromRef, Problem};
 
@@ -55,6 +55,12 @@ pub struct Serve {
     /// devices.
     #[serde(default)]
     pub devices: Option<Spanned<Vec<Spanned<u32>>>>,
+    /// Which runs are submitted to a GPU as one CUDA graph, which spares the host the work of
+    /// submitting each kernel: `auto` those of shapes that come again and again, `on` all, with a
+    /// warning where that is not possible, `off` none; or a list of batch sizes, as with `on`. A
+    /// graph is used only once it has given the same answers as a plain run.
+    #[serde(default)]
+    pub cuda_graphs: Spanned<CudaGraphs>,
 }
 
 pub(super) fn one() -> Spanned<usize> {

@@ -56,6 +56,7 @@ fn serve() -> Serve {
         reload: Reload::default(),
         instances: Spanned::unplaced(2),
         devices: None,
+        cuda_graphs: Spanned::default(),
     }
 }
 
@@ -196,6 +197,7 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
         },
         instances: Spanned::unplaced(0),
         devices: Some(Spanned::unplaced(Vec::new())),
+        cuda_graphs: Spanned::unplaced(CudaGraphs::Batches(vec![1, 0])),
         ..serve()
     };
     let problems = wrong.check(&CheckContext::default());
@@ -225,6 +227,7 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
             "serve::max_batch",
             "serve::max_delay",
             "serve::preferred_sizes",
+            "serve::cuda_graphs",
             "serve::devices"
         ]
     );

@@ -10,7 +10,8 @@ use trt_pipeline::artifact::Digest;
 use trt_pipeline::backend::{self, CompileRequest, EngineManifest, tensorrt};
 use trt_pipeline::data::Dataset;
 use trt_pipeline::deployment::{
-    Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
+    CudaGraphs, Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig,
+    WarmupConfig,
 };
 use trt_pipeline::process::CancelToken;
 use trt_pipeline::progress::NoProgress;
@@ -94,6 +95,7 @@ fn candidate(folder: &Path, manifest: &EngineManifest) -> Candidate {
         instances: 1,
         devices: None,
         placement: Placement::default(),
+        cuda_graphs: CudaGraphs::default(),
         requires: Vec::new(),
     };
     Candidate {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{BackendError, Engine, EngineManifest, Profile};
+use crate::backend::{BackendError, Engine, EngineManifest, LoadOptions, Profile};
 use crate::data;
 use crate::tensor::{Dim, Shape, TensorSpec};
 
@@ -26,7 +26,7 @@ pub(super) fn choose(
     let latencies = |at: usize| {
         let (bytes, path, folder) = (plans[at].bytes(), job.model.as_path(), job.out.as_path());
         let plan = Plan { bytes, path, folder, found: &job.found };
-        measure(TensorRtEngine::load(library, plan, manifest, 0)?)
+        measure(TensorRtEngine::load(library, plan, manifest, &LoadOptions::default())?)
     };
     let chosen = fastest(plans.len(), latencies)?;
     chosen.ok_or_else(|| BackendError::Compile {
