@@ -159,8 +159,8 @@ def speed(arguments):
     path = arguments.raw / "compared.json"
     if not path.exists():
         return False, {}, "The comparison did not end."
-    found = json.loads(path.read_text())
-    return found["met"], {"comparison": found}, path.with_suffix(".md").read_text()
+    found, same = json.loads(path.read_text()), (arguments.raw / "same.txt").read_text()
+    return found["met"], {"same": same.splitlines(), "comparison": found}, f"Answers of both:\n\n```\n{same}```\n\n{path.with_suffix('.md').read_text()}"
 
 
 def calls(arguments):

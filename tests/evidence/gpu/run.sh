@@ -122,15 +122,24 @@ step_engines() {
   pipeline "$WORK/cache" "$raw/events.jsonl" --set "models=$WORK/speed-models" "$here/speed.yaml"
 }
 
-# against_yardstick STAGE LABEL SHAPE.. [--OPTION..]
+# against_yardstick STAGE OUTPUT LABEL SHAPE.. [--OPTION..]
 against_yardstick() {
-  local engine=$speed/$1 label=$2 theirs=() ours=()
+  local engine=$speed/$1 output=$2 label=$3 theirs=() ours=() graphs
   : "${TOOLS:?is the folder that tests/evidence/gpu/build.sh made}"
-  shift 2
+  shift 3
   while [ $# -gt 0 ] && [[ $1 != --* ]]; do
     theirs+=(--shape "$1") ours+=(--shapes "$1")
     shift
   done
+  # Both compute the same. What differs is told; the numbers below stand without it.
+  run "$TRT_PIPELINE" bench "$engine" "${ours[@]}" --graphs off --runs 1 --output-npz "$raw/ours.npz" >/dev/null
+  for graphs in off on; do
+    run "$TOOLS/yardstick" "$engine/engine.plan" "${theirs[@]}" --graphs "$graphs" --warmup 1 --iterations 1 \
+      --samples /dev/null --output "$output=$raw/theirs.raw" >/dev/null
+    python3 "$root/tests/benches/tensorrt/same.py" "$raw/theirs.raw" "$raw/ours.npz" "$output" 2>&1 |
+      sed "s/^/the yardstick's, graphs $graphs, and ours: /" >>"$raw/same.txt" || true
+  done
+  rm -f "$raw/theirs.raw" "$raw/ours.npz"
   run python3 "$root/tests/benches/tensorrt/compare.py" --label "$label" --rounds "$rounds" --at-most-seconds 400 \
     --out "$raw/compared" "$@" \
     --yardstick "$TOOLS/yardstick $engine/engine.plan ${theirs[*]} --streams {streams} --graphs {graphs} --warmup {warmup} --milliseconds {milliseconds} --samples {samples}" \
@@ -138,15 +147,15 @@ against_yardstick() {
 }
 
 step_speed-thin() {
-  against_yardstick thin "24 thin convolutions, batch 1, FP16" image=1x3x32x32 --graphs-at-least 1.3
+  against_yardstick thin logits "24 thin convolutions, batch 1, FP16" image=1x3x32x32 --graphs-at-least 1.3
 }
 
 step_speed-resnet50() {
-  against_yardstick resnet50 "ResNet-50, batch 1, FP16" image=1x3x224x224
+  against_yardstick resnet50 logits "ResNet-50, batch 1, FP16" image=1x3x224x224
 }
 
 step_speed-encoder() {
-  against_yardstick encoder "6-layer encoder, 128 tokens, batch 1, FP16" tokens=1x128 mask=1x128
+  against_yardstick encoder hidden "6-layer encoder, 128 tokens, batch 1, FP16" tokens=1x128 mask=1x128
 }
 
 step_calls() {
