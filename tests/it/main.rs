@@ -43,6 +43,7 @@ mod tensorrt_calibration;
 mod tensorrt_companions;
 mod tensorrt_discovery;
 mod tensorrt_engines;
+mod tensorrt_graphs;
 mod tensorrt_load;
 mod tensorrt_rtx;
 mod tensorrt_run;
