@@ -182,7 +182,9 @@ pub(super) fn cuda_error(
         CudaError::OutOfMemory { .. } => {
             BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
         }
-        CudaError::OutOfBounds { .. } | CudaError::Call { .. } => whole(error.to_string()),
+        CudaError::OutOfBounds { .. } | CudaError::NoStream { .. } | CudaError::Call { .. } => {
+            whole(error.to_string())
+        }
         _ => BackendError::Unavailable {
             backend: NAME.to_owned(),
             reason: error.to_string(),
