@@ -18,6 +18,7 @@ mod cli;
 mod cuda;
 mod cuda_graph;
 mod cuda_memory;
+mod cuda_monitor;
 mod events;
 mod examples;
 mod hostile;
