@@ -146,7 +146,7 @@ pub struct EngineMemory {
 }
 
 /// What is in use on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DeviceUsage {
     /// Bytes of device and pinned memory that this process holds by the backend's own count.
     pub accounted: u64,
@@ -154,6 +154,9 @@ pub struct DeviceUsage {
     pub used: u64,
     /// Bytes that the device has.
     pub total: u64,
+    /// The part of the last moments in which the device computed, for whatever program: from 0 to
+    /// 1; `None` where nobody tells.
+    pub utilization: Option<f64>,
 }
 
 /// What was allocated of one kind of memory, in bytes and pieces.
@@ -353,6 +356,11 @@ pub trait Backend: Send + Sync {
 
     /// What this process holds on a device, where the backend counts it.
     fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
+        None
+    }
+
+    /// What tells the clocks of a device and how busy it is, where it is a GPU that tells them.
+    fn monitor(&self, _device: Option<usize>) -> Option<&'static cuda::GpuMonitor> {
         None
     }
 

@@ -19,6 +19,7 @@ mod cuda;
 mod cuda_graph;
 mod cuda_memory;
 mod cuda_streams;
+mod cuda_monitor;
 mod events;
 mod examples;
 mod hostile;
