@@ -186,7 +186,7 @@ step_soak() {
   fault=(--fault-device 0 --fault-after "${FAULT_AFTER:-200000}")
   if [ "$devices" -gt 1 ]; then
     fault=(--fault-device 1 --fault-after "${FAULT_AFTER:-10000}")
-    serve+="; devices: all"
+    serve+="; devices: all; placement: round_robin"
   fi
   run python3 "$root/tests/soak/million.py" "$TRT_PIPELINE" --backend tensorrt --requests "${SOAK_REQUESTS:-1000000}" \
     --reloads 20 --devices "$devices" --serve "$serve" "${fault[@]}" --fault-kind kernel --json "$raw/soak.json" |
