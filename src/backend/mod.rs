@@ -208,6 +208,22 @@ pub struct RunTimes {
     pub download: Duration,
 }
 
+/// How runs are submitted to a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmittedAs {
+    /// Each kernel by itself.
+    Kernels {
+        /// Why there is no graph.
+        reason: String,
+    },
+    /// All kernels at once.
+    CudaGraph {
+        /// How many kernels, copies and so on there are.
+        nodes: usize,
+    },
+}
+
 /// Why a backend could not do what it was asked.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -452,6 +468,10 @@ pub trait ExecutionContext: Send {
     /// From now on a run ends early, as [`BackendError::Cancelled`], once this says so: as soon as
     /// the backend can. By default it is finished.
     fn stop_at(&mut self, _cancel: &CancelToken) {}
+    /// How runs like the last one are submitted, where they are submitted to a GPU.
+    fn submitted_as(&self) -> Option<SubmittedAs> {
+        None
+    }
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;
 }

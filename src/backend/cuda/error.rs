@@ -61,6 +61,12 @@ pub enum CudaError {
         /// Bytes of the buffer.
         available: usize,
     },
+    /// A pool has as many streams as it may, and all are lent.
+    #[error("all {limit} CUDA streams that a pool may have are lent")]
+    NoStream {
+        /// How many it may have.
+        limit: usize,
+    },
     /// A call failed for a reason of the driver's.
     #[error("failed to {operation}: {name} ({text})")]
     Call {
@@ -79,6 +85,7 @@ pub enum CudaError {
 pub(super) const SUCCESS: i32 = 0;
 pub(super) const OUT_OF_MEMORY: i32 = 2;
 pub(super) const NO_DEVICE: i32 = 100;
+pub(super) const NOT_READY: i32 = 600;
 const STUB_LIBRARY: i32 = 34;
 const SYSTEM_NOT_READY: i32 = 802;
 const SYSTEM_DRIVER_MISMATCH: i32 = 803;
@@ -112,6 +119,7 @@ impl CudaError {
                 "the NVIDIA kernel module and the driver's libraries do not work together: \
                  restart the machine, or start its NVIDIA services"
             }
+            Self::NoStream { .. } => "give streams back sooner: drop what `lend` gave",
             Self::OutOfBounds { .. } | Self::Call { .. } => return None,
         })
     }

@@ -5,15 +5,17 @@
 //! not know engines or backends.
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
-//! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
+//! [`Stream::scope`], which borrows their buffers until the device is done, or are done when the
+//! call returns. Each handle keeps its
 //! [`Context`] alive and is released on drop, in any order and on any thread. `unsafe` stands in
-//! `driver`, `context`, `stream`, `graph` and `memory` only.
+//! `driver`, `context`, `stream`, `event`, `graph` and `memory` only.
 
 mod allocator;
 mod context;
 mod device;
 mod driver;
 mod error;
+mod event;
 mod graph;
 mod ledger;
 mod memory;
@@ -23,16 +25,19 @@ mod slot;
 #[cfg(test)]
 pub(crate) mod standin;
 mod stream;
+mod stream_pool;
 
 pub use allocator::DeviceAllocator;
 pub use context::Context;
-pub use device::DeviceInfo;
+pub use device::{DeviceInfo, DeviceProperties};
 pub use driver::{CudaVersion, Driver};
 pub use error::CudaError;
+pub use event::CudaEvent;
 pub use graph::CudaGraph;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use monitor::{GpuClocks, GpuMonitor, GpuState, ThrottleReason};
 pub use release::driver_release;
 pub use slot::Slot;
-pub use stream::{Event, Stream, Submission};
+pub use stream::{Stream, Submission};
+pub use stream_pool::{PooledStream, StreamPool, StreamPoolStatistics};

@@ -24,6 +24,7 @@ mod error;
 mod facts;
 mod fastest;
 mod generation;
+mod graphs;
 mod handle;
 mod layers;
 mod options;
@@ -32,6 +33,7 @@ mod staging;
 mod stopwatch;
 mod sys;
 mod timing_cache;
+mod trial;
 
 pub use calibration::{BatchInput, BatchSpec, CalibrationError, CalibrationSource, DatasetSource};
 pub(super) use error::names_a_gpu_too_old;
