@@ -1,7 +1,8 @@
 //! The CUDA driver, as TensorRT needs it: devices, contexts, streams, events, memory, accounting.
 //!
 //! Owns every call into `libcuda`, which is loaded when [`Driver::get`] is first asked for and
-//! never linked: the program starts and works without it. Must not know engines or backends.
+//! never linked: the program starts and works without it; and, in `monitor`, those into NVML. Must
+//! not know engines or backends.
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done, or are done when the
@@ -18,6 +19,7 @@ mod event;
 mod graph;
 mod ledger;
 mod memory;
+mod monitor;
 mod release;
 mod slot;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use event::CudaEvent;
 pub use graph::CudaGraph;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
+pub use monitor::{GpuClocks, GpuMonitor, GpuState, ThrottleReason};
 pub use release::driver_release;
 pub use slot::Slot;
 pub use stream::{Stream, Submission};

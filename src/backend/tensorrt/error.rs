@@ -78,6 +78,12 @@ pub(super) enum TrtError {
         /// How many the engine takes.
         of: usize,
     },
+    /// A run cannot be repeated as it is: where this tensor is, or how large, changes.
+    #[error(
+        "`{0}` is read or written on the host, or its shape depends on data: a graph would not \
+         follow its changes"
+    )]
+    NoGraph(String),
     /// A number is more than the library's integers can hold.
     #[error("{0} does not fit the 32-bit integers that this TensorRT has")]
     TooWide(i64),
