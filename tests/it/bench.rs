@@ -40,7 +40,10 @@ fn bench(project: &Project, args: &[&str]) -> Ran {
 /// Takes out of a snapshot what another machine or another moment changes.
 fn with_measurements_filtered(body: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"(?m)^( (run|upload|compute|download|end-to-end|H2D|D2H)) [ \d.]+$", "$1 [times]");
+    settings.add_filter(
+        r"(?m)^( (run|upload|compute|download|end-to-end|H2D|D2H)) [ \d.]+$",
+        "$1 [times]",
+    );
     settings.add_filter(r"(?m)^ (µs|ms|s) +min .*$", " [unit] min mean p50 p90 p95 p99 max iqr");
     settings.add_filter(r"\d+(\.\d+)? (µs|ms|s)\b", "[time]");
     settings.add_filter(r"[\d ]+(\.\d+)? (runs|samples)/s", " [number] $2/s");
