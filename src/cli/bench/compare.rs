@@ -16,7 +16,7 @@ use crate::times::{FEWEST_BLOCKS, Ratio};
 use super::engine::find;
 use super::engine_args::OwnedSetup;
 use super::table::Numbers;
-use super::{BenchArgs, Failure, Watch, clocks_text};
+use super::{BenchArgs, Failure, Watch, device_text};
 
 /// Rounds, where nothing is said.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
@@ -73,8 +73,8 @@ fn text(paths: &[String; 2], comparison: &Comparison) -> String {
     let _ = write!(text, "\n{}\n{}", what(comparison).text(), metrics(comparison));
     for (letter, engine) in LETTERS.iter().zip(&comparison.engines) {
         for clocks in &engine.clocks {
-            let name = format!("{} in the turns of {letter}", clocks_text::name(clocks.device));
-            text += &clocks_text::warning(&name, &clocks.seen);
+            let name = format!("{} in the turns of {letter}", device_text::name(clocks.device));
+            text += &device_text::warning(&name, &clocks.seen);
         }
     }
     if comparison.interrupted {
@@ -92,6 +92,9 @@ fn what(comparison: &Comparison) -> Facts {
         let [load, first] = [*load_ms, *first_run_ms].map(measured);
         facts.add(letter, format!("loaded in {load}, first run {first}"));
         facts.add(letter, format!("{} runs", grouped(engine.runs as u64)));
+        if let Some(graphs) = device_text::graphs(&engine.submitted_as) {
+            facts.add(letter, format!("CUDA graphs {graphs}"));
+        }
     }
     for input in &comparison.inputs {
         facts.add("input", format!("{} {} {}", input.name, input.dtype, input.shape));
