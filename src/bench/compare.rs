@@ -76,6 +76,8 @@ pub struct ComparedEngine {
     pub runs: usize,
     /// What engine and contexts hold on all devices, where the backend counts it.
     pub memory: Option<EngineMemory>,
+    /// Whether it computes on this machine's own processor.
+    pub on_host: bool,
     /// How each of its contexts submits runs to a GPU.
     pub submitted_as: Vec<SubmittedAs>,
     /// What the clocks of its devices did in its turns, where they are GPUs that tell.
@@ -243,6 +245,7 @@ impl ComparedEngine {
             first_run_ms: engine.first_run.as_secs_f64() * 1e3,
             runs,
             memory: places().filter_map(|place| place.engine.memory()).reduce(|sum, m| sum + m),
+            on_host: engine.engine().is_on_host(),
             submitted_as: submitted_as(&engine.contexts),
             clocks: clocks.collect(),
         }

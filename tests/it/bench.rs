@@ -174,7 +174,8 @@ fn an_engine_is_compared_with_another_in_turns() {
     }
     let shown = bench(&project, &[&[engine][..], &turns].concat()).stdout;
     for expected in [
-        "A  build/digits/engine\nB  build/digits/engine\n",
+        "A               build/digits/engine\n                cpu\n                loaded in ",
+        "\nB               build/digits/engine\n",
         "\n end-to-end p50, ",
         "times the throughput of A (",
     ] {

@@ -44,7 +44,7 @@ pub(super) fn text(report: &Report) -> String {
     let mut text = what(report).text();
     let _ = write!(text, "\n{}\n{}", latencies(report), memory(report));
     if report.devices.len() > 1 {
-        text += &format!("\n{}", devices(report));
+        let _ = write!(text, "\n{}", devices(report));
     }
     let clocks = report.devices.iter().filter_map(|one| Some((one.device, one.clocks.as_ref()?)));
     text += &device_text::clocks(&clocks.collect::<Vec<_>>());
