@@ -6,6 +6,7 @@
 //! Where the batches of an engine on this processor are over sooner than a thread is woken, those
 //! who wait for answers help: they form the batch and run it themselves.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,15 +125,20 @@ impl Batcher {
     }
 
     fn refused(&self, refusal: &Refusal) -> InferError {
-        let model = self.model.clone();
         match refusal {
-            Refusal::Closed => {
-                InferError::NotReady { model, reason: "it is being unloaded".to_owned() }
-            }
-            Refusal::Full => {
-                InferError::QueueFull { model, limit: self.limit, retry_after: self.retry_after() }
-            }
+            Refusal::Closed => self.closed(),
+            Refusal::Full => InferError::QueueFull {
+                model: self.model.clone(),
+                limit: self.limit,
+                retry_after: self.retry_after(),
+            },
         }
+    }
+
+    /// Why nothing is taken any more.
+    pub(super) fn closed(&self) -> InferError {
+        let reason = "it is being unloaded".to_owned();
+        InferError::NotReady { model: self.model.clone(), reason }
     }
 
     /// How long the queue as it is takes.
@@ -146,6 +152,11 @@ impl Batcher {
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
         self.queue.worker_comes();
         Worker(Arc::clone(self))
+    }
+
+    /// One more that uses the contexts; `None` where the queue is closed.
+    pub(super) fn worker_if_open(self: &Arc<Self>) -> Option<Worker> {
+        self.queue.worker_comes_if_open().then(|| Worker(Arc::clone(self)))
     }
 
     /// Runs the batches that can go until `is_answered`; where no context is free for one, or it
@@ -242,12 +253,8 @@ impl Batcher {
             let runner = Runner { interface: &self.interface, size };
             lease.using(|context| runner.run(context, &requests))
         };
-        let outcome = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
-            Err(BackendError::Run { reason: format!("it panicked and said: {said}") })
-        });
-        Ok(outcome?)
+        let outcome = catch_unwind(AssertUnwindSafe(attempt));
+        Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))?)
     }
 
     fn answer(&self, entries: impl Iterator<Item = Entry<Job>>, ran: Ran, started: Instant) {
@@ -264,6 +271,13 @@ impl Batcher {
             let _ = entry.item.reply.send(Ok(InferResponse { outputs, times, batch: samples }));
         }
     }
+}
+
+/// What a panic of an engine is to whoever asked for a run.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> BackendError {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+    BackendError::Run { reason: format!("it panicked and said: {said}") }
 }
 
 /// The bytes of a request's inputs; never 0, as it takes its time even without.

@@ -193,7 +193,9 @@ impl State {
                 }
             })
             .collect();
-        (!free.is_empty()).then(|| free[self.placement.choose(&free)].at)
+        let first = free.first()?;
+        let chosen = self.placement.choose(&free);
+        Some(free.get(chosen).unwrap_or(first).at)
     }
 }
 
@@ -229,15 +231,34 @@ impl Lease<'_> {
         &mut self,
         work: impl FnOnce(&mut dyn ExecutionContext) -> Result<R, BackendError>,
     ) -> Result<R, BackendError> {
-        let Some(context) = &mut self.context else {
-            return Err(BackendError::Run { reason: "its execution context is broken".into() });
-        };
-        let result = work(context.as_mut());
+        let result = work(self.context_mut()?);
         if matches!(result, Err(BackendError::Run { .. } | BackendError::OutOfMemory { .. })) {
             self.context = None;
         }
         result
     }
+
+    /// The context, to read from.
+    pub(super) fn context(&self) -> Result<&dyn ExecutionContext, BackendError> {
+        self.context.as_deref().ok_or_else(broken)
+    }
+
+    /// The context, to write to.
+    pub(super) fn context_mut(&mut self) -> Result<&mut dyn ExecutionContext, BackendError> {
+        match &mut self.context {
+            Some(context) => Ok(context.as_mut()),
+            None => Err(broken()),
+        }
+    }
+
+    /// The context is not used or lent again.
+    pub(super) fn discard(&mut self) {
+        self.context = None;
+    }
+}
+
+fn broken() -> BackendError {
+    BackendError::Run { reason: "its execution context is broken".to_owned() }
 }
 
 impl Drop for Lease<'_> {

@@ -1,11 +1,11 @@
 //! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendError, EngineManifest, EngineMemory, LoadOptions};
-use crate::deployment::ModelConfig;
+use crate::backend::{self, BackendError, EngineManifest, EngineMemory, LoadOptions, Profile};
+use crate::deployment::{ModelConfig, WarmupConfig};
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
@@ -14,7 +14,9 @@ use super::check::Interface;
 use super::context_pool::{ContextPool, Loaded, MemoryGauge};
 use super::pending::Pending;
 use super::warm_up::WarmUp;
-use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
+use super::{
+    InferError, InferRequest, InferResponse, Placement, Samples, Session, Statistics, placement,
+};
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub struct Model {
     timeout: Option<Duration>,
     batcher: Arc<Batcher>,
     samples: Samples,
+    warming_up: Mutex<()>,
 }
 
 impl Model {
@@ -40,6 +43,18 @@ impl Model {
         version: u32,
         engine: &Path,
         deployment: &Path,
+    ) -> Result<Self, InferError> {
+        let placement = placement::of(config.placement);
+        Self::load_placed(config, version, engine, deployment, placement)
+    }
+
+    /// As [`Model::load`], with a placement of the caller's own in place of the configuration's.
+    pub fn load_placed(
+        config: ModelConfig,
+        version: u32,
+        engine: &Path,
+        deployment: &Path,
+        placement: Box<dyn Placement>,
     ) -> Result<Self, InferError> {
         let manifest = EngineManifest::read(engine)?;
         let backend = backend::by_name(&manifest.backend)?;
@@ -54,7 +69,7 @@ impl Model {
         };
         let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, BackendError>>()?;
         let gauge = |device| backend.usage(device).map(|usage| usage.used);
-        Self::of(config, version, loaded, Box::new(gauge), deployment)
+        Self::of(config, version, loaded, (placement, Box::new(gauge)), deployment)
     }
 
     /// A model with an engine that is loaded already.
@@ -66,14 +81,15 @@ impl Model {
         deployment: &Path,
     ) -> Result<Self, InferError> {
         let loaded = vec![Loaded { device: None, engine }];
-        Self::of(config, version, loaded, Box::new(|_| None), deployment)
+        let placement = placement::of(config.placement);
+        Self::of(config, version, loaded, (placement, Box::new(|_| None)), deployment)
     }
 
     fn of(
         config: ModelConfig,
         version: u32,
         loaded: Vec<Loaded>,
-        gauge: MemoryGauge,
+        (placement, gauge): (Box<dyn Placement>, MemoryGauge),
         deployment: &Path,
     ) -> Result<Self, InferError> {
         let rules = rules(&config);
@@ -85,7 +101,6 @@ impl Model {
         let interface =
             Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
         let workers = config.instances.max(1) * loaded.len();
-        let placement = placement::of(config.placement);
         let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge)?;
         let warm_up = WarmUp {
             interface: &interface,
@@ -99,7 +114,9 @@ impl Model {
         let timeout = config.queue.timeout_ms.map(milliseconds);
         // From here on, dropping the model lets threads end that have started.
         let samples = Samples::new(&config.reload);
-        let model = Self { config, version, timeout, batcher: Arc::new(batcher), samples };
+        let batcher = Arc::new(batcher);
+        let warming_up = Mutex::default();
+        let model = Self { config, version, timeout, batcher, samples, warming_up };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -135,6 +152,35 @@ impl Model {
     /// Outputs in the model's order.
     pub fn outputs(&self) -> &[TensorSpec] {
         &self.batcher.interface.outputs
+    }
+
+    /// The optimization profiles of its engine; empty where any shape the model allows will do.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.batcher.interface.profiles
+    }
+
+    /// Lends an execution context, to be run by the caller without a queue; waits where none is
+    /// free. What was taken before [`Model::close`] is let finish, as requests are.
+    pub fn session(&self) -> Result<Session<'_>, InferError> {
+        let asked = Instant::now();
+        Session::of(&self.batcher).inspect_err(|error| {
+            self.batcher.statistics.failed(error.kind(), asked.elapsed());
+        })
+    }
+
+    /// Runs every instance so many times with each batch size it may be asked for; waits until all
+    /// of them are free.
+    pub fn warm_up(&self, iterations: usize) -> Result<(), InferError> {
+        // Two at once would each hold contexts that the other one waits for.
+        let _alone = self.warming_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let _at_work = self.batcher.worker_if_open().ok_or_else(|| self.batcher.closed())?;
+        let warm_up = WarmUp {
+            interface: &self.batcher.interface,
+            rules: &rules(&self.config),
+            config: &WarmupConfig { iterations, data: None },
+            folder: Path::new(""),
+        };
+        warm_up.run(&self.batcher.pool)
     }
 
     /// What happened to its requests.
