@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::backend::{EngineManifest, EngineMemory, tensorrt};
+use crate::backend::{EngineManifest, EngineMemory, SubmittedAs, tensorrt};
 use crate::process::CancelToken;
 use crate::progress::{NoProgress, Progress};
 use crate::tensor::Shape;
@@ -18,6 +18,7 @@ use crate::times::Ratio;
 use super::clocks::ClocksSeen;
 use super::engine_loop::{EngineLoop, Place, Setup};
 use super::overhead::Spread;
+use super::report::submitted_as;
 use super::{BenchError, InputChoice, InputReport, Load, Totals, tools};
 
 /// An engine to compare.
@@ -75,6 +76,10 @@ pub struct ComparedEngine {
     pub runs: usize,
     /// What engine and contexts hold on all devices, where the backend counts it.
     pub memory: Option<EngineMemory>,
+    /// Whether it computes on this machine's own processor.
+    pub on_host: bool,
+    /// How each of its contexts submits runs to a GPU.
+    pub submitted_as: Vec<SubmittedAs>,
     /// What the clocks of its devices did in its turns, where they are GPUs that tell.
     pub clocks: Vec<DeviceClocks>,
 }
@@ -240,6 +245,8 @@ impl ComparedEngine {
             first_run_ms: engine.first_run.as_secs_f64() * 1e3,
             runs,
             memory: places().filter_map(|place| place.engine.memory()).reduce(|sum, m| sum + m),
+            on_host: engine.engine().is_on_host(),
+            submitted_as: submitted_as(&engine.contexts),
             clocks: clocks.collect(),
         }
     }

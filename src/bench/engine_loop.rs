@@ -134,8 +134,8 @@ impl EngineLoop {
     ) -> Result<Turn, BenchError> {
         let monitor = |place: &Place| self.backend.monitor(place.device);
         let monitors: Vec<_> = self.places.iter().map(monitor).collect();
-        let watched = monitors.iter().copied().flatten();
-        let mut watches: Vec<ClockWatch> = watched.map(ClockWatch::start).collect();
+        let known = monitors.iter().copied().flatten();
+        let mut watches: Vec<ClockWatch> = known.map(ClockWatch::start).collect();
         let Driven { runs, unstarted } =
             drive::drive(&mut self.contexts, load, &mut watches, progress, cancel)?;
         let mut reports = watches.iter().map(ClockWatch::report);

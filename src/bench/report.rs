@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backend::{EngineManifest, EngineMemory, tensorrt};
+use crate::backend::{EngineManifest, EngineMemory, ExecutionContext, SubmittedAs, tensorrt};
 use crate::deployment::CudaGraphs;
 use crate::tensor::{DType, Shape};
 use crate::times::{NOISY, Times};
 
 use super::clocks::ClockReport;
 use super::drive::{Load, Warmup};
-use super::engine_loop::{EngineLoop, Place, Setup, Turn};
+use super::engine_loop::{EngineLoop, Setup, Turn};
 use super::{Run, tools};
 
 /// What was measured, and on what.
@@ -130,6 +130,8 @@ pub struct DeviceReport {
     pub samples_per_second: Option<f64>,
     /// What engine and contexts hold on it.
     pub memory: Option<EngineMemory>,
+    /// How each of its contexts submits runs to a GPU.
+    pub submitted_as: Vec<SubmittedAs>,
     /// What its clocks did, where it is a GPU that tells.
     pub clocks: Option<ClockReport>,
     /// What its runs say.
@@ -139,23 +141,30 @@ pub struct DeviceReport {
 
 impl DeviceReport {
     fn each(engine: &EngineLoop, setup: Setup<'_>, turn: &Turn) -> Vec<Self> {
-        let runs = turn.runs.chunks(setup.contexts.get());
-        let parts = engine.places.iter().zip(runs).zip(&turn.clocks);
-        let samples = engine.feed.samples();
-        let report = |((place, runs), clocks): ((&Place, &[Vec<Run>]), &Option<ClockReport>)| {
+        let (each, samples) = (setup.contexts.get(), engine.feed.samples());
+        let contexts = engine.contexts.chunks(each).zip(turn.runs.chunks(each));
+        let parts = engine.places.iter().zip(contexts).zip(&turn.clocks);
+        let mut devices = Vec::with_capacity(engine.places.len());
+        for ((place, (contexts, runs)), clocks) in parts {
             let totals = Totals::of(runs);
-            Self {
+            devices.push(Self {
                 device: place.device,
                 contexts: runs.len(),
                 load_ms: place.load.as_secs_f64() * 1e3,
                 samples_per_second: samples.map(|samples| totals.samples_per_second(samples)),
                 memory: place.engine.memory(),
+                submitted_as: submitted_as(contexts),
                 clocks: clocks.clone(),
                 totals,
-            }
-        };
-        parts.map(report).collect()
+            });
+        }
+        devices
     }
+}
+
+/// How contexts submit their runs, those that submit them to a GPU.
+pub(super) fn submitted_as(contexts: &[Box<dyn ExecutionContext>]) -> Vec<SubmittedAs> {
+    contexts.iter().filter_map(|context| context.submitted_as()).collect()
 }
 
 /// One input.

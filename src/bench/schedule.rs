@@ -62,8 +62,9 @@ impl Queue {
             self.missed.get_or_insert(due);
             return Due::Never;
         }
-        if due > now {
-            return Due::In(due - now);
+        let left = due.saturating_sub(now);
+        if !left.is_zero() {
+            return Due::In(left);
         }
         self.next = None;
         Due::Now(due)
@@ -77,7 +78,7 @@ impl Queue {
     )]
     pub(super) fn unstarted(&self) -> u64 {
         let Some(missed) = self.missed else { return 0 };
-        let left = (self.duration - missed).as_secs_f64() * self.rate;
+        let left = self.duration.saturating_sub(missed).as_secs_f64() * self.rate;
         left.ceil() as u64
     }
 }

@@ -1,6 +1,5 @@
 //! `--compare`: two engines in turns.
 
-use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::times::{FEWEST_BLOCKS, Ratio};
 use super::engine::find;
 use super::engine_args::OwnedSetup;
 use super::table::Numbers;
-use super::{BenchArgs, Failure, Watch, clocks_text};
+use super::{BenchArgs, Failure, Watch, device_text};
 
 /// Rounds, where nothing is said.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
@@ -66,15 +65,11 @@ pub(super) fn bench(
 }
 
 fn text(paths: &[String; 2], comparison: &Comparison) -> String {
-    let mut text = String::new();
-    for (letter, path) in LETTERS.iter().zip(paths) {
-        let _ = writeln!(text, "{letter}  {path}");
-    }
-    let _ = write!(text, "\n{}\n{}", what(comparison).text(), metrics(comparison));
+    let mut text = format!("{}\n{}", what(paths, comparison).text(), metrics(comparison));
     for (letter, engine) in LETTERS.iter().zip(&comparison.engines) {
         for clocks in &engine.clocks {
-            let name = format!("{} in the turns of {letter}", clocks_text::name(clocks.device));
-            text += &clocks_text::warning(&name, &clocks.seen);
+            let name = format!("{} in the turns of {letter}", device_text::name(clocks.device));
+            text += &device_text::warning(&name, &clocks.seen);
         }
     }
     if comparison.interrupted {
@@ -83,15 +78,20 @@ fn text(paths: &[String; 2], comparison: &Comparison) -> String {
     text + "\n" + &verdict(comparison) + "\n"
 }
 
-fn what(comparison: &Comparison) -> Facts {
+fn what(paths: &[String; 2], comparison: &Comparison) -> Facts {
     let mut facts = Facts::default();
-    for (letter, engine) in LETTERS.iter().zip(&comparison.engines) {
-        let ComparedEngine { backend, made_by, load_ms, first_run_ms, .. } = engine;
+    let engines = LETTERS.iter().zip(paths).zip(&comparison.engines);
+    for ((letter, path), engine) in engines {
+        let ComparedEngine { backend, made_by, load_ms, first_run_ms, runs, .. } = engine;
+        facts.add(letter, path);
         let made_by = made_by.as_ref().map_or(String::new(), |maker| format!(", built by {maker}"));
         facts.add(letter, format!("{backend}{made_by}"));
-        let [load, first] = [*load_ms, *first_run_ms].map(measured);
-        facts.add(letter, format!("loaded in {load}, first run {first}"));
-        facts.add(letter, format!("{} runs", grouped(engine.runs as u64)));
+        let ([load, first], runs) =
+            ([*load_ms, *first_run_ms].map(measured), grouped(*runs as u64));
+        facts.add(letter, format!("loaded in {load}, first run {first}, {runs} runs in all"));
+        if let Some(graphs) = device_text::graphs(&engine.submitted_as) {
+            facts.add(letter, format!("CUDA graphs {graphs}"));
+        }
     }
     for input in &comparison.inputs {
         facts.add("input", format!("{} {} {}", input.name, input.dtype, input.shape));
@@ -145,19 +145,21 @@ fn metrics(comparison: &Comparison) -> String {
         #[expect(clippy::cast_precision_loss, reason = "a batch size, far below 2^53")]
         row("samples/s", metrics.runs_per_second, samples as f64);
     }
-    let on_device = [
-        ("H2D p50", metrics.upload_p50_ms),
+    let on_host = comparison.engines.iter().all(|engine| engine.on_host);
+    let [upload, download] = if on_host { ["upload", "download"] } else { ["H2D", "D2H"] };
+    let times = [
+        (&*format!("{upload} p50"), metrics.upload_p50_ms),
         ("compute p50", metrics.compute_p50_ms),
-        ("D2H p50", metrics.download_p50_ms),
+        (&*format!("{download} p50"), metrics.download_p50_ms),
         ("end-to-end p50", metrics.run_p50_ms),
         ("end-to-end p99", metrics.run_p99_ms),
     ];
-    for (name, compared) in on_device {
+    for (name, compared) in times {
         row(&format!("{name}, {unit}"), compared, per_millisecond);
     }
     format!(
-        "{}\nmedians of the rounds, and how far these are apart; B / A is that within rounds, with\n\
-         the range it lies in with {:.0} % confidence\n",
+        "{}\nmedians of the rounds, and how far these are apart; B / A is the median of the\n\
+         ratios within rounds, with the range it lies in with {:.0} % confidence\n",
         table.text(),
         comparison.confidence * 100.0
     )

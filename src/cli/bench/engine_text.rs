@@ -6,9 +6,8 @@ use crate::backend::MemoryStats;
 use crate::bench::{Cycle, Distribution, LatencyReport, Report, Totals};
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{grouped, measured, significant, size, time, time_unit};
-use crate::deployment::CudaGraphs;
 
-use super::clocks_text;
+use super::device_text;
 use super::table::Numbers;
 
 /// What the numbers of a closed loop are.
@@ -45,10 +44,10 @@ pub(super) fn text(report: &Report) -> String {
     let mut text = what(report).text();
     let _ = write!(text, "\n{}\n{}", latencies(report), memory(report));
     if report.devices.len() > 1 {
-        text += &format!("\n{}", devices(report));
+        let _ = write!(text, "\n{}", devices(report));
     }
     let clocks = report.devices.iter().filter_map(|one| Some((one.device, one.clocks.as_ref()?)));
-    text += &clocks_text::of_devices(&clocks.collect::<Vec<_>>());
+    text += &device_text::clocks(&clocks.collect::<Vec<_>>());
     if report.unstarted > 0 {
         let _ = writeln!(
             text,
@@ -108,9 +107,10 @@ fn what(report: &Report) -> Facts {
     }
     facts.add("load", measured(report.load_ms));
     facts.add("first run", measured(report.first_run_ms));
-    if report.cuda_graphs != CudaGraphs::Auto {
-        let asked = if report.cuda_graphs == CudaGraphs::Off { "off" } else { "on" };
-        facts.add("CUDA graphs", asked);
+    let submitted: Vec<_> =
+        report.devices.iter().flat_map(|one| one.submitted_as.iter().cloned()).collect();
+    if let Some(graphs) = device_text::graphs(&submitted) {
+        facts.add("CUDA graphs", graphs);
     }
     if let (Some(rate), Some(arrivals)) = (report.rate, report.arrivals) {
         facts.add("open loop", format!("{} runs/s due ({arrivals})", significant(rate)));
@@ -204,9 +204,10 @@ fn memory(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::EngineMemory;
     use crate::backend::cuda::{GpuClocks, GpuState, ThrottleReason};
+    use crate::backend::{EngineMemory, SubmittedAs};
     use crate::bench::{ClockReport, ClocksSeen, DeviceReport, InputReport};
+    use crate::deployment::CudaGraphs;
     use crate::tensor::DType;
 
     fn times(milliseconds: f64) -> Distribution {
@@ -260,6 +261,7 @@ mod tests {
             load_ms: 617.25,
             samples_per_second: Some(216_000.4),
             memory: None,
+            submitted_as: vec![SubmittedAs::CudaGraph { nodes: 57 }; 2],
             clocks: Some(ClockReport {
                 before: state(345, &[ThrottleReason::Idle]),
                 during: ClocksSeen {
@@ -298,7 +300,7 @@ mod tests {
             profile: Some(1),
             assumed: Vec::new(),
             contexts: 4,
-            cuda_graphs: CudaGraphs::Off,
+            cuda_graphs: CudaGraphs::Auto,
             rate,
             arrivals: rate.map(|_| "poisson"),
             unstarted: if rate.is_some() { 1234 } else { 0 },
@@ -328,7 +330,7 @@ mod tests {
     shapes          of profile 1
     load            1.234 s
     first run       250.0 µs
-    CUDA graphs     off
+    CUDA graphs     used, of 57 nodes
     measured        135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
     throughput      27 000 runs/s, 216 000 samples/s
 
@@ -378,7 +380,7 @@ mod tests {
     shapes          of profile 1
     load            1.234 s
     first run       250.0 µs
-    CUDA graphs     off
+    CUDA graphs     used, of 57 nodes
     open loop       30 000 runs/s due (poisson)
     measured        135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
     throughput      27 000 runs/s, 216 000 samples/s

@@ -24,8 +24,8 @@ use super::diagnostic::with_causes;
 use super::quantity::duration;
 use super::signals;
 
-mod clocks_text;
 mod compare;
+mod device_text;
 mod engine;
 mod engine_args;
 mod engine_text;
