@@ -10,6 +10,7 @@ mod batcher;
 mod check;
 mod context_pool;
 mod copies;
+mod device;
 mod error;
 mod model;
 mod pending;
@@ -29,6 +30,7 @@ mod warm_up;
 /// Engines for the tests of whoever serves them.
 #[cfg(test)]
 pub(crate) use crate::backend::fake;
+pub use device::{DeviceLoss, DeviceStatus};
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;

@@ -1,20 +1,26 @@
 //! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendError, EngineManifest, EngineMemory, LoadOptions};
+use tokio::sync::broadcast;
+
+use crate::backend::{self, Backend, BackendError, EngineManifest, EngineMemory, LoadOptions};
 use crate::deployment::ModelConfig;
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
 use super::batcher::{Batcher, Submission};
 use super::check::Interface;
-use super::context_pool::{ContextPool, Loaded, MemoryGauge};
+use super::context_pool::{ContextPool, OnLoss};
+use super::device::{Gauge, Loaded, Usage};
 use super::pending::Pending;
 use super::warm_up::WarmUp;
-use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
+use super::{
+    DeviceLoss, DeviceStatus, InferError, InferRequest, InferResponse, Samples, Statistics,
+    placement,
+};
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +36,12 @@ pub struct Model {
     timeout: Option<Duration>,
     batcher: Arc<Batcher>,
     samples: Samples,
+    /// Who hears of devices that it loses.
+    heard: Hearer,
 }
+
+/// Where the losses of devices are told, once that is known.
+type Hearer = Arc<OnceLock<broadcast::Sender<DeviceLoss>>>;
 
 impl Model {
     /// Loads an engine from its folder onto the devices of the configuration, warms every instance
@@ -52,9 +63,21 @@ impl Model {
             let engine = backend.load(engine, &manifest, &options)?;
             Ok(Loaded { device, engine })
         };
-        let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, BackendError>>()?;
-        let gauge = |device| backend.usage(device).map(|usage| usage.used);
-        Self::of(config, version, loaded, Box::new(gauge), deployment)
+        let (mut loaded, mut lost) = (Vec::new(), None);
+        for device in devices {
+            match load(device) {
+                // Those that a deployment names must all be there.
+                Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
+                    tracing::warn!("model `{}` is loaded without it: {error}", config.name);
+                    lost = Some(error);
+                }
+                other => loaded.push(other?),
+            }
+        }
+        if let Some(error) = lost.filter(|_| loaded.is_empty()) {
+            return Err(error.into());
+        }
+        Self::of(config, version, loaded, gauge(backend), deployment)
     }
 
     /// A model with an engine that is loaded already.
@@ -65,15 +88,25 @@ impl Model {
         engine: Arc<dyn backend::Engine>,
         deployment: &Path,
     ) -> Result<Self, InferError> {
-        let loaded = vec![Loaded { device: None, engine }];
-        Self::of(config, version, loaded, Box::new(|_| None), deployment)
+        Self::start_on(config, version, vec![Loaded { device: None, engine }], deployment)
+    }
+
+    /// A model with engines that are loaded already.
+    #[cfg(test)]
+    pub(crate) fn start_on(
+        config: ModelConfig,
+        version: u32,
+        loaded: Vec<Loaded>,
+        deployment: &Path,
+    ) -> Result<Self, InferError> {
+        Self::of(config, version, loaded, Box::new(|_| Usage::default()), deployment)
     }
 
     fn of(
         config: ModelConfig,
         version: u32,
         loaded: Vec<Loaded>,
-        gauge: MemoryGauge,
+        gauge: Gauge,
         deployment: &Path,
     ) -> Result<Self, InferError> {
         let rules = rules(&config);
@@ -86,7 +119,9 @@ impl Model {
             Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
         let workers = config.instances.max(1) * loaded.len();
         let placement = placement::of(config.placement);
-        let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge)?;
+        let heard = Arc::default();
+        let on_loss = on_loss(&config, version, &heard);
+        let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge, on_loss)?;
         let warm_up = WarmUp {
             interface: &interface,
             rules: &rules,
@@ -99,7 +134,8 @@ impl Model {
         let timeout = config.queue.timeout_ms.map(milliseconds);
         // From here on, dropping the model lets threads end that have started.
         let samples = Samples::new(&config.reload);
-        let model = Self { config, version, timeout, batcher: Arc::new(batcher), samples };
+        let batcher = Arc::new(batcher);
+        let model = Self { config, version, timeout, batcher, samples, heard };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -157,6 +193,30 @@ impl Model {
         self.batcher.pool.memory()
     }
 
+    /// Its devices, those that are lost too.
+    pub fn devices(&self) -> Vec<DeviceStatus> {
+        self.batcher.pool.devices()
+    }
+
+    /// Why it cannot answer requests any more: every device that it ran on is lost.
+    pub fn end(&self) -> Option<String> {
+        self.batcher.end()
+    }
+
+    /// What is wrong with it though it answers requests: devices that it lost.
+    pub fn degradation(&self) -> Option<String> {
+        let lost = |status: DeviceStatus| {
+            Some(format!("device {} is lost: {}", status.device.unwrap_or(0), status.lost?))
+        };
+        let lost: Vec<String> = self.devices().into_iter().filter_map(lost).collect();
+        (!lost.is_empty()).then(|| format!("degraded: {}", lost.join("; ")))
+    }
+
+    /// Tells of the devices that it loses from now on.
+    pub(super) fn tell_losses(&self, to: &broadcast::Sender<DeviceLoss>) {
+        self.heard.get_or_init(|| to.clone());
+    }
+
     /// Takes a request into the queue, or refuses it at once. It runs whether anybody waits for
     /// the answer already or not.
     pub fn submit(&self, request: InferRequest) -> Result<Pending, InferError> {
@@ -205,6 +265,27 @@ impl Drop for Model {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What a backend says of its devices.
+fn gauge(backend: &'static dyn Backend) -> Gauge {
+    Box::new(|device| Usage {
+        memory: backend.usage(device).map(|usage| usage.used),
+        utilization: backend.utilization(device),
+    })
+}
+
+fn on_loss(config: &ModelConfig, version: u32, heard: &Hearer) -> OnLoss {
+    let (model, then, heard) = (config.name.clone(), config.on_device_failure, Arc::clone(heard));
+    Box::new(move |device, reason, left| {
+        let (model, reason) = (model.clone(), reason.to_owned());
+        let loss = DeviceLoss { model, version, device, reason, left, then };
+        tracing::error!("{loss}");
+        if let Some(heard) = heard.get() {
+            // Nobody may listen.
+            let _ = heard.send(loss);
+        }
+    })
 }
 
 /// The longest time that is told from for ever.

@@ -5,17 +5,21 @@
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done. Each handle keeps its
-//! [`Context`] alive and is released on drop, in any order and on any thread. `unsafe` stands in
-//! `driver`, `context`, `stream`, `graph` and `memory` only.
+//! [`Context`] alive and is released on drop, in any order and on any thread. A GPU whose context
+//! broke is lost: nothing of it is used or released any more. `unsafe` stands in `driver`, `context`,
+//! `stream`, `graph`, `memory` and `fault` only.
 
 mod allocator;
 mod context;
 mod device;
 mod driver;
 mod error;
+mod fault;
+mod gpu;
 mod graph;
 mod ledger;
 mod memory;
+mod numa;
 mod release;
 mod slot;
 #[cfg(test)]

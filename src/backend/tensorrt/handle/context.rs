@@ -308,6 +308,6 @@ impl ContextHandle {
 
 impl Drop for ContextHandle {
     fn drop(&mut self) {
-        leave(self.gpu());
+        leave(self.engine.runtime().context(), &mut self.object);
     }
 }
