@@ -299,7 +299,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
     ENTER;
     IN_CONTEXT;
     (void)shared, (void)arguments, (void)extra;
-    if (!function || !(grid_x * grid_y * grid_z * block_x * block_y * block_z))
+    if (!function || !grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z)
         return INVALID_VALUE;
     return submit(stream, (struct work){.kind = BREAK});
 }
