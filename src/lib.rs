@@ -1,6 +1,19 @@
 //! From a trained model to a deployment that passed its gates, out of one YAML file.
 //!
-//! This page is the map of the code; what the program does is in the README.
+//! This page is the map of the code; what the program does is in the README. Other programs infer
+//! through [`inference`]:
+//!
+//! ```no_run
+//! use trt_pipeline::{Engine, Input};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::load("build/digits/engine")?;
+//! let result = engine.infer([Input::new(&[1, 1, 8, 8].into(), &[0.5_f32; 64])])?;
+//! let logits = result.output("logits")?.values::<f32>()?;
+//! # let _ = logits;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Data flow
 //!
@@ -108,4 +121,11 @@ pub mod tensor;
 pub mod times;
 pub mod watch;
 
-pub use inference::{Batcher, Engine, EngineBuilder, InferError, Inference, Input};
+pub use inference::{
+    Batcher, Engine, EngineBuilder, InferError, Inference, Input, MultiDevice, Placement,
+};
+
+/// The README's program is compiled with the examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::artifact::Digest;
-use crate::backend::{self, BackendError, EngineManifest};
+use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    self, BatchingConfig, CudaGraphs, EngineConfig, ModelConfig, QueueConfig, ReloadConfig,
-    WarmupConfig,
+    self, BatchingConfig, CudaGraphs, EngineConfig, ModelConfig, OnDeviceFailure, QueueConfig,
+    ReloadConfig, WarmupConfig,
 };
-use crate::runtime::{InferError, LeastOutstanding, Model, Placement};
+use crate::runtime::{InferError, Model};
 
 use super::engine::Engine;
+use super::multi_device::MultiDevice;
 
 /// Joins requests of many callers into batches: a request waits for others up to `max_delay`, and
 /// then all of them run together. Axis 0 of every input and output of the model must be the batch.
@@ -72,26 +73,17 @@ impl Batcher {
     }
 }
 
-/// On which devices an engine is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Devices {
-    First,
-    All,
-    These(Vec<u32>),
-}
-
 /// How an engine is loaded; made by [`Engine::builder`].
 #[must_use = "`load` makes an engine of it"]
 pub struct EngineBuilder {
     path: PathBuf,
     name: Option<String>,
-    devices: Devices,
+    devices: MultiDevice,
     instances: usize,
     batcher: Option<Batcher>,
     queue: QueueConfig,
     warmup: usize,
     cuda_graphs: CudaGraphs,
-    placement: Box<dyn Placement>,
 }
 
 impl EngineBuilder {
@@ -99,13 +91,12 @@ impl EngineBuilder {
         Self {
             path,
             name: None,
-            devices: Devices::First,
+            devices: MultiDevice::first(),
             instances: 1,
             batcher: None,
             queue: QueueConfig::default(),
             warmup: WarmupConfig::default().iterations,
             cuda_graphs: CudaGraphs::default(),
-            placement: Box::new(LeastOutstanding),
         }
     }
 
@@ -115,16 +106,10 @@ impl EngineBuilder {
         self
     }
 
-    /// The GPUs to load it on, by number; by default the first. The engine is read from its file
-    /// once for each.
-    pub fn devices(mut self, devices: impl IntoIterator<Item = u32>) -> Self {
-        self.devices = Devices::These(devices.into_iter().collect());
-        self
-    }
-
-    /// Every device of its backend.
-    pub fn all_devices(mut self) -> Self {
-        self.devices = Devices::All;
+    /// The GPUs to load it on: their numbers, or a [`MultiDevice`]; by default the first alone. The
+    /// engine is loaded once on each.
+    pub fn devices(mut self, devices: impl Into<MultiDevice>) -> Self {
+        self.devices = devices.into();
         self
     }
 
@@ -166,13 +151,6 @@ impl EngineBuilder {
         self
     }
 
-    /// Which device runs a request where several have a free context: [`LeastOutstanding`] by
-    /// default, another of this module's, or one's own.
-    pub fn placement(mut self, placement: impl Placement + 'static) -> Self {
-        self.placement = Box::new(placement);
-        self
-    }
-
     /// Loads the engine, and warms it up.
     pub fn load(self) -> Result<Engine, InferError> {
         let folder = match self.path.parent() {
@@ -180,7 +158,7 @@ impl EngineBuilder {
             _ => self.path.clone(),
         };
         let manifest = EngineManifest::read(&folder)?;
-        let devices = self.numbered(&manifest.backend)?;
+        let (devices, placement) = self.devices.resolve(&manifest.backend)?;
         let name = self.name.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
         let range = |range: &backend::ShapeRange| deployment::ShapeRange {
             min: range.min.clone(),
@@ -206,26 +184,13 @@ impl EngineBuilder {
             reload: ReloadConfig { samples: 0, ..ReloadConfig::default() },
             instances: self.instances,
             devices,
+            // Not looked at: the placement is given itself.
             placement: deployment::Placement::default(),
+            on_device_failure: OnDeviceFailure::default(),
             cuda_graphs: self.cuda_graphs,
             requires: Vec::new(),
         };
-        Model::load_placed(config, 1, &folder, &folder, self.placement).map(Engine::of)
-    }
-
-    /// The devices by number; `None` for all, or where the backend has none.
-    fn numbered(&self, backend: &str) -> Result<Option<Vec<u32>>, BackendError> {
-        let has_devices = backend::by_name(backend)?.has_devices();
-        match &self.devices {
-            Devices::First if has_devices => Ok(Some(vec![0])),
-            Devices::First | Devices::All => Ok(None),
-            Devices::These(devices) if has_devices => Ok(Some(devices.clone())),
-            Devices::These(_) => Err(BackendError::Setting {
-                setting: "devices".to_owned(),
-                reason: format!("backend `{backend}` has no numbered devices"),
-                help: "leave it out".to_owned(),
-            }),
-        }
+        Model::load_placed(config, 1, &folder, &folder, placement).map(Engine::of)
     }
 }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use crate::backend::{EngineMemory, Profile};
 use crate::runtime::{
-    self, InferError, InferRequest, InputTensor, Model, OutputTensor, Pending, Snapshot,
+    self, DeviceStatus, InferError, InferRequest, InputTensor, Model, OutputTensor, Pending,
+    Snapshot,
 };
 use crate::tensor::TensorSpec;
 
@@ -55,14 +56,14 @@ impl Engine {
             return self.infer_async(inputs).wait();
         }
         let since = Instant::now();
-        let mut session = self.model.session()?;
-        let set = input::for_each(self.inputs(), &inputs, |index, input| {
-            session.set_input(index, input.shape, input.bytes)
-        });
-        set.inspect_err(|error| self.refused(error, since))?;
-        let (outputs, times) =
-            session.run_then(|session, copied| self.copied_outputs(session, copied))?;
-        drop(session);
+        let set = |session: &mut runtime::Session<'_>| {
+            input::for_each(self.inputs(), &inputs, |index, input| {
+                session.set_input(index, input.shape, input.bytes)
+            })
+        };
+        let (outputs, times) = self
+            .model
+            .run_here(set, |session, copied| copied_outputs(self.outputs.len(), session, copied))?;
         let latency = Latency::new(times, since.elapsed());
         Ok(Inference::new(&self.outputs, outputs, latency, 1))
     }
@@ -81,32 +82,15 @@ impl Engine {
             tensors.push(InputTensor { shape: input.shape.clone(), bytes });
             Ok(())
         });
-        taken.inspect_err(|error| self.refused(error, since))?;
+        taken.inspect_err(|error| {
+            self.model.statistics().failed(error.kind(), since.elapsed());
+        })?;
         self.model.submit(InferRequest {
             inputs: tensors,
             outputs: (0..self.outputs.len()).collect(),
             priority: None,
             deadline: None,
         })
-    }
-
-    /// Counts a request that was wrong before the runtime saw it.
-    fn refused(&self, error: &InferError, since: Instant) {
-        self.model.statistics().failed(error.kind(), since.elapsed());
-    }
-
-    fn copied_outputs(
-        &self,
-        session: &runtime::Session<'_>,
-        copied: &mut u64,
-    ) -> Result<Vec<OutputTensor>, InferError> {
-        let copy = |index| {
-            let (shape, bytes) = session.output(index)?;
-            *copied += bytes.len() as u64;
-            let bytes = Bytes::copy_from_slice(bytes);
-            Ok(OutputTensor { index, shape: shape.clone(), bytes })
-        };
-        (0..self.outputs.len()).map(copy).collect()
     }
 
     /// Lends an execution context; waits where none is free.
@@ -144,6 +128,11 @@ impl Engine {
         self.model.memory()
     }
 
+    /// Its devices, those that are lost too: what ran on each, and what it holds there.
+    pub fn devices(&self) -> Vec<DeviceStatus> {
+        self.model.devices()
+    }
+
     /// What happened to its requests until now: counts, and distributions of the durations of each
     /// phase. The difference of two is what happened in between.
     pub fn statistics(&self) -> Snapshot {
@@ -161,6 +150,21 @@ impl Engine {
     pub fn shutdown(&self, patience: Duration) -> bool {
         self.model.drain(patience)
     }
+}
+
+/// Copies the outputs of a run; counts their bytes.
+fn copied_outputs(
+    count: usize,
+    session: &runtime::Session<'_>,
+    copied: &mut u64,
+) -> Result<Vec<OutputTensor>, InferError> {
+    let copy = |index| {
+        let (shape, bytes) = session.output(index)?;
+        *copied += bytes.len() as u64;
+        let bytes = Bytes::copy_from_slice(bytes);
+        Ok(OutputTensor { index, shape: shape.clone(), bytes })
+    };
+    (0..count).map(copy).collect()
 }
 
 impl fmt::Debug for Engine {

@@ -34,7 +34,8 @@
 //! [`Engine::infer`] runs on the caller's thread: it leases an execution context, copies the inputs
 //! into its staging memory, runs, and copies the outputs out. [`Engine::session`] keeps the context
 //! and gives access to the staging memory itself, for loops that copy nothing. With a [`Batcher`],
-//! requests of many threads run together.
+//! requests of many threads run together. A
+//! [`MultiDevice`] spreads them over several GPUs.
 //!
 //! This module is a face of [`crate::runtime`], which the server stands on too: it names tensors and
 //! gives values their types. It must not know protocols, pipelines or backends by name.
@@ -45,6 +46,7 @@ mod element;
 mod engine;
 mod input;
 mod key;
+mod multi_device;
 mod output;
 mod pending;
 mod session;
@@ -57,6 +59,7 @@ pub use element::{Element, WrongType};
 pub use engine::Engine;
 pub use input::{AsInput, Input, Inputs};
 pub use key::TensorKey;
+pub use multi_device::MultiDevice;
 pub use output::{Inference, Latency, Output};
 pub use pending::PendingInference;
 pub use session::Session;
@@ -64,6 +67,6 @@ pub use session::Session;
 pub use crate::backend::{EngineMemory, Profile, ShapeRange};
 pub use crate::deployment::CudaGraphs;
 pub use crate::runtime::{
-    DeviceLoad, ErrorKind, InferError, LeastOutstanding, MemoryAware, Placement, Random,
-    RoundRobin, Snapshot, Utilization,
+    DeviceLoad, DeviceStatus, ErrorKind, InferError, LeastOutstanding, MemoryAware, Placement,
+    Random, RoundRobin, Snapshot, Utilization,
 };

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::backend::fake::{Fake, PATIENCE, spec, until};
-use crate::runtime::{ErrorKind, Phase};
+use crate::runtime::{ErrorKind, Loaded, Model, Phase};
 use crate::tensor::{DType, Shape, Tensor};
 
-use super::{Batcher, Engine, EngineBuilder, Input};
+use super::{Batcher, Engine, EngineBuilder, Input, MultiDevice};
 
 /// A fake in a folder, and the way to load it.
 struct Saved {
@@ -141,6 +141,45 @@ fn an_engine_that_fails_or_panics_fails_that_request_alone() {
     assert_eq!(saved.fake.contexts.load(Ordering::SeqCst), 3, "a broken context was used again");
     let statistics = engine.statistics();
     assert_eq!((statistics.failed(ErrorKind::Internal).count, statistics.in_flight), (2, 0));
+}
+
+/// An engine on as many devices as there are fakes.
+fn on_devices(fakes: &[Arc<Fake>]) -> Engine {
+    let load = |(at, fake): (usize, &Arc<Fake>)| Loaded { device: Some(at), engine: fake.engine() };
+    let loaded = fakes.iter().enumerate().map(load).collect();
+    let model = Model::start_on(fakes[0].config("m"), 1, loaded, std::path::Path::new("/none"));
+    Engine::of(model.unwrap())
+}
+
+#[test]
+fn a_request_whose_device_is_lost_runs_on_another_and_is_counted_once() {
+    let fakes = [(); 2].map(|()| Arc::new(Fake::default()));
+    fakes[0].lose_in_run(0);
+    let engine = on_devices(&fakes);
+    let mut results = (0..4_u8).map(|value| first(&engine.infer([&row(value.into())]).unwrap()));
+    assert!(results.by_ref().eq([0.0, 2.0, 4.0, 6.0]), "an answer is wrong");
+    drop(results);
+    let devices = engine.devices();
+    let told: Vec<_> = devices.iter().map(|one| (one.batches, one.lost.is_some())).collect();
+    assert_eq!(told, [(0, true), (4, false)]);
+    let statistics = engine.statistics();
+    assert_eq!((statistics.succeeded().count, statistics.failed_in_all().count), (4, 0));
+    assert_eq!(statistics.in_flight, 0);
+}
+
+#[test]
+fn a_request_gets_a_typed_error_where_its_only_device_is_lost() {
+    let fakes = [Arc::new(Fake::default())];
+    let engine = on_devices(&fakes);
+    let mut session = engine.session().unwrap();
+    fakes[0].lose_in_run(0);
+    session.set(0, &row(1.0)).unwrap();
+    assert_eq!(session.run().unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(session);
+    assert_eq!(engine.infer([&row(1.0)]).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(fakes[0].run_count(), 1, "a lost device was used again");
+    let statistics = engine.statistics();
+    assert_eq!((statistics.failed(ErrorKind::Unavailable).count, statistics.in_flight), (2, 0));
 }
 
 #[test]
@@ -295,6 +334,7 @@ fn what_cannot_be_loaded_says_why() {
     let saved = Saved::new(Fake::default());
     let refused = saved.builder().devices([0]).load().unwrap_err();
     assert_eq!(refused.to_string(), "`devices`: backend `fake` has no numbered devices");
+    saved.builder().devices(MultiDevice::all()).load().unwrap();
     saved.fake.corrupt.store(true, Ordering::SeqCst);
     assert!(saved.builder().load().unwrap_err().to_string().contains("corrupt, as ordered"));
     let empty = tempfile::tempdir().unwrap();

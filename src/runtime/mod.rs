@@ -10,6 +10,7 @@ mod batcher;
 mod check;
 mod context_pool;
 mod copies;
+mod device;
 mod error;
 mod model;
 mod pending;
@@ -27,9 +28,12 @@ mod status;
 mod turnstile;
 mod warm_up;
 
-/// Engines for the tests of whoever serves them.
 #[cfg(test)]
 pub(crate) use crate::backend::fake;
+/// Engines for the tests of whoever serves them.
+#[cfg(test)]
+pub(crate) use device::Loaded;
+pub use device::{DeviceLoss, DeviceStatus};
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;

@@ -40,7 +40,7 @@ pub struct DeviceLoad {
 /// assert_eq!(FillUp { most: 2 }.choose(&[load(0, 2), load(1, 0)]), 1);
 /// ```
 ///
-/// `EngineBuilder::placement` of the library API takes it.
+/// `MultiDevice` of the library API takes it.
 pub trait Placement: Send {
     /// The index in `free`, which is not empty, of the device to run on. Called for each batch,
     /// under a lock, so it must be short; an index past the end means the first device.

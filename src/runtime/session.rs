@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, ExecutionContext, RunTimes};
+use crate::backend::{BackendError, RunTimes};
 use crate::tensor::{Shape, TensorSpec};
 
 use super::batcher::{Batcher, Worker, panicked};
@@ -45,10 +45,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn context(&mut self) -> Result<&mut dyn ExecutionContext, InferError> {
-        Ok(self.lease.context_mut()?)
-    }
-
     fn input_spec(&self, index: usize) -> Result<&'a TensorSpec, InferError> {
         let inputs = &self.batcher.interface.inputs;
         inputs.get(index).ok_or_else(|| {
@@ -65,7 +61,7 @@ impl<'a> Session<'a> {
             let what = if axis == 0 { "its batch is empty" } else { "it is empty" };
             return Err(wrong(spec, format!("{what}: its shape is {shape}")));
         }
-        Ok(self.context()?.input_mut(index, shape)?)
+        Ok(self.lease.input_mut(index, shape)?)
     }
 
     /// Sets an input to a shape and bytes, which are row-major and little-endian.
@@ -92,17 +88,21 @@ impl<'a> Session<'a> {
     /// Runs on the inputs as they are. After a failure of the engine the session is of no use any
     /// more.
     pub fn run(&mut self) -> Result<PhaseTimes, InferError> {
-        self.run_then(|_, _| Ok(())).map(|((), times)| times)
+        let since = Instant::now();
+        let outcome = self.run_then(|_, _| Ok(()));
+        let statistics = &self.batcher.statistics;
+        let outcome = outcome.inspect_err(|error| statistics.failed(error.kind(), since.elapsed()));
+        outcome.map(|((), times)| times)
     }
 
     /// Shape and bytes of an output of the last run: those that the device copied to.
     pub fn output(&self, index: usize) -> Result<(&Shape, &[u8]), InferError> {
-        Ok(self.lease.context()?.output(index)?)
+        Ok(self.lease.output(index)?)
     }
 
     /// Runs, and reads the outputs as part of the same request; `read` adds up the bytes that it
-    /// copies.
-    pub(crate) fn run_then<R>(
+    /// copies. A failure is left to the caller to count.
+    pub(super) fn run_then<R>(
         &mut self,
         read: impl FnOnce(&Self, &mut u64) -> Result<R, InferError>,
     ) -> Result<(R, PhaseTimes), InferError> {
@@ -125,13 +125,11 @@ impl<'a> Session<'a> {
             Ok((read, times))
         });
         let took = before + filled + started.elapsed();
-        match &outcome {
-            Ok((_, times)) => {
-                statistics.copied(copied_in, copied_out);
-                statistics.executed(1, 1, times);
-                statistics.answered(before, took);
-            }
-            Err(error) => statistics.failed(error.kind(), took),
+        if let Ok((_, times)) = &outcome {
+            statistics.copied(copied_in, copied_out);
+            statistics.executed(1, 1, times);
+            statistics.answered(before, took);
+            self.lease.count_batch();
         }
         statistics.ended();
         outcome

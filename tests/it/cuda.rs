@@ -201,7 +201,7 @@ fn a_panic_while_submitting_waits_for_what_was_submitted() {
 #[test]
 fn a_failure_while_submitting_waits_for_what_was_submitted_and_is_the_one_told() {
     let setup = Cuda::new().with("DEFER", 1);
-    setup.with("FAIL", "cuMemcpyDtoHAsync_v2:2=700,cuStreamSynchronize:2=719").run(|| {
+    setup.with("FAIL", "cuMemcpyDtoHAsync_v2:2=999,cuStreamSynchronize:2=802").run(|| {
         let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
         let stream = Stream::new(&context).unwrap();
         let device = DeviceBuffer::new(&context, &ledger, 2).unwrap();
@@ -214,14 +214,13 @@ fn a_failure_while_submitting_waits_for_what_was_submitted_and_is_the_one_told()
         assert_eq!(first, [1, 2]);
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "failed to copy from the GPU: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access \
-             was encountered)"
+            "failed to copy from the GPU: CUDA_ERROR_UNKNOWN (unknown error)"
         );
         let failed = stream.scope(|work| work.fill(&device, 0));
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "failed to finish the work on the GPU: CUDA_ERROR_LAUNCH_FAILED (unspecified launch \
-             failure)"
+            "failed to finish the work on the GPU: CUDA_ERROR_SYSTEM_NOT_READY (system not yet \
+             initialized)"
         );
         stream.scope(|work| work.fill(&device, 0)).unwrap();
     });
