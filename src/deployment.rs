@@ -53,6 +53,9 @@ pub struct ModelConfig {
     /// Which device runs a batch where several have a free context.
     #[serde(default)]
     pub placement: Placement,
+    /// What to do when a device breaks for good.
+    #[serde(default)]
+    pub on_device_failure: OnDeviceFailure,
     /// Which runs are submitted as one CUDA graph.
     #[serde(default)]
     pub cuda_graphs: CudaGraphs,
@@ -181,7 +184,7 @@ impl Default for ReloadConfig {
 }
 
 /// Which device runs a batch where several have a free context.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// The one that runs the fewest batches.
@@ -195,6 +198,18 @@ pub enum Placement {
     MemoryAware,
     /// The one that was busy for the least of the last second.
     Utilization,
+}
+
+/// What to do when a device breaks for good. Its requests run once more on another one in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeviceFailure {
+    /// Go on with the devices that are left, and say so.
+    #[default]
+    Degrade,
+    /// Answer the requests that wait, then end the server with a failure, for whoever started it to
+    /// start it again.
+    Exit,
 }
 
 /// Which runs are submitted to a GPU as one CUDA graph, instead of kernel by kernel.

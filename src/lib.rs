@@ -1,6 +1,19 @@
 //! From a trained model to a deployment that passed its gates, out of one YAML file.
 //!
-//! This page is the map of the code; what the program does is in the README.
+//! This page is the map of the code; what the program does is in the README. Other programs infer
+//! through [`inference`]:
+//!
+//! ```no_run
+//! use trt_pipeline::{Engine, Input};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::load("build/digits/engine")?;
+//! let result = engine.infer([Input::new(&[1, 1, 8, 8].into(), &[0.5_f32; 64])])?;
+//! let logits = result.output("logits")?.values::<f32>()?;
+//! # let _ = logits;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Data flow
 //!
@@ -45,6 +58,7 @@
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
 //! | [`mod@bench`] | how fast an engine runs, in this process or behind an endpoint | pipelines, terminals |
 //! | [`runtime`] | loaded models: batches, contexts, versions, gated reload | HTTP, YAML, CUDA |
+//! | [`inference`] | the library API: engines, sessions and batchers for other programs | protocols, pipelines |
 //! | [`server`] | the KServe v2 protocol over HTTP and gRPC, metrics, the page | backends, specs |
 //! | [`watch`] | file events as debounced sets of changed paths | pipelines |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
@@ -54,7 +68,8 @@
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
-//! server -> runtime       runtime -> backend                  watch -> nothing
+//! server -> runtime       runtime -> backend                  inference -> backend, runtime
+//! watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
 //!                                deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
@@ -89,6 +104,7 @@ pub mod data;
 pub mod deployment;
 pub mod difference;
 pub mod execute;
+pub mod inference;
 pub mod kserve;
 pub mod onnx;
 pub mod plan;
@@ -104,3 +120,12 @@ pub mod suggest;
 pub mod tensor;
 pub mod times;
 pub mod watch;
+
+pub use inference::{
+    Batcher, Engine, EngineBuilder, InferError, Inference, Input, MultiDevice, Placement,
+};
+
+/// The README's program is compiled with the examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

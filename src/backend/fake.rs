@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::Digest;
 use crate::deployment::{
-    CudaGraphs, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig, WarmupConfig,
+    CudaGraphs, EngineConfig, ModelConfig, OnDeviceFailure, Placement, QueueConfig, ReloadConfig,
+    WarmupConfig,
 };
 use crate::tensor::{AlignedBytes, DType, Dim, Shape, TensorSpec};
 
@@ -84,6 +85,8 @@ pub(crate) struct Fake {
     fails: Mutex<BTreeSet<usize>>,
     panics: Mutex<BTreeSet<usize>>,
     batch_panics: Mutex<BTreeSet<usize>>,
+    losses: Mutex<BTreeSet<usize>>,
+    is_lost: AtomicBool,
     closed: Mutex<bool>,
     opened: Condvar,
 }
@@ -119,6 +122,8 @@ impl Fake {
             fails: Mutex::default(),
             panics: Mutex::default(),
             batch_panics: Mutex::default(),
+            losses: Mutex::default(),
+            is_lost: AtomicBool::new(false),
             closed: Mutex::default(),
             opened: Condvar::new(),
         }
@@ -147,6 +152,7 @@ impl Fake {
             instances: 1,
             devices: None,
             placement: Placement::default(),
+            on_device_failure: OnDeviceFailure::default(),
             cuda_graphs: CudaGraphs::default(),
             requires: Vec::new(),
         }
@@ -226,6 +232,17 @@ impl Fake {
     /// The run of this number panics.
     pub(crate) fn panic_in_run(&self, number: usize) {
         self.panics.lock().unwrap().insert(number);
+    }
+
+    /// Its device is lost in the run of this number: that one fails and all later uses of it.
+    pub(crate) fn lose_in_run(&self, number: usize) {
+        self.losses.lock().unwrap().insert(number);
+    }
+
+    /// An error once its device is lost.
+    fn hold(&self) -> Result<(), BackendError> {
+        let lost = || BackendError::DeviceLost { device: 0, reason: "as ordered".to_owned() };
+        if self.is_lost.load(Ordering::SeqCst) { Err(lost()) } else { Ok(()) }
     }
 
     /// Extents of axis 0 of input 0 of every run.
@@ -312,6 +329,7 @@ impl Engine for FakeEngine {
 
     fn new_context(self: Arc<Self>) -> Result<Box<dyn ExecutionContext>, BackendError> {
         let fake = Arc::clone(&self.0);
+        fake.hold()?;
         if fake.no_contexts.load(Ordering::SeqCst) {
             return Err(BackendError::Run { reason: "there are no contexts, as ordered".into() });
         }
@@ -382,6 +400,10 @@ impl ExecutionContext for FakeContext {
         assert!(!ordered(&self.fake.panics), "a panic in run {number}, as ordered");
         let is_large = first > 3;
         assert!(!(is_large && ordered(&self.fake.batch_panics)), "a panic in a large batch");
+        if ordered(&self.fake.losses) {
+            self.fake.is_lost.store(true, Ordering::SeqCst);
+        }
+        self.fake.hold()?;
         if ordered(&self.fake.fails) {
             return Err(BackendError::Run { reason: format!("run {number} fails, as ordered") });
         }

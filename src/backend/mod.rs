@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,28 @@ pub struct MemoryStats {
     pub live: u64,
 }
 
+impl Add for EngineMemory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { device: self.device + other.device, pinned: self.pinned + other.pinned }
+    }
+}
+
+impl Add for MemoryStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            current: self.current + other.current,
+            peak: self.peak + other.peak,
+            total: self.total + other.total,
+            allocations: self.allocations + other.allocations,
+            live: self.live + other.live,
+        }
+    }
+}
+
 /// Durations of the parts of one [`ExecutionContext::run`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {
@@ -267,6 +290,14 @@ pub enum BackendError {
         /// The backend's words.
         reason: String,
     },
+    /// The device broke for good; others may still work.
+    #[error("device {device} is lost: {reason}")]
+    DeviceLost {
+        /// Its number.
+        device: usize,
+        /// What was reported of it first.
+        reason: String,
+    },
     /// A setting that the library found here does not have, or that does not fit.
     #[error("`{setting}`: {reason}")]
     Setting {
@@ -317,6 +348,11 @@ impl BackendError {
                  only"
                     .into(),
             ),
+            Self::DeviceLost { .. } => Some(
+                "start the program again to use it; `dmesg` shows what the kernel module of the GPU \
+                 said of it"
+                    .into(),
+            ),
             Self::TimedOut { .. } => Some("raise `timeout_seconds`".into()),
             Self::Unsupported { backend, .. } if backend == "cpu" => {
                 Some("`backend: onnxruntime` may run it; or export the model without it".into())
@@ -348,10 +384,16 @@ pub trait Backend: Send + Sync {
         2.0
     }
 
-    /// The devices that its engines can be loaded on; a single `None` where it has no numbered
-    /// ones.
+    /// The devices that its engines can be loaded on, without those that are lost; a single `None`
+    /// where it has no numbered ones.
     fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
         Ok(vec![None])
+    }
+
+    /// The fraction of the last moments in which a device was busy, with whatever program, where
+    /// the backend can tell.
+    fn utilization(&self, _device: Option<usize>) -> Option<f64> {
+        None
     }
 
     /// What this process holds on a device, where the backend counts it.

@@ -95,6 +95,7 @@ impl<'a> Reporter<'a> {
             | RunEvent::WatchTriggered { .. }
             | RunEvent::Serving { .. }
             | RunEvent::ReloadFinished { .. }
+            | RunEvent::DeviceLost { .. }
             | RunEvent::ServeFinished { .. } => {}
             RunEvent::StageStarted { stage } => {
                 if let Some(bars) = &mut self.bars {

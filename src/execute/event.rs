@@ -245,6 +245,21 @@ pub enum RunEvent {
         /// What the version was held to, in order.
         gates: Vec<ReloadGate>,
     },
+    /// A model lost a device that it ran on.
+    DeviceLost {
+        /// The model.
+        model: String,
+        /// Its version.
+        version: u32,
+        /// The device's number.
+        device: Option<usize>,
+        /// What was reported of it.
+        reason: String,
+        /// How many devices the model has left.
+        left: usize,
+        /// Whether the server ends because of it.
+        ends: bool,
+    },
     /// A server has ended.
     ServeFinished {
         /// Requests that were being answered when it was told to stop, and were.

@@ -6,6 +6,7 @@
 //! Where the batches of an engine on this processor are over sooner than a thread is woken, those
 //! who wait for answers help: they form the batch and run it themselves.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +97,12 @@ impl Batcher {
         }
     }
 
+    /// Why no request is taken: no device is left.
+    pub(super) fn end(&self) -> Option<String> {
+        let end = self.pool.end()?;
+        Some(format!("no device is left to run it: {end}; start the server again"))
+    }
+
     /// Takes a request, or refuses it at once. Who `helps` waits for the answer at once, and may
     /// have to run a batch for it.
     pub(super) fn submit(
@@ -103,6 +110,9 @@ impl Batcher {
         submission: Submission,
         helps: bool,
     ) -> Result<Pending, InferError> {
+        if let Some(reason) = self.end() {
+            return Err(InferError::NotReady { model: self.model.clone(), reason });
+        }
         let Submission { request, fit, level, arrived, deadline } = submission;
         let helps = helps && self.is_open && self.reach.holds(size(&request));
         let (reply, answer) = oneshot::channel();
@@ -124,15 +134,20 @@ impl Batcher {
     }
 
     fn refused(&self, refusal: &Refusal) -> InferError {
-        let model = self.model.clone();
         match refusal {
-            Refusal::Closed => {
-                InferError::NotReady { model, reason: "it is being unloaded".to_owned() }
-            }
-            Refusal::Full => {
-                InferError::QueueFull { model, limit: self.limit, retry_after: self.retry_after() }
-            }
+            Refusal::Closed => self.closed(),
+            Refusal::Full => InferError::QueueFull {
+                model: self.model.clone(),
+                limit: self.limit,
+                retry_after: self.retry_after(),
+            },
         }
+    }
+
+    /// Why nothing is taken any more.
+    pub(super) fn closed(&self) -> InferError {
+        let reason = "it is being unloaded".to_owned();
+        InferError::NotReady { model: self.model.clone(), reason }
     }
 
     /// How long the queue as it is takes.
@@ -146,6 +161,11 @@ impl Batcher {
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
         self.queue.worker_comes();
         Worker(Arc::clone(self))
+    }
+
+    /// One more that uses the contexts; `None` where the queue is closed.
+    pub(super) fn worker_if_open(self: &Arc<Self>) -> Option<Worker> {
+        self.queue.worker_comes_if_open().then(|| Worker(Arc::clone(self)))
     }
 
     /// Runs the batches that can go until `is_answered`; where no context is free for one, or it
@@ -191,18 +211,27 @@ impl Batcher {
     }
 
     /// Runs a batch and answers it, on a context that is leased already where there is one. Where
-    /// it fails, each request runs again alone, so that none fails because of another.
+    /// its device is lost, it runs once more, on another one. Where it fails otherwise, each request
+    /// runs again alone, so that none fails because of another.
     fn execute(&self, number: u64, batch: &mut Vec<Entry<Job>>, lease: Option<Lease<'_>>) {
         let started = Instant::now();
         let size = self.batch_size(batch);
-        let outcomes = match self.run(batch, lease) {
-            Err(_) if batch.len() > 1 => {
-                batch.iter().map(|entry| self.run(std::slice::from_ref(entry), None)).collect()
+        let mut first = self.run(batch, lease);
+        let is_again = is_lost(&first);
+        if is_again {
+            self.dismiss_gone(batch);
+            if !batch.is_empty() {
+                first = self.run(batch, None);
+            }
+        }
+        let outcomes = match first {
+            Err(_) if batch.len() > 1 && !is_lost(&first) => {
+                batch.iter().map(|entry| self.run_alone(entry, !is_again)).collect()
             }
             outcome => vec![outcome],
         };
         let requests = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-        let ran_together = matches!(&outcomes[..], [Ok(_)]);
+        let ran_together = !is_again && matches!(&outcomes[..], [Ok(_)]);
         let per_outcome = batch.len() / outcomes.len();
         let turn = self.turnstile.as_ref().map(|turnstile| turnstile.enter(number));
         let mut entries = batch.drain(..);
@@ -219,6 +248,30 @@ impl Batcher {
         if ran_together {
             self.reach.note(size, took);
         }
+    }
+
+    /// Answers those of a batch that need no answer of the engine any more.
+    fn dismiss_gone(&self, batch: &mut Vec<Entry<Job>>) {
+        let (now, mut leaving) = (Instant::now(), Leaving::default());
+        for entry in batch.extract_if(.., |entry| entry.is_gone(now)) {
+            leaving.dismiss(entry, now);
+        }
+        self.dismiss(&mut leaving);
+    }
+
+    /// Runs one request of a batch that failed; once more where its device is lost, if it `may`.
+    fn run_alone(&self, entry: &Entry<Job>, may: bool) -> Result<Ran, InferError> {
+        let alone = std::slice::from_ref(entry);
+        let ran = self.run(alone, None);
+        let now = Instant::now();
+        if !(may && is_lost(&ran)) {
+            return ran;
+        }
+        if entry.is_gone(now) {
+            let waited = now.saturating_duration_since(entry.arrived);
+            return Err(InferError::DeadlineExceeded { waited });
+        }
+        self.run(alone, None)
     }
 
     /// The bytes of a batch as it runs: where requests are padded, every sample has as many as the
@@ -240,14 +293,11 @@ impl Batcher {
             let mut lease = lease.map_or_else(|| self.pool.lease(), Ok)?;
             let size = self.interface.max_batch.map_or(1, |most| lease.batch_for(samples, most));
             let runner = Runner { interface: &self.interface, size };
-            lease.using(|context| runner.run(context, &requests))
+            let ran = lease.using(|context| runner.run(context, &requests));
+            ran.inspect(|_| lease.count_batch())
         };
-        let outcome = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
-            Err(BackendError::Run { reason: format!("it panicked and said: {said}") })
-        });
-        Ok(outcome?)
+        let outcome = catch_unwind(AssertUnwindSafe(attempt));
+        Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))?)
     }
 
     fn answer(&self, entries: impl Iterator<Item = Entry<Job>>, ran: Ran, started: Instant) {
@@ -264,6 +314,18 @@ impl Batcher {
             let _ = entry.item.reply.send(Ok(InferResponse { outputs, times, batch: samples }));
         }
     }
+}
+
+/// What a panic of an engine is to whoever asked for a run.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> BackendError {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+    BackendError::Run { reason: format!("it panicked and said: {said}") }
+}
+
+/// Whether a run failed with its device, or for want of one.
+fn is_lost<T>(outcome: &Result<T, InferError>) -> bool {
+    matches!(outcome, Err(InferError::Backend(BackendError::DeviceLost { .. })))
 }
 
 /// The bytes of a request's inputs; never 0, as it takes its time even without.

@@ -1,45 +1,20 @@
 //! [`ContextPool`]: the execution contexts of a model, per device, lent for one batch at a time.
 //!
 //! A [`Lease`] gives its context back when it is dropped. A context that panicked or failed is not
-//! lent again: another one is made at the next lease of its device.
+//! lent again: another one is made at the next lease of its device. A device that is lost leaves
+//! the rotation for good.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext, MemoryStats};
+use crate::tensor::Shape;
 
+use super::device::{Device, DeviceStatus, Gauge, Loaded};
 use super::placement::{DeviceLoad, Placement};
 
-/// An engine, loaded on a device.
-pub(crate) struct Loaded {
-    /// The device's number, for backends that have several.
-    pub(crate) device: Option<usize>,
-    /// What is loaded there.
-    pub(crate) engine: Arc<dyn Engine>,
-}
-
-/// Tells the bytes in use on a device.
-pub(super) type MemoryGauge = Box<dyn Fn(Option<usize>) -> Option<u64> + Send + Sync>;
-
-/// How long a device's memory and utilization count as known.
-const PERIOD: Duration = Duration::from_secs(1);
-
-struct Device {
-    loaded: Loaded,
-    free: Vec<Box<dyn ExecutionContext>>,
-    leased: usize,
-    /// Contexts that broke and are not replaced yet.
-    missing: usize,
-    meter: Meter,
-}
-
-/// How busy a device is, by periods.
-struct Meter {
-    since: Instant,
-    busy: Duration,
-    utilization: f64,
-    memory: Option<u64>,
-}
+/// Hears of every device that is lost: its number, why, and how many are left.
+pub(super) type OnLoss = Box<dyn Fn(Option<usize>, &str, usize) + Send + Sync>;
 
 struct State {
     devices: Vec<Device>,
@@ -52,7 +27,10 @@ struct State {
 pub(super) struct ContextPool {
     state: Mutex<State>,
     returned: Condvar,
-    gauge: MemoryGauge,
+    gauge: Gauge,
+    on_loss: OnLoss,
+    /// Why no device is left.
+    end: OnceLock<BackendError>,
 }
 
 impl ContextPool {
@@ -61,31 +39,40 @@ impl ContextPool {
         loaded: Vec<Loaded>,
         instances: usize,
         placement: Box<dyn Placement>,
-        gauge: MemoryGauge,
+        gauge: Gauge,
+        on_loss: OnLoss,
     ) -> Result<Self, BackendError> {
-        let now = Instant::now();
-        let device = |loaded: Loaded| {
-            let contexts = (0..instances).map(|_| Arc::clone(&loaded.engine).new_context());
-            let free = contexts.collect::<Result<Vec<_>, _>>()?;
-            let memory = gauge(loaded.device);
-            let meter = Meter { since: now, busy: Duration::ZERO, utilization: 0.0, memory };
-            Ok(Device { loaded, free, leased: 0, missing: 0, meter })
-        };
-        let devices = loaded.into_iter().map(device).collect::<Result<Vec<_>, BackendError>>()?;
-        let state = State { devices, placement, waiting: 0 };
-        Ok(Self { state: Mutex::new(state), returned: Condvar::new(), gauge })
+        let device = |loaded| Device::new(loaded, instances, &gauge);
+        let devices = loaded.into_iter().map(device).collect::<Result<Vec<_>, _>>()?;
+        let state = Mutex::new(State { devices, placement, waiting: 0 });
+        Ok(Self { state, returned: Condvar::new(), gauge, on_loss, end: OnceLock::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lends a context of the device that the placement chooses; waits where none is free.
+    /// Lends a context of the device that the placement chooses; waits where none is free. An
+    /// error where no device is left.
     pub(super) fn lease(&self) -> Result<Lease<'_>, BackendError> {
+        loop {
+            let (state, at) = self.wait_for_one()?;
+            match self.lend(state, at) {
+                // It was lost while it was idle: another one may have a context.
+                Err(BackendError::DeviceLost { .. }) => {}
+                lent => return lent,
+            }
+        }
+    }
+
+    fn wait_for_one(&self) -> Result<(MutexGuard<'_, State>, usize), BackendError> {
         let mut state = self.lock();
-        let at = loop {
+        loop {
             if let Some(at) = state.choose(&self.gauge) {
-                break at;
+                return Ok((state, at));
+            }
+            if let Some(end) = self.end.get() {
+                return Err(end.clone());
             }
             if state.devices.is_empty() {
                 return Err(BackendError::Run { reason: "its engine was unloaded".to_owned() });
@@ -93,8 +80,7 @@ impl ContextPool {
             state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
-        };
-        self.lend(state, at)
+        }
     }
 
     /// Lends a context that is made and free; `None` where nobody has one to spare.
@@ -118,12 +104,42 @@ impl ContextPool {
         }
         let engine = Arc::clone(&device.loaded.engine);
         drop(state);
-        let mut lease = Lease { pool: self, at, engine, context, since: Instant::now() };
+        let since = Instant::now();
+        let mut lease = Lease { pool: self, at, engine, context, since, batches: 0 };
         if lease.context.is_none() {
             // Where it fails, dropping the lease makes it missing again.
-            lease.context = Some(Arc::clone(&lease.engine).new_context()?);
+            let made = Arc::clone(&lease.engine).new_context();
+            lease.context = Some(made.inspect_err(|error| self.heed(at, error))?);
         }
         Ok(lease)
+    }
+
+    /// Takes a device out of the rotation where the error says that it is lost.
+    fn heed(&self, at: usize, error: &BackendError) {
+        let BackendError::DeviceLost { reason, .. } = error else { return };
+        let mut state = self.lock();
+        let Some(device) = state.devices.get_mut(at).filter(|device| device.loss.is_none()) else {
+            return;
+        };
+        device.lose(reason);
+        let number = device.loaded.device;
+        let left = state.devices.iter().filter(|device| device.loss.is_none()).count();
+        if left == 0 {
+            self.end.get_or_init(|| error.clone());
+        }
+        drop(state);
+        self.returned.notify_all();
+        (self.on_loss)(number, reason, left);
+    }
+
+    /// Why no device is left; `None` where one is.
+    pub(super) fn end(&self) -> Option<&BackendError> {
+        self.end.get()
+    }
+
+    /// Every device, the lost ones too.
+    pub(super) fn devices(&self) -> Vec<DeviceStatus> {
+        self.lock().devices.iter().map(Device::status).collect()
     }
 
     /// Every context of every device: waits until all are free.
@@ -138,8 +154,7 @@ impl ContextPool {
 
     /// How many contexts there are on all devices.
     pub(super) fn contexts(&self) -> usize {
-        let contexts = |device: &Device| device.free.len() + device.leased + device.missing;
-        self.lock().devices.iter().map(contexts).sum()
+        self.lock().devices.iter().map(Device::contexts).sum()
     }
 
     /// What engines and contexts hold on all devices, where the backend counts it.
@@ -172,39 +187,18 @@ fn add(one: MemoryStats, other: MemoryStats) -> MemoryStats {
 
 impl State {
     /// The device of the next lease; `None` where no context is free.
-    fn choose(&mut self, gauge: &MemoryGauge) -> Option<usize> {
-        let is_free = |device: &Device| !device.free.is_empty() || device.missing > 0;
+    fn choose(&mut self, gauge: &Gauge) -> Option<usize> {
         if let [device] = self.devices.as_slice() {
-            return is_free(device).then_some(0);
+            return device.is_free().then_some(0);
         }
-        let now = Instant::now();
-        let free: Vec<DeviceLoad> = self
-            .devices
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, device)| is_free(device))
-            .map(|(at, device)| {
-                device.measure(now, gauge);
-                DeviceLoad {
-                    at,
-                    outstanding: device.leased,
-                    memory: device.meter.memory,
-                    utilization: device.meter.utilization,
-                }
-            })
+        let devices = self.devices.iter_mut().enumerate();
+        let free: Vec<DeviceLoad> = devices
+            .filter(|(_, device)| device.is_free())
+            .map(|(at, device)| device.load(at, gauge))
             .collect();
-        (!free.is_empty()).then(|| free[self.placement.choose(&free)].at)
-    }
-}
-
-impl Device {
-    fn measure(&mut self, now: Instant, gauge: &MemoryGauge) {
-        let period = now.saturating_duration_since(self.meter.since);
-        if period >= PERIOD {
-            let utilization = self.meter.busy.as_secs_f64() / period.as_secs_f64();
-            let memory = gauge(self.loaded.device);
-            self.meter = Meter { since: now, busy: Duration::ZERO, utilization, memory };
-        }
+        let first = free.first()?;
+        let chosen = self.placement.choose(&free);
+        Some(free.get(chosen).unwrap_or(first).at)
     }
 }
 
@@ -216,6 +210,8 @@ pub(super) struct Lease<'a> {
     /// `None` where it broke.
     context: Option<Box<dyn ExecutionContext>>,
     since: Instant,
+    /// Batches of requests that ran.
+    batches: u64,
 }
 
 impl Lease<'_> {
@@ -224,20 +220,56 @@ impl Lease<'_> {
         self.engine.batch_for(samples, most).min(most).max(samples)
     }
 
-    /// Uses the context. One whose use fails for another reason than its inputs is not lent again.
+    /// Uses the context. One whose use fails for another reason than its inputs is not lent again,
+    /// and none of a device that is lost.
     pub(super) fn using<R>(
         &mut self,
         work: impl FnOnce(&mut dyn ExecutionContext) -> Result<R, BackendError>,
     ) -> Result<R, BackendError> {
-        let Some(context) = &mut self.context else {
-            return Err(BackendError::Run { reason: "its execution context is broken".into() });
-        };
-        let result = work(context.as_mut());
-        if matches!(result, Err(BackendError::Run { .. } | BackendError::OutOfMemory { .. })) {
-            self.context = None;
+        let result = work(self.context()?);
+        match &result {
+            Err(BackendError::Run { .. } | BackendError::OutOfMemory { .. }) => self.context = None,
+            Err(error) => self.pool.heed(self.at, error),
+            Ok(_) => {}
         }
         result
     }
+
+    fn context(&mut self) -> Result<&mut dyn ExecutionContext, BackendError> {
+        match &mut self.context {
+            Some(context) => Ok(context.as_mut()),
+            None => Err(broken()),
+        }
+    }
+
+    /// The context's bytes of an input, to write.
+    pub(super) fn input_mut(
+        &mut self,
+        index: usize,
+        shape: &Shape,
+    ) -> Result<&mut [u8], BackendError> {
+        let (pool, at) = (self.pool, self.at);
+        self.context()?.input_mut(index, shape).inspect_err(|error| pool.heed(at, error))
+    }
+
+    /// The context's bytes of an output.
+    pub(super) fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError> {
+        self.context.as_ref().ok_or_else(broken)?.output(index)
+    }
+
+    /// The context is not used or lent again.
+    pub(super) fn discard(&mut self) {
+        self.context = None;
+    }
+
+    /// What it was used for was a batch of requests.
+    pub(super) fn count_batch(&mut self) {
+        self.batches += 1;
+    }
+}
+
+fn broken() -> BackendError {
+    BackendError::Run { reason: "its execution context is broken".to_owned() }
 }
 
 impl Drop for Lease<'_> {
@@ -248,12 +280,8 @@ impl Drop for Lease<'_> {
         let mut state = self.pool.lock();
         let is_awaited = state.waiting > 0;
         if let Some(device) = state.devices.get_mut(self.at) {
-            device.leased -= 1;
-            device.meter.busy += self.since.elapsed();
-            match self.context.take() {
-                Some(context) => device.free.push(context),
-                None => device.missing += 1,
-            }
+            device.batches += self.batches;
+            device.take_back(self.context.take(), self.since.elapsed());
         }
         drop(state);
         if is_awaited {
@@ -267,14 +295,16 @@ mod tests {
     use super::*;
     use crate::backend::fake::{Fake, until};
     use crate::deployment;
+    use crate::runtime::device::Usage;
     use crate::runtime::placement;
-    use crate::tensor::Shape;
     use std::sync::atomic::Ordering;
 
     fn pool(fake: &Arc<Fake>, devices: usize, instances: usize) -> ContextPool {
         let loaded = (0..devices).map(|at| Loaded { device: Some(at), engine: fake.engine() });
         let placement = placement::of(deployment::Placement::LeastOutstanding);
-        ContextPool::new(loaded.collect(), instances, placement, Box::new(|_| None)).unwrap()
+        let gauge = Box::new(|_| Usage::default());
+        ContextPool::new(loaded.collect(), instances, placement, gauge, Box::new(|_, _, _| ()))
+            .unwrap()
     }
 
     fn run(lease: &mut Lease<'_>) -> Result<(), BackendError> {
@@ -306,6 +336,27 @@ mod tests {
             late.join().unwrap();
         });
         assert_eq!(pool.lease_all().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_policy_that_names_no_device_gets_the_first_and_sees_only_those_that_are_free() {
+        struct Past(Arc<Mutex<Vec<usize>>>);
+        impl Placement for Past {
+            fn choose(&mut self, free: &[DeviceLoad]) -> usize {
+                self.0.lock().unwrap().extend(free.iter().map(|load| load.at));
+                free.len()
+            }
+        }
+        let fake = Arc::new(Fake::default());
+        let loaded = (0..2).map(|at| Loaded { device: Some(at), engine: fake.engine() });
+        let seen = Arc::default();
+        let policy = Box::new(Past(Arc::clone(&seen)));
+        let gauge = Box::new(|_| Usage::default());
+        let on_loss = Box::new(|_: Option<usize>, _: &str, _: usize| ());
+        let pool = ContextPool::new(loaded.collect(), 1, policy, gauge, on_loss).unwrap();
+        let leases = [(); 2].map(|()| pool.lease().unwrap());
+        assert_eq!(leases.each_ref().map(|lease| lease.at), [0, 1]);
+        assert_eq!(*seen.lock().unwrap(), [0, 1, 1]);
     }
 
     #[test]

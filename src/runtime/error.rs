@@ -126,7 +126,9 @@ impl InferError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorKind::NotFound,
-            Self::NotReady { .. } => ErrorKind::Unavailable,
+            Self::NotReady { .. } | Self::Backend(BackendError::DeviceLost { .. }) => {
+                ErrorKind::Unavailable
+            }
             Self::Input { .. }
             | Self::Request { .. }
             | Self::Backend(BackendError::Input { .. }) => ErrorKind::Invalid,

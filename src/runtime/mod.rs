@@ -10,6 +10,7 @@ mod batcher;
 mod check;
 mod context_pool;
 mod copies;
+mod device;
 mod error;
 mod model;
 mod pending;
@@ -19,6 +20,7 @@ mod reach;
 mod registry;
 mod reload;
 mod request;
+mod session;
 mod slot;
 mod smoothed;
 mod statistics;
@@ -26,14 +28,21 @@ mod status;
 mod turnstile;
 mod warm_up;
 
-/// Engines for the tests of whoever serves them.
 #[cfg(test)]
 pub(crate) use crate::backend::fake;
+/// Engines for the tests of whoever serves them.
+#[cfg(test)]
+pub(crate) use device::Loaded;
+pub use device::{DeviceLoss, DeviceStatus};
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;
+pub use placement::{
+    DeviceLoad, LeastOutstanding, MemoryAware, Placement, Random, RoundRobin, Utilization,
+};
 pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
+pub use session::Session;
 pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};
 pub use status::{Applied, ModelState, ModelStatus, ReloadCounts, VersionState, VersionStatus};

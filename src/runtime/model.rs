@@ -1,20 +1,28 @@
 //! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendError, EngineManifest, EngineMemory, LoadOptions};
-use crate::deployment::ModelConfig;
+use tokio::sync::broadcast;
+
+use crate::backend::{
+    self, Backend, BackendError, EngineManifest, EngineMemory, LoadOptions, Profile,
+};
+use crate::deployment::{ModelConfig, WarmupConfig};
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
 use super::batcher::{Batcher, Submission};
 use super::check::Interface;
-use super::context_pool::{ContextPool, Loaded, MemoryGauge};
+use super::context_pool::{ContextPool, OnLoss};
+use super::device::{Gauge, Loaded, Usage};
 use super::pending::Pending;
 use super::warm_up::WarmUp;
-use super::{InferError, InferRequest, InferResponse, Samples, Statistics, placement};
+use super::{
+    DeviceLoss, DeviceStatus, InferError, InferRequest, InferResponse, PhaseTimes, Placement,
+    Samples, Session, Statistics, placement,
+};
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +38,13 @@ pub struct Model {
     timeout: Option<Duration>,
     batcher: Arc<Batcher>,
     samples: Samples,
+    warming_up: Mutex<()>,
+    /// Who hears of devices that it loses.
+    heard: Hearer,
 }
+
+/// Where the losses of devices are told, once that is known.
+type Hearer = Arc<OnceLock<broadcast::Sender<DeviceLoss>>>;
 
 impl Model {
     /// Loads an engine from its folder onto the devices of the configuration, warms every instance
@@ -40,6 +54,18 @@ impl Model {
         version: u32,
         engine: &Path,
         deployment: &Path,
+    ) -> Result<Self, InferError> {
+        let placement = placement::of(config.placement);
+        Self::load_placed(config, version, engine, deployment, placement)
+    }
+
+    /// As [`Model::load`], with a placement of the caller's own in place of the configuration's.
+    pub fn load_placed(
+        config: ModelConfig,
+        version: u32,
+        engine: &Path,
+        deployment: &Path,
+        placement: Box<dyn Placement>,
     ) -> Result<Self, InferError> {
         let manifest = EngineManifest::read(engine)?;
         let backend = backend::by_name(&manifest.backend)?;
@@ -52,9 +78,21 @@ impl Model {
             let engine = backend.load(engine, &manifest, &options)?;
             Ok(Loaded { device, engine })
         };
-        let loaded = devices.into_iter().map(load).collect::<Result<Vec<_>, BackendError>>()?;
-        let gauge = |device| backend.usage(device).map(|usage| usage.used);
-        Self::of(config, version, loaded, Box::new(gauge), deployment)
+        let (mut loaded, mut lost) = (Vec::new(), None);
+        for device in devices {
+            match load(device) {
+                // Those that a deployment names must all be there.
+                Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
+                    tracing::warn!("model `{}` is loaded without it: {error}", config.name);
+                    lost = Some(error);
+                }
+                other => loaded.push(other?),
+            }
+        }
+        if let Some(error) = lost.filter(|_| loaded.is_empty()) {
+            return Err(error.into());
+        }
+        Self::of(config, version, loaded, (placement, gauge(backend)), deployment)
     }
 
     /// A model with an engine that is loaded already.
@@ -65,15 +103,27 @@ impl Model {
         engine: Arc<dyn backend::Engine>,
         deployment: &Path,
     ) -> Result<Self, InferError> {
-        let loaded = vec![Loaded { device: None, engine }];
-        Self::of(config, version, loaded, Box::new(|_| None), deployment)
+        Self::start_on(config, version, vec![Loaded { device: None, engine }], deployment)
+    }
+
+    /// A model with engines that are loaded already.
+    #[cfg(test)]
+    pub(crate) fn start_on(
+        config: ModelConfig,
+        version: u32,
+        loaded: Vec<Loaded>,
+        deployment: &Path,
+    ) -> Result<Self, InferError> {
+        let placement = placement::of(config.placement);
+        let gauge = Box::new(|_| Usage::default());
+        Self::of(config, version, loaded, (placement, gauge), deployment)
     }
 
     fn of(
         config: ModelConfig,
         version: u32,
         loaded: Vec<Loaded>,
-        gauge: MemoryGauge,
+        (placement, gauge): (Box<dyn Placement>, Gauge),
         deployment: &Path,
     ) -> Result<Self, InferError> {
         let rules = rules(&config);
@@ -85,8 +135,9 @@ impl Model {
         let interface =
             Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
         let workers = config.instances.max(1) * loaded.len();
-        let placement = placement::of(config.placement);
-        let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge)?;
+        let heard = Arc::default();
+        let on_loss = on_loss(&config, version, &heard);
+        let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge, on_loss)?;
         let warm_up = WarmUp {
             interface: &interface,
             rules: &rules,
@@ -99,7 +150,9 @@ impl Model {
         let timeout = config.queue.timeout_ms.map(milliseconds);
         // From here on, dropping the model lets threads end that have started.
         let samples = Samples::new(&config.reload);
-        let model = Self { config, version, timeout, batcher: Arc::new(batcher), samples };
+        let batcher = Arc::new(batcher);
+        let warming_up = Mutex::default();
+        let model = Self { config, version, timeout, batcher, samples, warming_up, heard };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -137,6 +190,58 @@ impl Model {
         &self.batcher.interface.outputs
     }
 
+    /// The optimization profiles of its engine; empty where any shape the model allows will do.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.batcher.interface.profiles
+    }
+
+    /// Lends an execution context, to be run by the caller without a queue; waits where none is
+    /// free. What was lent before [`Model::close`] is let finish, as requests are.
+    pub fn session(&self) -> Result<Session<'_>, InferError> {
+        let asked = Instant::now();
+        Session::of(&self.batcher).inspect_err(|error| {
+            self.batcher.statistics.failed(error.kind(), asked.elapsed());
+        })
+    }
+
+    /// Runs one request on this thread, without a queue: `set` sets the inputs and `read` reads the
+    /// outputs, adding up the bytes that it copies. Where the device is lost, both come again, on
+    /// another one.
+    pub(crate) fn run_here<R>(
+        &self,
+        mut set: impl FnMut(&mut Session<'_>) -> Result<(), InferError>,
+        mut read: impl FnMut(&Session<'_>, &mut u64) -> Result<R, InferError>,
+    ) -> Result<(R, PhaseTimes), InferError> {
+        let asked = Instant::now();
+        let mut attempt = || {
+            let mut session = Session::of(&self.batcher)?;
+            set(&mut session)?;
+            session.run_then(&mut read)
+        };
+        let outcome = match attempt() {
+            Err(InferError::Backend(BackendError::DeviceLost { .. })) => attempt(),
+            outcome => outcome,
+        };
+        outcome.inspect_err(|error| {
+            self.batcher.statistics.failed(error.kind(), asked.elapsed());
+        })
+    }
+
+    /// Runs every instance so many times with each batch size it may be asked for; waits until all
+    /// of them are free.
+    pub fn warm_up(&self, iterations: usize) -> Result<(), InferError> {
+        // Two at once would each hold contexts that the other one waits for.
+        let _alone = self.warming_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let _at_work = self.batcher.worker_if_open().ok_or_else(|| self.batcher.closed())?;
+        let warm_up = WarmUp {
+            interface: &self.batcher.interface,
+            rules: &rules(&self.config),
+            config: &WarmupConfig { iterations, data: None },
+            folder: Path::new(""),
+        };
+        warm_up.run(&self.batcher.pool)
+    }
+
     /// What happened to its requests.
     pub fn statistics(&self) -> &Statistics {
         &self.batcher.statistics
@@ -155,6 +260,30 @@ impl Model {
     /// What its engines and contexts hold on all devices, where the backend counts it.
     pub fn memory(&self) -> Option<EngineMemory> {
         self.batcher.pool.memory()
+    }
+
+    /// Its devices, those that are lost too.
+    pub fn devices(&self) -> Vec<DeviceStatus> {
+        self.batcher.pool.devices()
+    }
+
+    /// Why it cannot answer requests any more: every device that it ran on is lost.
+    pub fn end(&self) -> Option<String> {
+        self.batcher.end()
+    }
+
+    /// What is wrong with it though it answers requests: devices that it lost.
+    pub fn degradation(&self) -> Option<String> {
+        let lost = |status: DeviceStatus| {
+            Some(format!("device {} is lost: {}", status.device.unwrap_or(0), status.lost?))
+        };
+        let lost: Vec<String> = self.devices().into_iter().filter_map(lost).collect();
+        (!lost.is_empty()).then(|| format!("degraded: {}", lost.join("; ")))
+    }
+
+    /// Tells of the devices that it loses from now on.
+    pub(super) fn tell_losses(&self, to: &broadcast::Sender<DeviceLoss>) {
+        self.heard.get_or_init(|| to.clone());
     }
 
     /// Takes a request into the queue, or refuses it at once. It runs whether anybody waits for
@@ -205,6 +334,27 @@ impl Drop for Model {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What a backend says of its devices.
+fn gauge(backend: &'static dyn Backend) -> Gauge {
+    Box::new(|device| Usage {
+        memory: backend.usage(device).map(|usage| usage.used),
+        utilization: backend.utilization(device),
+    })
+}
+
+fn on_loss(config: &ModelConfig, version: u32, heard: &Hearer) -> OnLoss {
+    let (model, then, heard) = (config.name.clone(), config.on_device_failure, Arc::clone(heard));
+    Box::new(move |device, reason, left| {
+        let (model, reason) = (model.clone(), reason.to_owned());
+        let loss = DeviceLoss { model, version, device, reason, left, then };
+        tracing::error!("{loss}");
+        if let Some(heard) = heard.get() {
+            // Nobody may listen.
+            let _ = heard.send(loss);
+        }
+    })
 }
 
 /// The longest time that is told from for ever.

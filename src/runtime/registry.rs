@@ -21,8 +21,12 @@ use super::reload::{
 };
 use super::slot::{Phase, Slot, Version};
 use super::{
-    Applied, InferError, Model, ModelStatus, Outcome, ReloadError, ReloadRecord, VersionStatus,
+    Applied, DeviceLoss, InferError, Model, ModelStatus, Outcome, ReloadError, ReloadRecord,
+    VersionStatus,
 };
+
+/// Lost devices that are told to whoever was busy meanwhile.
+const LOSSES_KEPT: usize = 64;
 
 /// Why somebody went back.
 const BY_HAND: &str = "rolled back by hand";
@@ -68,6 +72,7 @@ impl ModelRegistry {
             tasks: Arc::new(Tasks::default()),
             budget: Budget::new(memory),
             patience,
+            losses: broadcast::channel(LOSSES_KEPT).0,
             closed: AtomicBool::new(false),
         };
         Self { slots: ArcSwap::default(), shared: Arc::new(shared) }
@@ -240,6 +245,11 @@ impl ModelRegistry {
     /// Tells of every change from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<ReloadRecord>> {
         self.shared.history.subscribe()
+    }
+
+    /// Tells of every device that a model loses from now on.
+    pub fn losses(&self) -> broadcast::Receiver<DeviceLoss> {
+        self.shared.losses.subscribe()
     }
 
     /// Takes no more requests and unloads every model after its last one; says whether that was

@@ -174,11 +174,16 @@ impl State {
         self.rejected.retain(|(digest, _)| digest != deployment);
     }
 
-    /// What it is doing, and why it takes no requests where that is so.
+    /// What it is doing, and why it takes no requests, or not on all of its devices, where that is
+    /// so.
     pub(super) fn model_state(&self) -> (ModelState, Option<String>) {
         let because = |reason: &str| Some(reason.to_owned());
         match &self.phase {
-            Phase::Ready => (ModelState::Ready, None),
+            Phase::Ready => match self.serving_model().map(|model| (model.end(), model)) {
+                Some((Some(end), _)) => (ModelState::Unavailable, Some(end)),
+                Some((None, model)) => (ModelState::Ready, model.degradation()),
+                None => (ModelState::Ready, None),
+            },
             Phase::Loading => (ModelState::Loading, because("it is being loaded")),
             Phase::Unloading => (ModelState::Unloading, because("it is being unloaded")),
             Phase::Unloaded => (ModelState::Unavailable, because("it was unloaded")),

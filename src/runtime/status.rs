@@ -66,7 +66,7 @@ pub struct ModelStatus {
     pub version: Option<u32>,
     /// What it is doing.
     pub state: ModelState,
-    /// Why it takes no requests.
+    /// Why it takes no requests; or, where it does, which of its devices it lost.
     pub reason: Option<String>,
     /// How many changes came to what.
     pub reloads: ReloadCounts,

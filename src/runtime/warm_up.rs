@@ -65,8 +65,12 @@ impl WarmUp<'_> {
     ) -> Result<(), InferError> {
         let runner = Runner { interface: self.interface, size };
         for _ in 0..self.config.iterations {
-            lease.using(|context| runner.run(context, &[(request, size)])).map_err(|error| {
-                BackendError::Run { reason: format!("warming up with a batch of {size}: {error}") }
+            let ran = lease.using(|context| runner.run(context, &[(request, size)]));
+            ran.map_err(|error| match error {
+                lost @ BackendError::DeviceLost { .. } => lost,
+                error => BackendError::Run {
+                    reason: format!("warming up with a batch of {size}: {error}"),
+                },
             })?;
         }
         Ok(())

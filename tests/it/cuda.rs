@@ -99,8 +99,8 @@ fn devices_are_described_with_their_properties_and_what_tensorrt_compares() {
         assert_eq!(second.uuid, "GPU-f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfe01");
         assert_eq!(first.compute_capability, (8, 6));
         assert_eq!((first.total_memory, first.multiprocessors), (4096, 132));
-        assert_eq!(first.pci_bus_id, "0000:1a:00.0");
-        assert_eq!(second.pci_bus_id, "0000:1b:00.0");
+        assert_eq!(first.pci_bus_id, "0000:3a:00.0");
+        assert_eq!(second.pci_bus_id, "0000:3b:00.0");
         let properties = &first.properties;
         assert_eq!((properties.warp_size, properties.max_threads_per_block), (32, 1024));
         assert_eq!((properties.clock_khz, properties.copy_engines), (1_980_000, 3));
@@ -201,7 +201,7 @@ fn a_panic_while_submitting_waits_for_what_was_submitted() {
 #[test]
 fn a_failure_while_submitting_waits_for_what_was_submitted_and_is_the_one_told() {
     let setup = Cuda::new().with("DEFER", 1);
-    setup.with("FAIL", "cuMemcpyDtoHAsync_v2:2=700,cuStreamSynchronize:2=719").run(|| {
+    setup.with("FAIL", "cuMemcpyDtoHAsync_v2:2=999,cuStreamSynchronize:2=802").run(|| {
         let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
         let stream = Stream::new(&context).unwrap();
         let device = DeviceBuffer::new(&context, &ledger, 2).unwrap();
@@ -214,14 +214,13 @@ fn a_failure_while_submitting_waits_for_what_was_submitted_and_is_the_one_told()
         assert_eq!(first, [1, 2]);
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "failed to copy from the GPU: CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access \
-             was encountered)"
+            "failed to copy from the GPU: CUDA_ERROR_UNKNOWN (unknown error)"
         );
         let failed = stream.scope(|work| work.fill(&device, 0));
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "failed to finish the work on the GPU: CUDA_ERROR_LAUNCH_FAILED (unspecified launch \
-             failure)"
+            "failed to finish the work on the GPU: CUDA_ERROR_SYSTEM_NOT_READY (system not yet \
+             initialized)"
         );
         stream.scope(|work| work.fill(&device, 0)).unwrap();
     });

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use trt_pipeline::artifact::{Digest, Store};
 use trt_pipeline::backend::EngineManifest;
 use trt_pipeline::deployment::{
-    BatchingConfig, CudaGraphs, Deployment, EngineConfig, ModelConfig, Placement, QueueConfig,
-    ReloadConfig, Tolerance, WarmupConfig,
+    BatchingConfig, CudaGraphs, Deployment, EngineConfig, ModelConfig, OnDeviceFailure, Placement,
+    QueueConfig, ReloadConfig, Tolerance, WarmupConfig,
 };
 use trt_pipeline::process::resident_bytes;
 use trt_pipeline::runtime::{
@@ -75,6 +75,7 @@ fn candidate(project: &Project, number: f32, lease: Option<&Store>) -> Candidate
         instances: 2,
         devices: None,
         placement: Placement::default(),
+        on_device_failure: OnDeviceFailure::default(),
         cuda_graphs: CudaGraphs::default(),
         requires: Vec::new(),
     };

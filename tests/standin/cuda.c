@@ -2,6 +2,7 @@
  *
  * Device memory is host memory at the same address, so that another stand-in can compute in it.
  * Work is done when it is submitted, or, with STANDIN_CUDA_DEFER, when the stream is waited for.
+ * A kernel does nothing but break its context: every later call for the device fails.
  * What the real driver would corrupt memory over ends the process with a message: a copy out of
  * bounds, memory freed twice or while work is left, an object that outlives its context.
  *
@@ -42,9 +43,11 @@ static const struct { CUresult code; const char *name, *text; } ERRORS[] = {
     {NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
     {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
     {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-    {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+    {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
      "operation not permitted when stream is capturing"},
@@ -99,10 +102,10 @@ CUresult cuDeviceGetUuid_v2(char *uuid, CUdevice device) {
     return SUCCESS;
 }
 
-CUresult cuDeviceGetPCIBusId(char *id, int length, CUdevice device) {
+CUresult cuDeviceGetPCIBusId(char *place, int length, CUdevice device) {
     ENTER;
     STARTED;
-    snprintf(id, (size_t)length, "0000:%02X:00.0", 0x1A + device);
+    snprintf(place, (size_t)length, "0000:%02X:00.0", 0x3A + device);
     return SUCCESS;
 }
 
@@ -146,6 +149,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
     ENTER;
     STARTED;
     if (device < 0 || device >= device_count()) return INVALID_DEVICE;
+    if (contexts[device].broken) return contexts[device].broken;
     contexts[device].device = device;
     contexts[device].retained++;
     *context = &contexts[device];
@@ -234,7 +238,7 @@ CUresult cuStreamSynchronize(CUstream handle) {
     /* The default stream is no object: what is submitted to it is done at once. */
     NOT_IN_CAPTURE(handle ? alive(handle, STREAM) : NULL);
     if (handle) finish(handle);
-    return SUCCESS;
+    return current->broken;
 }
 
 /* Does work at once, on the default stream, for which no stream of ours waits. */
@@ -300,6 +304,35 @@ CUresult cuLaunchHostFunc(CUstream stream, void (*function)(void *), void *argum
     ENTER;
     IN_CONTEXT;
     return submit(stream, (struct work){.kind = CALL, .function = function, .argument = argument});
+}
+
+/* An image that has a store in it; what else it is, is not looked at. */
+CUresult cuModuleLoadData(CUmodule *module, const void *image) {
+    ENTER;
+    IN_CONTEXT;
+    if (strncmp(image, ".version", 8) || !strstr(image, "st.global")) return INVALID_IMAGE;
+    *module = image;
+    return SUCCESS;
+}
+
+CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+    ENTER;
+    IN_CONTEXT;
+    char entry[64];
+    snprintf(entry, sizeof entry, ".entry %s(", name);
+    *function = strstr(module, entry);
+    return *function ? SUCCESS : NOT_FOUND;
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
+                        CUstream stream, void **arguments, void **extra) {
+    ENTER;
+    IN_CONTEXT;
+    (void)shared, (void)arguments, (void)extra;
+    if (!function || !grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z)
+        return INVALID_VALUE;
+    return submit(stream, (struct work){.kind = BREAK});
 }
 
 /* A capture is of one thread here too: what others do is not looked at, for want of a way to. */

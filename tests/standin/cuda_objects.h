@@ -21,6 +21,8 @@ typedef struct object *CUstream;
 typedef struct object *CUevent;
 typedef struct object *CUgraph;
 typedef struct object *CUgraphExec;
+typedef const char *CUmodule;
+typedef const char *CUfunction;
 
 enum {
     SUCCESS = 0,
@@ -30,8 +32,11 @@ enum {
     NO_DEVICE = 100,
     INVALID_DEVICE = 101,
     INVALID_CONTEXT = 201,
+    INVALID_IMAGE = 200,
     INVALID_HANDLE = 400,
+    NOT_FOUND = 500,
     NOT_READY = 600,
+    ILLEGAL_ADDRESS = 700,
     CAPTURE_UNSUPPORTED = 900,
     CAPTURE_INVALIDATED = 901,
     MAX_DEVICES = 8,
@@ -45,7 +50,7 @@ enum kind { STREAM, EVENT, DEVICE, PINNED, GRAPH, EXECUTABLE, KINDS };
 static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device",
                                               "pinned",  "graphs", "executables"};
 
-enum work_kind { COPY, FILL, RECORD, WAIT, CALL };
+enum work_kind { COPY, FILL, RECORD, WAIT, CALL, BREAK };
 
 struct work {
     enum work_kind kind;
@@ -78,6 +83,7 @@ struct object {
 struct context {
     int device;
     int retained;
+    CUresult broken; /* what every call for it returns, once a kernel broke it */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -149,7 +155,8 @@ static void unlock(pthread_mutex_t **held) { pthread_mutex_unlock(*held); }
 #define STARTED                                                                   \
     if (!started) return NOT_INITIALIZED
 #define IN_CONTEXT                                                                \
-    if (!current || !current->retained) return INVALID_CONTEXT
+    if (!current || !current->retained) return INVALID_CONTEXT;                   \
+    if (current->broken) return current->broken
 
 /* objects */
 
@@ -255,12 +262,15 @@ static void perform(struct work *work) {
         break;
     case WAIT: reach(work->event, work->number); break;
     case CALL: work->function(work->argument); break;
+    case BREAK: break;
     }
 }
 
 static void step(struct object *stream) {
     struct work *work = stream->left;
-    perform(work);
+    struct context *context = &contexts[stream->device];
+    if (work->kind == BREAK) context->broken = ILLEGAL_ADDRESS;
+    if (!context->broken) perform(work);
     stream->left = work->next;
     free(work);
 }

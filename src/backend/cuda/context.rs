@@ -9,7 +9,9 @@ use cudarc::driver::sys::{CUcontext, CUdevice};
 
 use super::driver::Driver;
 use super::error::CudaError;
+use super::gpu::GpuDriver;
 use super::ledger::MemoryInfo;
+use super::numa::Processors;
 
 /// A device's primary context, the one TensorRT uses too. Clones share it; it is released when the
 /// last clone and the last object made in it are gone.
@@ -19,7 +21,7 @@ pub struct Context {
 }
 
 struct PrimaryContext {
-    driver: &'static Driver,
+    driver: GpuDriver,
     ordinal: u32,
     device: CUdevice,
     raw: CUcontext,
@@ -33,10 +35,12 @@ unsafe impl Send for PrimaryContext {}
 unsafe impl Sync for PrimaryContext {}
 
 impl Context {
-    /// Retains the primary context of a device.
+    /// Retains the primary context of a device, which must not be lost.
     pub fn new(ordinal: u32) -> Result<Self, CudaError> {
         let driver = Driver::get()?;
         let device = driver.device(ordinal)?;
+        let driver = GpuDriver::new(driver, driver.gpu(ordinal)?);
+        driver.hold()?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: the driver is started and the device its own; it writes one handle.
         let code = unsafe { (driver.functions.context_retain)(&raw mut raw, device) };
@@ -50,11 +54,13 @@ impl Context {
     }
 
     /// Makes this the context that CUDA calls of this thread work in. Everything in this module
-    /// does so by itself; a call into another library that uses CUDA must be preceded by it.
+    /// does so by itself; a call into another library that uses CUDA must be preceded by it. An
+    /// error where the device is lost: then nothing may be asked of it.
     pub fn make_current(&self) -> Result<(), CudaError> {
         // SAFETY: the context is retained.
         let code = unsafe { (self.driver().functions.context_set_current)(self.primary.raw) };
-        self.driver().check("make the GPU's context current", code)
+        self.driver().check("make the GPU's context current", code)?;
+        self.hold()
     }
 
     /// How much memory the device has.
@@ -67,16 +73,39 @@ impl Context {
         Ok(MemoryInfo { free: free as u64, total: total as u64 })
     }
 
-    pub(super) fn driver(&self) -> &'static Driver {
+    /// An error where the device is lost, as far as is known.
+    pub fn hold(&self) -> Result<(), CudaError> {
+        self.driver().hold()
+    }
+
+    /// Asks the driver whether the device is lost: for when another library only says that
+    /// something failed.
+    pub fn probe(&self) -> Result<(), CudaError> {
+        match self.memory_info() {
+            Err(error @ CudaError::DeviceLost { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The processors near the device, where the machine has others.
+    pub(super) fn near(&self) -> Option<&'static Processors> {
+        self.driver().near(self.primary.device)
+    }
+
+    pub(super) fn driver(&self) -> GpuDriver {
         self.primary.driver
     }
 }
 
 impl Drop for PrimaryContext {
     fn drop(&mut self) {
-        // SAFETY: retained once by the constructor, and not used after this.
-        let code = unsafe { (self.driver.functions.context_release)(self.device) };
-        self.driver.released(self.driver.check("release the GPU's context", code));
+        let release = || {
+            self.driver.hold()?;
+            // SAFETY: retained once by the constructor, and not used after this.
+            let code = unsafe { (self.driver.functions.context_release)(self.device) };
+            self.driver.check("release the GPU's context", code)
+        };
+        self.driver.released(release());
     }
 }
 

@@ -13,12 +13,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cudarc::driver::sys::{
-    self, CUcontext, CUdevice, CUdevice_attribute, CUevent, CUgraph, CUgraphExec, CUgraphNode,
-    CUstream, CUuuid,
+    self, CUcontext, CUdevice, CUdevice_attribute, CUevent, CUfunction, CUgraph, CUgraphExec,
+    CUgraphNode, CUmodule, CUstream, CUuuid,
 };
 use serde::{Serialize, Serializer};
 
 use super::error::{CudaError, NO_DEVICE, SUCCESS};
+use super::fault::Fault;
+use super::gpu::Gpu;
 
 /// The newest functions used here, `cuDeviceGetUuid_v2` and `cuGraphInstantiateWithFlags`, came
 /// with CUDA 11.4.
@@ -92,8 +94,8 @@ functions! {
     device = "cuDeviceGet"(*mut CUdevice, c_int);
     device_name = "cuDeviceGetName"(*mut c_char, c_int, CUdevice);
     device_uuid = "cuDeviceGetUuid_v2"(*mut CUuuid, CUdevice);
+    device_bus = "cuDeviceGetPCIBusId"(*mut c_char, c_int, CUdevice);
     device_attribute = "cuDeviceGetAttribute"(*mut c_int, CUdevice_attribute, CUdevice);
-    device_bus_id = "cuDeviceGetPCIBusId"(*mut c_char, c_int, CUdevice);
     device_memory = "cuDeviceTotalMem_v2"(*mut usize, CUdevice);
     context_retain = "cuDevicePrimaryCtxRetain"(*mut CUcontext, CUdevice);
     context_release = "cuDevicePrimaryCtxRelease_v2"(CUdevice);
@@ -122,6 +124,12 @@ functions! {
     graph_launch = "cuGraphLaunch"(CUgraphExec, CUstream);
     graph_destroy = "cuGraphDestroy"(CUgraph);
     graph_exec_destroy = "cuGraphExecDestroy"(CUgraphExec);
+    module_load = "cuModuleLoadData"(*mut CUmodule, *const c_void);
+    module_function = "cuModuleGetFunction"(*mut CUfunction, CUmodule, *const c_char);
+    kernel_launch = "cuLaunchKernel"(
+        CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream,
+        *mut *mut c_void, *mut *mut c_void
+    );
     event_create = "cuEventCreate"(*mut CUevent, c_uint);
     event_destroy = "cuEventDestroy_v2"(CUevent);
     event_record = "cuEventRecord"(CUevent, CUstream);
@@ -167,7 +175,7 @@ fn text_of(
 pub struct Driver {
     pub(super) functions: Functions,
     version: CudaVersion,
-    device_count: u32,
+    gpus: Vec<Gpu>,
     failed_releases: AtomicU64,
 }
 
@@ -212,7 +220,13 @@ impl Driver {
         if device_count == 0 {
             return Err(CudaError::NoDevice { driver: version });
         }
-        Ok(Self { functions, version, device_count, failed_releases: AtomicU64::new(0) })
+        let mut faults = Fault::ordered(device_count)?;
+        let gpu = |ordinal| {
+            let fault = faults.iter().position(|fault| fault.device() == ordinal);
+            Gpu::new(ordinal, fault.map(|at| faults.swap_remove(at)))
+        };
+        let gpus = (0..device_count).map(gpu).collect();
+        Ok(Self { functions, version, gpus, failed_releases: AtomicU64::new(0) })
     }
 
     /// The newest CUDA that the driver supports.
@@ -226,8 +240,19 @@ impl Driver {
     }
 
     /// How many devices there are; at least one.
-    pub(super) fn device_count(&self) -> u32 {
-        self.device_count
+    pub fn device_count(&self) -> u32 {
+        u32::try_from(self.gpus.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What is known of a device.
+    pub(super) fn gpu(&self, ordinal: u32) -> Result<&Gpu, CudaError> {
+        let known = usize::try_from(ordinal).ok().and_then(|at| self.gpus.get(at));
+        known.ok_or(CudaError::UnknownDevice { ordinal, count: self.device_count() })
+    }
+
+    /// An error where a device is lost, or there is none of this number.
+    pub fn hold(&self, ordinal: u32) -> Result<(), CudaError> {
+        self.gpu(ordinal)?.hold()
     }
 
     /// An error where the code of a call is one.
@@ -245,9 +270,7 @@ impl Driver {
 
     /// The driver's handle of a device.
     pub(super) fn device(&self, ordinal: u32) -> Result<CUdevice, CudaError> {
-        if ordinal >= self.device_count {
-            return Err(CudaError::UnknownDevice { ordinal, count: self.device_count });
-        }
+        self.gpu(ordinal)?;
         let mut device = 0;
         // SAFETY: the driver is started; it writes one handle to where it is told.
         let code = unsafe { (self.functions.device)(&raw mut device, ordinal.cast_signed()) };
@@ -270,28 +293,24 @@ impl Driver {
 
     /// A device's name.
     pub(super) fn device_name(&self, device: CUdevice) -> Result<String, CudaError> {
-        self.device_text(self.functions.device_name, "ask a GPU for its name", device)
-    }
-
-    /// Where a device is on the bus, as `0000:1b:00.0`.
-    pub(super) fn device_bus_id(&self, device: CUdevice) -> Result<String, CudaError> {
-        let id = self.device_text(self.functions.device_bus_id, "ask a GPU for its bus", device)?;
-        Ok(id.to_ascii_lowercase())
-    }
-
-    fn device_text(
-        &self,
-        function: unsafe extern "C" fn(*mut c_char, c_int, CUdevice) -> c_int,
-        operation: &'static str,
-        device: CUdevice,
-    ) -> Result<String, CudaError> {
-        let mut text = [0_u8; 256];
-        let start = text.as_mut_ptr().cast();
+        let mut name = [0_u8; 256];
+        let start = name.as_mut_ptr().cast();
         // SAFETY: the driver writes at most the given number of bytes, which are there.
-        let code = unsafe { function(start, 256, device) };
-        self.check(operation, code)?;
-        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        Ok(String::from_utf8_lossy(&text[..end]).into_owned())
+        let code = unsafe { (self.functions.device_name)(start, 256, device) };
+        self.check("ask a GPU for its name", code)?;
+        let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+        Ok(String::from_utf8_lossy(&name[..end]).into_owned())
+    }
+
+    /// A device's place on the PCI bus, such as `0000:3B:00.0`.
+    pub(super) fn device_bus(&self, device: CUdevice) -> Result<String, CudaError> {
+        let mut place = [0_u8; 32];
+        let start = place.as_mut_ptr().cast();
+        // SAFETY: the driver writes at most the given number of bytes, which are there.
+        let code = unsafe { (self.functions.device_bus)(start, 32, device) };
+        self.check("ask a GPU for its place on the bus", code)?;
+        let end = place.iter().position(|&byte| byte == 0).unwrap_or(place.len());
+        Ok(String::from_utf8_lossy(&place[..end]).into_owned())
     }
 
     /// The 16 bytes that tell a device from all others.
@@ -315,6 +334,6 @@ impl Driver {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Driver(CUDA {}, {} devices)", self.version, self.device_count)
+        write!(f, "Driver(CUDA {}, {} devices)", self.version, self.gpus.len())
     }
 }

@@ -67,6 +67,23 @@ pub enum CudaError {
         /// How many it may have.
         limit: usize,
     },
+    /// The driver reported that the GPU's context is broken: nothing can be done on that GPU any
+    /// more, until this program is started again.
+    #[error("GPU {device} is lost: {reason}")]
+    DeviceLost {
+        /// Its number.
+        device: u32,
+        /// What the driver reported first.
+        reason: String,
+    },
+    /// A fault was ordered in words that mean none; no GPU is used.
+    #[error("`{variable}` is `{value}`, which orders no fault")]
+    Fault {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it says.
+        value: String,
+    },
     /// A call failed for a reason of the driver's.
     #[error("failed to {operation}: {name} ({text})")]
     Call {
@@ -86,9 +103,29 @@ pub(super) const SUCCESS: i32 = 0;
 pub(super) const OUT_OF_MEMORY: i32 = 2;
 pub(super) const NO_DEVICE: i32 = 100;
 pub(super) const NOT_READY: i32 = 600;
+pub(super) const ILLEGAL_ADDRESS: i32 = 700;
 const STUB_LIBRARY: i32 = 34;
 const SYSTEM_NOT_READY: i32 = 802;
 const SYSTEM_DRIVER_MISMATCH: i32 = 803;
+
+/// Whether a code of the driver's says that the context is broken. Of most of these it says that
+/// they leave "the process in an inconsistent state and any further CUDA work will return the same
+/// error". Beside them stand the errors of the hardware that no context survives, and those of a
+/// context that is no longer there.
+pub(super) fn breaks_context(code: i32) -> bool {
+    matches!(
+        code,
+        // Memory, NVLink and what the GPU contained of either.
+        214 | 220 | 226
+        // An illegal address, a kernel that took too long, a context that was destroyed, an assert.
+        | ILLEGAL_ADDRESS | 702 | 709 | 710
+        // The stack, instruction, alignment, address space, counter, launch, and tensor memory.
+        | 714
+            ..=719 | 721
+        // The MPS server ended this client; a device outside of CUDA failed.
+        | 808 | 911
+    )
+}
 
 impl CudaError {
     /// What the user can do next, where that is known.
@@ -120,6 +157,14 @@ impl CudaError {
                  restart the machine, or start its NVIDIA services"
             }
             Self::NoStream { .. } => "give streams back sooner: drop what `lend` gave",
+            Self::DeviceLost { .. } => {
+                "start the program again to use the GPU; `dmesg` shows what NVIDIA's kernel module \
+                 said of it (`Xid`), `nvidia-smi -q` its counts of errors"
+            }
+            Self::Fault { .. } => {
+                "unset it, or write `device=1,after=5000,kind=error` or `kind=kernel`, for a GPU \
+                 that there is"
+            }
             Self::OutOfBounds { .. } | Self::Call { .. } => return None,
         })
     }

@@ -188,8 +188,17 @@ unsafe impl Send for PinnedBuffer {}
 unsafe impl Sync for PinnedBuffer {}
 
 impl PinnedBuffer {
-    /// Allocates pinned host memory, aligned to [`ALIGNMENT`] at least.
+    /// Allocates pinned host memory, aligned to [`ALIGNMENT`] at least, and near the device where
+    /// the machine's memory is nearer to some devices than to others.
     pub fn new(context: &Context, ledger: &Arc<Ledger>, len: usize) -> Result<Self, CudaError> {
+        match context.near() {
+            Some(processors) => processors.visit(|| Self::here(context, ledger, len)),
+            None => Self::here(context, ledger, len),
+        }
+    }
+
+    /// In the memory of the processor that this thread is on.
+    fn here(context: &Context, ledger: &Arc<Ledger>, len: usize) -> Result<Self, CudaError> {
         context.make_current()?;
         let driver = context.driver();
         let bytes = at_least_one(len);

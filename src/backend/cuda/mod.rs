@@ -6,9 +6,9 @@
 //!
 //! Safe code cannot free memory that the device still works on: copies are submitted inside
 //! [`Stream::scope`], which borrows their buffers until the device is done, or are done when the
-//! call returns. Each handle keeps its
-//! [`Context`] alive and is released on drop, in any order and on any thread. `unsafe` stands in
-//! `driver`, `context`, `stream`, `event`, `graph` and `memory` only.
+//! call returns. Each handle keeps its [`Context`] alive and is released on drop, in any order and
+//! on any thread. A GPU whose context broke is lost: nothing of it is used or released any more.
+//! `unsafe` stands in `driver`, `context`, `stream`, `event`, `graph`, `memory` and `fault` only.
 
 mod allocator;
 mod context;
@@ -16,10 +16,13 @@ mod device;
 mod driver;
 mod error;
 mod event;
+mod fault;
+mod gpu;
 mod graph;
 mod ledger;
 mod memory;
 mod monitor;
+mod numa;
 mod release;
 mod slot;
 #[cfg(test)]

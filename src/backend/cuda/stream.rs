@@ -93,7 +93,8 @@ impl Stream {
         submit: impl FnOnce(&Submission<'_, 'env>) -> Result<T, E>,
     ) -> Result<T, E> {
         let waiting = WaitOnUnwind(self);
-        let outcome = submit(&Submission::to(self));
+        let struck = self.context.driver().strike(self).map_err(E::from);
+        let outcome = struck.and_then(|()| submit(&Submission::to(self)));
         std::mem::forget(waiting);
         // Wait even where submitting failed half-way; that failure then is the one to tell.
         let waited = self.synchronize();

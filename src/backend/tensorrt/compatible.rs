@@ -11,6 +11,8 @@ use super::{EngineFacts, Flavor, HardwareCompatibility};
 pub(super) struct Here<'a> {
     pub(super) flavor: Flavor,
     pub(super) version: LibraryVersion,
+    /// The GPU's number.
+    pub(super) device: u32,
     /// The GPU's name.
     pub(super) gpu: &'a str,
     pub(super) compute_capability: (u32, u32),
@@ -78,9 +80,9 @@ fn gpu(facts: &EngineFacts, here: Here<'_>) -> Option<String> {
     let built_on = facts.gpu.as_ref().map_or_else(String::new, |gpu| format!(" ({gpu})"));
     let built_for = built_for.join(", ");
     Some(format!(
-        "it is for GPUs of compute capability {built_for}{built_on}; here is {own} ({}): build it \
-         again here",
-        here.gpu
+        "it is for GPUs of compute capability {built_for}{built_on}; GPU {} here is of {own} ({}): \
+         build it again here, or leave that GPU out",
+        here.device, here.gpu
     ))
 }
 
@@ -110,7 +112,7 @@ mod tests {
 
     fn here(flavor: Flavor, version: &str, compute_capability: (u32, u32)) -> Here<'static> {
         let version = version.parse().unwrap();
-        Here { flavor, version, gpu: "Some GPU", compute_capability }
+        Here { flavor, version, device: 1, gpu: "Some GPU", compute_capability }
     }
 
     const STANDARD: Flavor = Flavor::Standard;
@@ -162,7 +164,7 @@ mod tests {
         let refused = objection(b"ftrt", Some(&engine), here(STANDARD, "8.6.0.0", (8, 9)));
         insta::assert_snapshot!(
             refused.unwrap(),
-            @"it is for GPUs of compute capability 9.0 (NVIDIA H200); here is 8.9 (Some GPU): build it again here"
+            @"it is for GPUs of compute capability 9.0 (NVIDIA H200); GPU 1 here is of 8.9 (Some GPU): build it again here, or leave that GPU out"
         );
         engine.hardware_compatibility = HardwareCompatibility::AmperePlus;
         assert_eq!(objection(b"ftrt", Some(&engine), here(STANDARD, "8.6.0.0", (8, 9))), None);

@@ -65,6 +65,7 @@ impl TensorRtEngine {
         let here = Here {
             flavor: library.flavor(),
             version: library.version(),
+            device: gpu.ordinal,
             gpu: &gpu.name,
             compute_capability: gpu.compute_capability,
         };

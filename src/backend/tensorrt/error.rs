@@ -182,6 +182,9 @@ pub(super) fn cuda_error(
         CudaError::OutOfMemory { .. } => {
             BackendError::OutOfMemory { doing: doing.into(), reason: error.to_string() }
         }
+        CudaError::DeviceLost { device, reason } => {
+            BackendError::DeviceLost { device: *device as usize, reason: reason.clone() }
+        }
         CudaError::OutOfBounds { .. } | CudaError::NoStream { .. } | CudaError::Call { .. } => {
             whole(error.to_string())
         }

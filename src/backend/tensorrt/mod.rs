@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cuda::{Context, Driver, GpuMonitor, Ledger, MemoryKind};
+use super::cuda::{Context, CudaError, Driver, GpuMonitor, Ledger, MemoryKind};
 use super::{
     Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, LoadOptions,
     regular,
@@ -79,11 +79,25 @@ impl Backend for TensorRtBackend {
     }
 
     fn devices(&self) -> Result<Vec<Option<usize>>, BackendError> {
-        let devices = Driver::get().and_then(Driver::devices).map_err(|error| {
+        let failed = |error: CudaError| {
             TrtError::from(error)
                 .into_error("looking for GPUs", |reason| BackendError::Run { reason })
-        })?;
-        Ok((0..devices.len()).map(Some).collect())
+        };
+        let driver = Driver::get().map_err(failed)?;
+        let (mut devices, mut lost) = (Vec::new(), None);
+        for ordinal in 0..driver.device_count() {
+            match driver.hold(ordinal) {
+                Ok(()) => devices.push(Some(ordinal as usize)),
+                Err(error) => {
+                    tracing::warn!("GPU {ordinal} is left out: {error}");
+                    lost = Some(error);
+                }
+            }
+        }
+        match lost.filter(|_| devices.is_empty()) {
+            Some(error) => Err(failed(error)),
+            None => Ok(devices),
+        }
     }
 
     fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {

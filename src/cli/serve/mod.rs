@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::execute::RunEvent;
 use crate::execute::event::ServedModel;
 use crate::process::CancelToken;
-use crate::runtime::{Model, ModelRegistry};
+use crate::runtime::{DeviceLoss, Model, ModelRegistry};
 use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
 
 use super::console::Console;
@@ -59,6 +59,8 @@ enum Message {
     Reloaded(RunEvent),
     /// What this program asked of the registry for a model is decided; or why it could not be.
     Decided { model: String, error: Option<String> },
+    /// A model lost a device.
+    Lost(DeviceLoss),
     /// The server has ended.
     Ended(DrainReport),
     /// The program was told to stop; the server was, too.
@@ -85,6 +87,8 @@ struct Serve<'a> {
     offered: BTreeMap<String, usize>,
     /// The versions that were shown when serving began, as long as they serve; none before.
     shown: Option<BTreeMap<String, u32>>,
+    /// Whether it ends because a device was lost.
+    has_failed: bool,
     views: Views,
     reloads: Reloads,
     sender: Sender<Message>,
@@ -130,6 +134,7 @@ impl<'a> Serve<'a> {
             models,
             offered: BTreeMap::new(),
             shown: None,
+            has_failed: false,
             sender,
             messages,
         };
@@ -180,7 +185,7 @@ impl<'a> Serve<'a> {
         let DrainReport { finished, aborted } = self.until_ended(watcher.as_ref());
         self.registry.shutdown(self.config.limits.drain);
         self.runtime.shutdown_background();
-        let status = ExitStatus::OK;
+        let status = if self.has_failed { ExitStatus::FAILED } else { ExitStatus::OK };
         self.console.event(&RunEvent::ServeFinished { finished, aborted, exit: status.0 });
         if aborted > 0 {
             let message = format!("{aborted} requests had no answer when their time was over");

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::execute::RunEvent;
@@ -56,24 +57,12 @@ impl Change {
 fn told(_: Applied) {}
 
 impl Reloads {
-    /// What the registry decides, whoever asked for it, comes as [`Message::Reloaded`].
+    /// What the registry decides, whoever asked for it, comes as [`Message::Reloaded`], and devices
+    /// that models lose as [`Message::Lost`].
     pub(super) fn new(registry: Arc<ModelRegistry>, messages: Sender<Message>) -> Self {
-        let mut records = registry.subscribe();
-        let announced = messages.clone();
-        let announce = move || {
-            loop {
-                match records.blocking_recv() {
-                    Ok(record) if announced.send(Message::Reloaded(event(&record))).is_ok() => {}
-                    Err(RecvError::Lagged(missed)) => {
-                        tracing::warn!("{missed} reloads are not shown, they came too fast");
-                    }
-                    Ok(_) | Err(RecvError::Closed) => return,
-                }
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("reloads".to_owned()).spawn(announce) {
-            tracing::warn!("reloads are not shown: {error}");
-        }
+        let reloaded = |record: Arc<ReloadRecord>| Message::Reloaded(event(&record));
+        announce("reloads", registry.subscribe(), messages.clone(), reloaded);
+        announce("losses", registry.losses(), messages.clone(), Message::Lost);
         Self { registry, messages, waiting: VecDeque::new(), is_busy: false }
     }
 
@@ -124,6 +113,33 @@ impl Reloads {
                 Err(error) => tracing::error!("a reload has no thread to run on: {error}"),
             }
         }
+    }
+}
+
+/// Passes on what the registry tells, on a thread of its own.
+fn announce<T: Clone + Send + 'static>(
+    what: &'static str,
+    mut told: Receiver<T>,
+    messages: Sender<Message>,
+    message: impl Fn(T) -> Message + Send + 'static,
+) {
+    let pass_on = move || {
+        loop {
+            match told.blocking_recv() {
+                Ok(news) => {
+                    if messages.send(message(news)).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!("{missed} {what} are not shown, they came too fast");
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name(what.to_owned()).spawn(pass_on) {
+        tracing::warn!("{what} are not shown: {error}");
     }
 }
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use crate::cli::ExitStatus;
 use crate::cli::pipeline::{Pipeline, Ran, Refreshed, Session};
 use crate::cli::watch::watching;
+use crate::deployment::OnDeviceFailure;
 use crate::execute::RunEvent;
 use crate::execute::event::{ReloadOutcome, Trigger};
 use crate::plan::Plan;
+use crate::runtime::DeviceLoss;
 use crate::server::DrainReport;
 use crate::watch::Watcher;
 
@@ -84,6 +86,12 @@ impl Serve<'_> {
                     self.console.error("serve::load", &message, None);
                     return Err(ExitStatus::FAILED);
                 }
+                Ok(Message::Lost(loss)) => {
+                    self.tell_loss(&loss);
+                    if self.has_failed {
+                        return Err(ExitStatus::FAILED);
+                    }
+                }
                 Ok(Message::Stop) | Err(_) => return Err(ExitStatus::INTERRUPTED),
                 Ok(Message::Asked | Message::Changed(_) | Message::Ended(_)) => {}
             }
@@ -115,6 +123,7 @@ impl Serve<'_> {
                         tracing::debug!("{model}: {error}");
                     }
                 }
+                Ok(Message::Lost(loss)) => self.tell_loss(&loss),
                 Ok(Message::Stop) => self.tell_stopping(),
                 Ok(Message::Ended(report)) => return report,
                 Err(_) => return DrainReport::default(),
@@ -164,6 +173,30 @@ impl Serve<'_> {
         if let Some(text) = text::reloaded(event) {
             self.console.news(&text);
         }
+    }
+
+    /// Tells of a lost device, and ends the server where the deployment wants that.
+    fn tell_loss(&mut self, loss: &DeviceLoss) {
+        let ends = loss.then == OnDeviceFailure::Exit;
+        self.console.event(&RunEvent::DeviceLost {
+            model: loss.model.clone(),
+            version: loss.version,
+            device: loss.device,
+            reason: loss.reason.clone(),
+            left: loss.left,
+            ends,
+        });
+        if !ends {
+            self.console.news(&loss.to_string());
+            return;
+        }
+        if !self.has_failed {
+            let help = "start it again; `on_device_failure: degrade` lets it go on without";
+            let message = format!("the server ends: {loss}");
+            self.console.error("serve::device_lost", &message, Some(help));
+        }
+        self.has_failed = true;
+        self.stop.cancel();
     }
 
     fn tell_stopping(&self) {

@@ -247,7 +247,7 @@ impl<'a> Attempt<'a> {
             former.model.is_none().then(|| Arc::clone(&former.candidate))
         });
         let Some(former) = former else { return Ok(()) };
-        let restored = load(number, &former);
+        let restored = load(number, &former, &self.shared.losses);
         if let Err(error) = &restored {
             let reason = format!("version {number} could not be loaded again: {error}");
             self.slot.update(|state| state.phase = Phase::Failed(reason));
@@ -271,7 +271,7 @@ impl<'a> Attempt<'a> {
     fn load(&mut self) -> Result<Arc<Model>, Stopped> {
         let memory = &self.shared.budget.memory;
         let (before, started) = (memory.resident(), Instant::now());
-        let loaded = load(self.number, self.candidate);
+        let loaded = load(self.number, self.candidate, &self.shared.losses);
         let took = started.elapsed();
         let after = memory.resident();
         let model = match loaded {

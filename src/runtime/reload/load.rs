@@ -4,10 +4,17 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::runtime::{Candidate, Model};
+use tokio::sync::broadcast;
 
-/// Loads and warms an engine, and sees to it that it is the one that was deployed.
-pub(super) fn load(number: u32, candidate: &Candidate) -> Result<Arc<Model>, String> {
+use crate::runtime::{Candidate, DeviceLoss, Model};
+
+/// Loads and warms an engine, and sees to it that it is the one that was deployed. Devices that it
+/// loses later are told.
+pub(super) fn load(
+    number: u32,
+    candidate: &Candidate,
+    losses: &broadcast::Sender<DeviceLoss>,
+) -> Result<Arc<Model>, String> {
     let config = candidate.deployment.model.clone();
     let loading = || Model::load(config, number, &candidate.engine, &candidate.folder);
     let model = contained(loading)?.map_err(|error| error.to_string())?;
@@ -15,6 +22,7 @@ pub(super) fn load(number: u32, candidate: &Candidate) -> Result<Arc<Model>, Str
     if model.inputs() != engine.inputs || model.outputs() != engine.outputs {
         return Err("the engine's inputs and outputs are not those of its deployment".to_owned());
     }
+    model.tell_losses(losses);
     Ok(Arc::new(model))
 }
 

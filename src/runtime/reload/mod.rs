@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Model;
+use tokio::sync::broadcast;
+
 use super::slot::Slot;
+use super::{DeviceLoss, Model};
 
 mod admission;
 mod attempt;
@@ -64,6 +66,8 @@ pub(super) struct Shared {
     pub(super) tasks: Arc<Tasks>,
     pub(super) budget: Budget,
     pub(super) patience: Patience,
+    /// Devices that models lose.
+    pub(super) losses: broadcast::Sender<DeviceLoss>,
     pub(super) closed: AtomicBool,
 }
 

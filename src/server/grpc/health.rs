@@ -34,7 +34,7 @@ fn status(app: &App, service: &str) -> ServingStatus {
     if matches!(service, "" | SERVICE_NAME) {
         return serving(protocol::ready(app));
     }
-    match protocol::find(&app.registry, service, "") {
+    match protocol::find_ready(&app.registry, service, "") {
         Ok(_) => serving(!app.stopping().is_cancelled()),
         Err(error) if error.kind() == ErrorKind::NotFound => ServingStatus::ServiceUnknown,
         Err(_) => ServingStatus::NotServing,

@@ -77,7 +77,7 @@ impl GrpcInferenceService for Service {
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let ready = protocol::find(&self.0.registry, &name, &version).is_ok();
+        let ready = protocol::find_ready(&self.0.registry, &name, &version).is_ok();
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 

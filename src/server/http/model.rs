@@ -43,14 +43,20 @@ struct ModelReady<'a> {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What is wrong with it all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
 }
 
 fn say_ready(app: &App, name: &str, version: &str) -> Response<Body> {
-    match protocol::find(&app.registry, name, version) {
-        Ok(_) => show(&ModelReady { name, ready: true, error: None }),
+    match protocol::find_ready(&app.registry, name, version) {
+        Ok(model) => {
+            let degraded = model.degradation();
+            show(&ModelReady { name, ready: true, error: None, degraded })
+        }
         Err(error @ ProtocolError::Infer(InferError::NotReady { .. })) => {
-            let mut response =
-                show(&ModelReady { name, ready: false, error: Some(error.to_string()) });
+            let (error, degraded) = (Some(error.to_string()), None);
+            let mut response = show(&ModelReady { name, ready: false, error, degraded });
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response
         }

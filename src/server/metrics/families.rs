@@ -68,6 +68,19 @@ pub(super) const MODEL_MEMORY_PEAK: Family = gauge(
     "Most memory that a model held at once, by kind, where its backend counts it",
 );
 
+pub(super) const DEVICE_UP: Family = gauge(
+    "trt_pipeline_device_up",
+    "1 where the model runs on the device, 0 where the device is lost",
+);
+pub(super) const DEVICE_BATCHES: Family =
+    counter("trt_pipeline_device_batches", "Batches of requests that ran on the device");
+pub(super) const DEVICE_OUTSTANDING: Family =
+    gauge("trt_pipeline_device_batches_outstanding", "Batches that run on the device now");
+pub(super) const DEVICE_MEMORY: Family = gauge(
+    "trt_pipeline_device_memory_bytes",
+    "Memory that a model holds for a device, by kind, where its backend counts it",
+);
+
 pub(super) const OPEN: Family =
     gauge("trt_pipeline_server_requests_open", "Requests of any kind that are being answered");
 pub(super) const REFUSED: Family = counter(

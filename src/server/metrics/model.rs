@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::families;
 use super::page::{Buckets, Page};
-use crate::runtime::{ErrorKind, Model, ModelRegistry, ModelState, Phase, Snapshot};
+use crate::runtime::{DeviceStatus, ErrorKind, Model, ModelRegistry, ModelState, Phase, Snapshot};
 
 /// One loaded version of a model.
 struct Loaded {
@@ -13,6 +13,8 @@ struct Loaded {
     version: String,
     model: Arc<Model>,
     snapshot: Snapshot,
+    /// Each under its number.
+    devices: Vec<(String, DeviceStatus)>,
 }
 
 impl Loaded {
@@ -57,6 +59,27 @@ impl Loaded {
         ]
     }
 
+    /// A value of each device.
+    fn each_device<V>(
+        &self,
+        value: fn(&DeviceStatus) -> V,
+    ) -> impl Iterator<Item = ([(&'static str, &str); 3], V)> {
+        let devices = self.devices.iter();
+        devices.map(move |(number, status)| (self.labels_with("device", number), value(status)))
+    }
+
+    /// Bytes it holds for each device by kind of memory.
+    fn device_memory(&self) -> impl Iterator<Item = ([(&'static str, &str); 4], f64)> {
+        self.devices.iter().flat_map(|(number, status)| {
+            let [model, version, device] = self.labels_with("device", number);
+            status.memory.into_iter().flat_map(move |memory| {
+                [("device", memory.device), ("pinned", memory.pinned)].map(|(kind, held)| {
+                    ([model, version, device, ("kind", kind)], super::count(held.current))
+                })
+            })
+        })
+    }
+
     /// Bytes it holds by kind of memory; the most it ever held where `peak`.
     fn memory(&self, peak: bool) -> impl Iterator<Item = ([(&'static str, &str); 3], f64)> {
         self.model.memory().into_iter().flat_map(move |memory| {
@@ -76,7 +99,10 @@ fn loaded(registry: &ModelRegistry) -> Vec<Loaded> {
             let Ok(model) = registry.find(&status.name, Some(version.version)) else { continue };
             let snapshot = model.statistics().snapshot();
             let version = version.version.to_string();
-            all.push(Loaded { name: status.name.clone(), version, model, snapshot });
+            // A model of a backend without numbered devices has none to tell of.
+            let numbered = |status: DeviceStatus| Some((status.device?.to_string(), status));
+            let devices = model.devices().into_iter().filter_map(numbered).collect();
+            all.push(Loaded { name: status.name.clone(), version, model, snapshot, devices });
         }
     }
     all
@@ -95,6 +121,16 @@ pub(super) fn write(registry: &ModelRegistry, page: &mut Page<'_>) -> fmt::Resul
     page.gauges(&families::IN_FLIGHT, each(|it| super::count(it.snapshot.in_flight)))?;
     page.gauges(&families::MODEL_MEMORY, all.iter().flat_map(|it| it.memory(false)))?;
     page.gauges(&families::MODEL_MEMORY_PEAK, all.iter().flat_map(|it| it.memory(true)))?;
+    let up = all
+        .iter()
+        .flat_map(|it| it.each_device(|status| if status.lost.is_none() { 1.0 } else { 0.0 }));
+    page.gauges(&families::DEVICE_UP, up)?;
+    let batches = all.iter().flat_map(|it| it.each_device(|status| status.batches));
+    page.counters(&families::DEVICE_BATCHES, batches)?;
+    let outstanding =
+        all.iter().flat_map(|it| it.each_device(|status| super::count(status.outstanding)));
+    page.gauges(&families::DEVICE_OUTSTANDING, outstanding)?;
+    page.gauges(&families::DEVICE_MEMORY, all.iter().flat_map(Loaded::device_memory))?;
     statuses(registry, page)
 }
 

@@ -49,3 +49,16 @@ pub(crate) fn find(
         .into()),
     }
 }
+
+/// The same, where it can answer requests.
+pub(crate) fn find_ready(
+    registry: &ModelRegistry,
+    name: &str,
+    version: &str,
+) -> Result<Arc<Model>, ProtocolError> {
+    let model = find(registry, name, version)?;
+    match model.end() {
+        Some(reason) => Err(InferError::NotReady { model: name.to_owned(), reason }.into()),
+        None => Ok(model),
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) struct IndexEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
     pub(crate) state: &'static str,
-    /// Why it takes no requests.
+    /// Why it takes no requests; or, where it does, which of its devices it lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }

@@ -9,8 +9,8 @@ use std::fs;
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, CudaGraphs, Deployment, EngineConfig, FILE_NAME, ModelConfig, Placement,
-    ShapeRange, WarmupConfig,
+    BatchingConfig, CudaGraphs, Deployment, EngineConfig, FILE_NAME, ModelConfig, OnDeviceFailure,
+    Placement, ShapeRange, WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -21,11 +21,13 @@ use super::{
     StageError, engine, is_name,
 };
 
+mod devices;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod warmup;
 
+pub use devices::Devices;
 pub use settings::{Batching, Queue, Reload, Serve, Tolerance, Warmup};
 
 use settings::one;
@@ -113,13 +115,13 @@ impl Serve {
     }
 
     fn devices_config(&self, backend: &str) -> Result<Option<Vec<u32>>, StageError> {
-        let Some(devices) = &self.devices else { return Ok(None) };
+        let Some(devices) = self.devices.listed() else { return Ok(None) };
         if backend::by_name(backend)?.has_devices() {
-            return Ok(Some(devices.iter().map(|device| device.value).collect()));
+            return Ok(Some(devices.to_vec()));
         }
         Err(StageError::Setting {
             message: format!("backend `{backend}` has no devices to choose from"),
-            span: devices.span,
+            span: self.devices.span,
             help: Some("leave out `devices`".into()),
         })
     }
@@ -165,7 +167,8 @@ impl Serve {
             reload: self.reload.config(),
             instances: self.instances.value,
             devices,
-            placement: Placement::default(),
+            placement: self.placement.value,
+            on_device_failure: self.on_device_failure.value,
             cuda_graphs: self.cuda_graphs.value.clone(),
             requires,
         }))
@@ -219,8 +222,14 @@ impl Stage for Serve {
         if self.instances != one() {
             settings["instances"] = serde_json::json!(self.instances);
         }
-        if let Some(devices) = &self.devices {
-            settings["devices"] = serde_json::json!(devices);
+        if self.devices.value != Devices::default() {
+            settings["devices"] = serde_json::json!(self.devices);
+        }
+        if self.placement.value != Placement::default() {
+            settings["placement"] = serde_json::json!(self.placement);
+        }
+        if self.on_device_failure.value != OnDeviceFailure::default() {
+            settings["on_device_failure"] = serde_json::json!(self.on_device_failure);
         }
         if self.cuda_graphs.value != CudaGraphs::default() {
             settings["cuda_graphs"] = serde_json::json!(self.cuda_graphs);
@@ -282,12 +291,9 @@ impl Stage for Serve {
         problems.extend(self.queue.problems());
         problems.extend(self.warmup.problems());
         problems.extend(self.reload.problems());
-        if let Some(devices) = &self.devices {
-            let numbers: BTreeSet<u32> = devices.iter().map(|device| device.value).collect();
-            if devices.is_empty() || numbers.len() < devices.len() {
-                let message = "`devices` names none, or one twice".to_owned();
-                problems.push(problem("serve::devices", message, devices.span, None));
-            }
+        if self.devices.are_unclear() {
+            let message = "`devices` names none, or one twice".to_owned();
+            problems.push(problem("serve::devices", message, self.devices.span, None));
         }
         problems
     }

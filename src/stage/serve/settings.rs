@@ -7,10 +7,14 @@ use std::ops::{Bound, RangeBounds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{self, CudaGraphs, OnLowMemory, QueueConfig, ReloadConfig, WarmupConfig};
+use crate::deployment::{
+    self, CudaGraphs, OnDeviceFailure, OnLowMemory, Placement, QueueConfig, ReloadConfig,
+    WarmupConfig,
+};
 use crate::source::Spanned;
 use crate::stage::{FileRef, FromRef, Problem};
 
+use super::devices::Devices;
 use super::problem;
 
 /// The longest time a setting may name, in milliseconds.
@@ -51,10 +55,19 @@ pub struct Serve {
     /// Requests that run at the same time, on each device.
     #[serde(default = "one")]
     pub instances: Spanned<usize>,
-    /// The devices to run on, by number; all of them by default. Only for backends that have
-    /// devices.
+    /// The devices to run on: their numbers, or `all`. Only for backends that have devices.
     #[serde(default)]
-    pub devices: Option<Spanned<Vec<Spanned<u32>>>>,
+    pub devices: Spanned<Devices>,
+    /// Which device runs a batch where several have a free instance: `least_outstanding` the one
+    /// that runs the fewest batches, `round_robin` each in turn, `random` any, `memory_aware` the
+    /// one with the least memory in use, `utilization` the one that was the least busy.
+    #[serde(default)]
+    pub placement: Spanned<Placement>,
+    /// What to do when a device breaks for good: `degrade` goes on with those that are left and
+    /// says so, `exit` answers the requests that wait and ends the server with a failure. In either
+    /// case the requests that the device had are run once more, on another one.
+    #[serde(default)]
+    pub on_device_failure: Spanned<OnDeviceFailure>,
     /// Which runs are submitted to a GPU as one CUDA graph, which spares the host the work of
     /// submitting each kernel: `auto` those of shapes that come again and again, `on` all, with a
     /// warning where that is not possible, `off` none; or a list of batch sizes, as with `on`. A

@@ -55,7 +55,9 @@ fn serve() -> Serve {
         warmup: Warmup::default(),
         reload: Reload::default(),
         instances: Spanned::unplaced(2),
-        devices: None,
+        devices: Spanned::default(),
+        placement: Spanned::default(),
+        on_device_failure: Spanned::default(),
         cuda_graphs: Spanned::default(),
     }
 }
@@ -149,7 +151,7 @@ fn batching_needs_one_batch_axis_everywhere() {
 
 #[test]
 fn devices_are_refused_where_the_backend_has_none() {
-    let devices = Some(Spanned::new(vec![Spanned::unplaced(0)], Span::new(3, 3)));
+    let devices = Spanned::new(Devices::Listed(vec![0]), Span::new(3, 3));
     let error = run(&Serve { devices, ..serve() }, &manifest(batch(), batch(), None)).unwrap_err();
     assert_eq!(error.to_string(), "backend `cpu` has no devices to choose from");
     assert_eq!(error.span(), Some(Span::new(3, 3)));
@@ -196,7 +198,7 @@ fn every_mistake_in_the_settings_is_a_problem_of_its_own() {
             ..Reload::default()
         },
         instances: Spanned::unplaced(0),
-        devices: Some(Spanned::unplaced(Vec::new())),
+        devices: Spanned::unplaced(Devices::Listed(Vec::new())),
         cuda_graphs: Spanned::unplaced(CudaGraphs::Batches(vec![1, 0])),
         ..serve()
     };

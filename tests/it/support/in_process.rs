@@ -10,8 +10,8 @@ use trt_pipeline::artifact::Digest;
 use trt_pipeline::backend::{self, CompileRequest, EngineManifest, tensorrt};
 use trt_pipeline::data::Dataset;
 use trt_pipeline::deployment::{
-    CudaGraphs, Deployment, EngineConfig, ModelConfig, Placement, QueueConfig, ReloadConfig,
-    WarmupConfig,
+    CudaGraphs, Deployment, EngineConfig, ModelConfig, OnDeviceFailure, Placement, QueueConfig,
+    ReloadConfig, WarmupConfig,
 };
 use trt_pipeline::process::CancelToken;
 use trt_pipeline::progress::NoProgress;
@@ -95,6 +95,7 @@ fn candidate(folder: &Path, manifest: &EngineManifest) -> Candidate {
         instances: 1,
         devices: None,
         placement: Placement::default(),
+        on_device_failure: OnDeviceFailure::default(),
         cuda_graphs: CudaGraphs::default(),
         requires: Vec::new(),
     };

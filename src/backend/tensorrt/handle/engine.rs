@@ -231,7 +231,7 @@ impl EngineHandle {
 
 impl Drop for EngineHandle {
     fn drop(&mut self) {
-        leave(self.runtime.context());
+        leave(self.runtime.context(), &mut self.object);
     }
 }
 

@@ -172,6 +172,6 @@ impl Execution {
 
 impl Drop for Execution {
     fn drop(&mut self) {
-        leave(self.engine.runtime().context());
+        leave(self.engine.runtime().context(), &mut self.object);
     }
 }

@@ -31,23 +31,33 @@ classes! {
 /// An object that is deleted with its owner. A struct that holds it beside what the object needs
 /// declares it first: fields are dropped in that order.
 #[derive(Debug)]
-pub(super) struct Owned<C: Class>(C);
+pub(super) struct Owned<C: Class> {
+    object: C,
+    is_abandoned: bool,
+}
 
 impl<C: Class> Owned<C> {
     /// # Safety
     /// The object is alive and nobody else deletes it; whatever it needs outlives this.
     pub(super) unsafe fn new(object: C) -> Self {
-        Self(object)
+        Self { object, is_abandoned: false }
     }
 
     pub(super) fn get(&self) -> C {
-        self.0
+        self.object
+    }
+
+    /// It is never deleted.
+    pub(super) fn abandon(&mut self) {
+        self.is_abandoned = true;
     }
 }
 
 impl<C: Class> Drop for Owned<C> {
     fn drop(&mut self) {
-        // SAFETY: of `new`.
-        unsafe { self.0.delete() };
+        if !self.is_abandoned {
+            // SAFETY: of `new`.
+            unsafe { self.object.delete() };
+        }
     }
 }

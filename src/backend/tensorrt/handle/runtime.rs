@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backend::cuda::{Context, Ledger};
+use crate::backend::cuda::{Context, CudaError, Ledger};
 
 use super::super::error::TrtError;
 use super::super::sys::{Abi, EngineInvalidityDiagnostics, EngineValidity, IRuntime};
 use super::allocator::GpuAllocator;
 use super::engine::EngineHandle;
 use super::library::Library;
-use super::owned::Owned;
+use super::owned::{Class, Owned};
 use super::plugins::Plugins;
 use super::recorder::Recorder;
 
@@ -125,10 +125,12 @@ impl Runtime {
         Ok(self.context.make_current()?)
     }
 
-    /// The error of a call that failed: memory that was refused, or what the recorder heard.
+    /// The error of a call that failed: a GPU that is lost, memory that was refused, or what the
+    /// recorder heard.
     pub(super) fn failed(&self, call: &'static str, recorder: &Recorder) -> TrtError {
         let reported = recorder.failed(call);
-        self.allocator.take_failure().map_or(reported, TrtError::Cuda)
+        let lost = self.context.probe().err();
+        lost.or(self.allocator.take_failure()).map_or(reported, TrtError::Cuda)
     }
 
     pub(super) fn abi(&self) -> Abi {
@@ -150,14 +152,17 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        leave(&self.context);
+        leave(&self.context, &mut self.object);
     }
 }
 
-/// Makes the GPU's context current for the deletion of an object that holds memory there.
-pub(super) fn leave(context: &Context) {
-    if let Err(error) = context.make_current() {
-        tracing::error!("{error}");
+/// Makes the GPU's context current for the deletion of an object that holds memory there. On a GPU
+/// that is lost it is not deleted: TensorRT would ask the driver for what may hang or crash.
+pub(super) fn leave<C: Class>(context: &Context, object: &mut Owned<C>) {
+    match context.make_current() {
+        Ok(()) => {}
+        Err(CudaError::DeviceLost { .. }) => object.abandon(),
+        Err(error) => tracing::error!("{error}"),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::runtime::{ErrorKind, InputTensor, Phase};
 use crate::tensor::Shape;
 
 mod helping;
+mod losses;
 mod stress;
 
 const PATIENCE: Duration = crate::backend::fake::PATIENCE;
