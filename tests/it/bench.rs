@@ -40,7 +40,10 @@ fn bench(project: &Project, args: &[&str]) -> Ran {
 /// Takes out of a snapshot what another machine or another moment changes.
 fn with_measurements_filtered(body: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"(?m)^( (run|upload|compute|download)) [ \d.]+$", "$1 [times]");
+    settings.add_filter(
+        r"(?m)^( (run|upload|compute|download|end-to-end|H2D|D2H)) [ \d.]+$",
+        "$1 [times]",
+    );
     settings.add_filter(r"(?m)^ (µs|ms|s) +min .*$", " [unit] min mean p50 p90 p95 p99 max iqr");
     settings.add_filter(r"\d+(\.\d+)? (µs|ms|s)\b", "[time]");
     settings.add_filter(r"[\d ]+(\.\d+)? (runs|samples)/s", " [number] $2/s");
@@ -79,7 +82,7 @@ fn the_json_line_agrees_with_every_run_that_was_written_down() {
 
     let text = project.read("runs.csv");
     let (header, rows) = text.split_once('\n').unwrap();
-    assert_eq!(header, "context,started_ns,run_ns,upload_ns,compute_ns,download_ns");
+    assert_eq!(header, "context,started_ns,run_ns,upload_ns,compute_ns,download_ns,late_ns");
     let rows: Vec<Vec<u64>> = rows
         .lines()
         .map(|row| row.split(',').map(|cell| cell.parse().unwrap()).collect())
@@ -104,6 +107,89 @@ fn the_json_line_agrees_with_every_run_that_was_written_down() {
     is("p99_ms", times[59]);
     is("max_ms", times[59]);
     is("iqr_ms", times[44] - times[14]);
+}
+
+#[test]
+fn in_an_open_loop_times_count_from_when_runs_were_due() {
+    let project = digits();
+    let rate = ["--rate", "200", "--arrivals", "constant", "--streams", "2", "--runs", "5"];
+    let fixed = ["build/digits/engine", "--dump-latencies", "runs.csv", "--format", "json"];
+    let ran = bench(&project, &[&fixed[..], &rate].concat());
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let report = &ran.events()[0];
+    assert_eq!((&report["loop"], &report["rate"]), (&"open".into(), &200.0.into()));
+    assert_eq!((&report["arrivals"], &report["unstarted"]), (&"constant".into(), &0.into()));
+    let text = project.read("runs.csv");
+    let mut runs: Vec<Vec<u64>> = text.lines().skip(1).map(cells).collect();
+    runs.sort_by_key(|run| run[1]);
+    // One is due every 5 ms, none starts before it is, and whoever is free takes the next.
+    let due: Vec<u64> = runs.iter().map(|run| run[1] - run[6]).collect();
+    assert_eq!(due, (1..=10).map(|at| at * 5_000_000).collect::<Vec<_>>());
+    let longest = runs.iter().map(|run| run[2] + run[6]).max().unwrap();
+    let told = report["latency"]["end_to_end"]["max_ms"].as_f64().unwrap() * 1e6;
+    assert!((told - f64::from(u32::try_from(longest).unwrap())).abs() < 1.0, "{told}");
+}
+
+fn cells(row: &str) -> Vec<u64> {
+    row.split(',').map(|cell| cell.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_rate_that_nobody_can_keep_up_with_ends_in_time_and_says_what_is_missing() {
+    let project = digits();
+    let args = ["build/digits/engine", "--rate", "1e7", "--duration", "50ms"];
+    let ran = bench(&project, &[&args[..], &["--format", "json"]].concat());
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let report = &ran.events()[0];
+    let (runs, unstarted) = (report["runs"].as_u64().unwrap(), report["unstarted"].as_u64());
+    // 500 000 were due, more or less.
+    assert!((450_000..550_000).contains(&(runs + unstarted.unwrap())), "{report}");
+    let shown = bench(&project, &args).stdout;
+    assert!(shown.contains("runs were due but not begun when time was up"), "{shown}");
+    assert!(shown.contains("open loop       10 000 000 runs/s due (poisson)\n"), "{shown}");
+}
+
+#[test]
+fn an_engine_is_compared_with_another_in_turns() {
+    let project = digits();
+    let engine = "build/digits/engine";
+    let turns = ["--compare", engine, "--rounds", "7", "--duration", "2ms", "--streams", "2"];
+    let ran = bench(&project, &[&[engine][..], &turns, &["--format", "json"]].concat());
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let report = &ran.events()[0];
+    assert_eq!((&report["event"], &report["rounds"]), (&"bench_compare".into(), &7.into()));
+    assert_eq!((&report["contexts"], &report["confidence"]), (&2.into(), &0.98.into()));
+    let ratio = &report["metrics"]["runs_per_second"]["ratio"];
+    let [low, median, high] = ["low", "median", "high"].map(|name| ratio[name].as_f64().unwrap());
+    assert!(0.0 < low && low <= median && median <= high, "{ratio}");
+    let expected = match () {
+        () if low > 1.0 => "second_faster",
+        () if high < 1.0 => "first_faster",
+        () => "no_difference_found",
+    };
+    assert_eq!(report["verdict"], expected);
+    for at in 0..2 {
+        assert_eq!(report["engines"][at]["engine"], engine);
+        assert!(report["engines"][at]["runs"].as_u64().unwrap() >= 14, "{report}");
+    }
+    let shown = bench(&project, &[&[engine][..], &turns].concat()).stdout;
+    for expected in [
+        "A               build/digits/engine\n                cpu\n                loaded in ",
+        "\nB               build/digits/engine\n",
+        "\n end-to-end p50, ",
+        "times the throughput of A (",
+    ] {
+        assert!(shown.contains(expected), "{shown}");
+    }
+}
+
+#[test]
+fn engines_of_other_inputs_are_not_compared() {
+    let (project, other) = (digits(), engine_of("mlp"));
+    let other = other.file("build/p/engine");
+    let ran = bench(&project, &["build/digits/engine", "--compare", other.to_str().unwrap()]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{ran:#?}");
+    assert!(ran.stderr.contains("the engines do not take the same inputs: only `"), "{ran:#?}");
 }
 
 #[test]
@@ -165,6 +251,17 @@ fn options_that_do_not_fit_the_engine_are_usage_errors() {
             (&[engine, "--device", "0"], 2),
             (&[engine, "--runs", "0"], 2),
             (&[engine, "--contexts", "0"], 2),
+            (&[engine, "--devices", "0,1,0"], 2),
+            (&[engine, "--devices", "0,one"], 2),
+            (&[engine, "--graphs", "on"], 2),
+            (&[engine, "--rate", "5,10"], 2),
+            (&[engine, "--rate", "0.001", "--duration", "5ms"], 2),
+            (&[engine, "--arrivals", "constant"], 2),
+            (&[engine, "--rounds", "9"], 2),
+            (&[engine, "--compare", engine, "--rounds", "6"], 2),
+            (&[engine, "--compare", engine, "--rate", "5"], 2),
+            (&[engine, "--compare", "data"], 2),
+            (&[engine, "--concurrency", "5"], 2),
             (&[engine, "--duration", "0s"], 2),
             (&[engine, "--duration", "soon"], 2),
         ],

@@ -107,7 +107,24 @@ impl Graphs {
         let Some(known) = self.current.and_then(|at| self.known.get_mut(at)) else { return false };
         known.runs += 1;
         known.last = self.runs;
-        matches!(known.state, State::None) && is_wanted(&self.mode, known)
+        let is_due = matches!(known.state, State::None) && is_wanted(&self.mode, known);
+        is_due && self.has_room()
+    }
+
+    /// How many graphs there are, and the device memory that they take.
+    fn held(&self) -> (usize, u64) {
+        let graphs = self.known.iter().filter_map(|known| match known.state {
+            State::Graph { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        graphs.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+    }
+
+    /// Whether one more, of the usual size, can be kept.
+    fn has_room(&self) -> bool {
+        let (count, bytes) = self.held();
+        let usual = bytes / (count as u64).max(1);
+        fits(count, bytes + usual) || self.least_recent().is_some()
     }
 
     /// Takes a graph of the current shapes where there is room for so many bytes, or can be made:
@@ -116,26 +133,21 @@ impl Graphs {
         let Some(current) = self.current else { return Err("its shapes are not known".into()) };
         let mut released = Vec::new();
         loop {
-            let graphs = self.known.iter().filter_map(|known| match known.state {
-                State::Graph { bytes, .. } => Some(bytes),
-                _ => None,
-            });
-            let (count, held) = graphs.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-            if count < MOST_GRAPHS && held + bytes <= MOST_BYTES {
+            let (count, held) = self.held();
+            if fits(count, held + bytes) {
                 break;
             }
-            let Some((known, id)) = self.least_recent() else {
-                let reason = format!(
-                    "{count} other graphs, which take {} MiB of device memory, are in use",
-                    held >> 20
-                );
-                return Err(reason);
-            };
+            let Some((known, id)) = self.least_recent() else { return Err(self.full()) };
             self.known[known].state = State::None;
             released.push(id);
         }
         self.known[current].state = State::Graph { id, bytes };
         Ok(released)
+    }
+
+    fn full(&self) -> String {
+        let (count, held) = self.held();
+        format!("{count} other graphs, which take {} MiB of device memory, are in use", held >> 20)
     }
 
     /// The graph that was used the longest ago, if that is long enough.
@@ -167,9 +179,14 @@ impl Graphs {
             (CudaGraphs::Auto, Some(known)) if known.runs < AGAIN => {
                 format!("its shapes ran {} times, graphs are made at {AGAIN}", known.runs)
             }
+            _ if !self.has_room() => self.full(),
             _ => "it was not tried yet: all values of its inputs were the same".to_owned(),
         }
     }
+}
+
+fn fits(others: usize, bytes: u64) -> bool {
+    others < MOST_GRAPHS && bytes <= MOST_BYTES
 }
 
 fn is_wanted(mode: &CudaGraphs, known: &Known) -> bool {
@@ -247,8 +264,10 @@ mod tests {
         for batch in [1, 2] {
             assert!(run(&mut graphs, batch, half).unwrap().is_ok());
         }
-        let refused = run(&mut graphs, 3, half).unwrap().err().unwrap();
-        assert_eq!(refused, "2 other graphs, which take 512 MiB of device memory, are in use");
+        let full = "2 other graphs, which take 512 MiB of device memory, are in use";
+        assert!(run(&mut graphs, 3, half).is_none(), "it was due without room");
+        assert_eq!(graphs.reason(), full);
+        assert_eq!(graphs.keep(id(3), half).unwrap_err(), full);
         graphs.choose(&shapes(2), |_| true);
         (0..PATIENCE).for_each(|_| assert!(!graphs.count()));
         let kept = run(&mut graphs, 4, half).unwrap().unwrap();
