@@ -158,7 +158,7 @@ impl EngineBuilder {
             _ => self.path.clone(),
         };
         let manifest = EngineManifest::read(&folder)?;
-        let (devices, placement) = self.devices.resolve(&manifest.backend)?;
+        let devices = self.devices.numbers(&manifest.backend)?;
         let name = self.name.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
         let range = |range: &backend::ShapeRange| deployment::ShapeRange {
             min: range.min.clone(),
@@ -190,7 +190,8 @@ impl EngineBuilder {
             cuda_graphs: self.cuda_graphs,
             requires: Vec::new(),
         };
-        Model::load_placed(config, 1, &folder, &folder, placement).map(Engine::of)
+        Model::load_placed(config, 1, &folder, &folder, self.devices.into_placement())
+            .map(Engine::of)
     }
 }
 

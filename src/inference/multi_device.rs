@@ -74,19 +74,19 @@ impl MultiDevice {
         Self { placement: Box::new(placement), ..self }
     }
 
-    /// The numbers of the devices, and the placement; `None` for all devices, or where the backend
-    /// has no numbered ones.
-    pub(super) fn resolve(
-        self,
-        backend: &str,
-    ) -> Result<(Option<Vec<u32>>, Box<dyn Placement>), BackendError> {
+    pub(super) fn into_placement(self) -> Box<dyn Placement> {
+        self.placement
+    }
+
+    /// The numbers of the devices; `None` for all, or where the backend has no numbered ones.
+    pub(super) fn numbers(&self, backend: &str) -> Result<Option<Vec<u32>>, BackendError> {
         let has_devices = backend::by_name(backend)?.has_devices();
         let wrong = |reason, help: &str| BackendError::Setting {
             setting: "devices".to_owned(),
             reason,
             help: help.to_owned(),
         };
-        let devices = match self.devices {
+        Ok(match &self.devices {
             Devices::First if has_devices => Some(vec![0]),
             Devices::First | Devices::All => None,
             Devices::These(_) if !has_devices => {
@@ -96,9 +96,8 @@ impl MultiDevice {
             Devices::These(devices) if devices.is_empty() => {
                 return Err(wrong("it names none".to_owned(), "name one, or leave it out"));
             }
-            Devices::These(devices) => Some(devices),
-        };
-        Ok((devices, self.placement))
+            Devices::These(devices) => Some(devices.clone()),
+        })
     }
 }
 

@@ -85,7 +85,7 @@ impl fmt::Debug for Inference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outputs: Vec<_> = self.outputs().collect();
         let mut debug = f.debug_struct("Inference");
-        debug.field("outputs", &outputs).field("latency", &self.latency).finish()
+        debug.field("outputs", &outputs).field("latency", &self.latency).finish_non_exhaustive()
     }
 }
 
@@ -124,13 +124,11 @@ impl<'a> Output<'a> {
             let name = self.name().to_owned();
             return Err(WrongType { name, has: self.dtype(), asked: T::DTYPE });
         }
-        Ok(match bytemuck::try_cast_slice(self.bytes) {
-            Ok(values) => Cow::Borrowed(values),
-            Err(_) => {
-                let elements = self.bytes.chunks_exact(size_of::<T>());
-                Cow::Owned(elements.map(bytemuck::pod_read_unaligned).collect())
-            }
-        })
+        let unaligned = |_| {
+            let elements = self.bytes.chunks_exact(size_of::<T>());
+            Cow::Owned(elements.map(bytemuck::pod_read_unaligned).collect())
+        };
+        Ok(bytemuck::try_cast_slice(self.bytes).map_or_else(unaligned, Cow::Borrowed))
     }
 
     /// Every element as a float64; 64-bit integers past 2^53 round.

@@ -144,12 +144,11 @@ impl DeviceBuffer {
         }
         self.context.make_current()?;
         let driver = self.context.driver();
-        let code = call(&driver.functions);
+        driver.check(operation, call(driver.functions))?;
         // The driver returns before the device has the bytes where those are not pinned, or are a
         // device's: only streams that wait for the default stream would not see that.
         // SAFETY: a context is current; null is its default stream, which these copies go to.
         let waited = unsafe { (driver.functions.stream_synchronize)(null_mut()) };
-        driver.check(operation, code)?;
         driver.check(operation, waited)
     }
 

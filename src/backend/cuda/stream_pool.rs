@@ -118,7 +118,8 @@ impl StreamPool {
 impl fmt::Debug for StreamPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("StreamPool");
-        debug.field("context", &self.context).field("statistics", &self.statistics()).finish()
+        debug.field("context", &self.context);
+        debug.field("statistics", &self.statistics()).finish_non_exhaustive()
     }
 }
 
