@@ -146,7 +146,7 @@ pub struct EngineMemory {
 }
 
 /// What is in use on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DeviceUsage {
     /// Bytes of device and pinned memory that this process holds by the backend's own count.
     pub accounted: u64,
@@ -154,6 +154,9 @@ pub struct DeviceUsage {
     pub used: u64,
     /// Bytes that the device has.
     pub total: u64,
+    /// The part of the last moments in which the device computed, for whatever program: from 0 to
+    /// 1; `None` where nobody tells.
+    pub utilization: Option<f64>,
 }
 
 /// What was allocated of one kind of memory, in bytes and pieces.
@@ -180,6 +183,22 @@ pub struct RunTimes {
     pub compute: Duration,
     /// Device to host copies.
     pub download: Duration,
+}
+
+/// How runs are submitted to a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmittedAs {
+    /// Each kernel by itself.
+    Kernels {
+        /// Why there is no graph.
+        reason: String,
+    },
+    /// All kernels at once.
+    CudaGraph {
+        /// How many kernels, copies and so on there are.
+        nodes: usize,
+    },
 }
 
 /// Why a backend could not do what it was asked.
@@ -348,14 +367,13 @@ pub trait Backend: Send + Sync {
         Ok(vec![None])
     }
 
-    /// The fraction of the last moments in which a device was busy, with whatever program, where
-    /// the backend can tell.
-    fn utilization(&self, _device: Option<usize>) -> Option<f64> {
+    /// What this process holds on a device, where the backend counts it.
+    fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
         None
     }
 
-    /// What this process holds on a device, where the backend counts it.
-    fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
+    /// What tells the clocks of a device and how busy it is, where it is a GPU that tells them.
+    fn monitor(&self, _device: Option<usize>) -> Option<&'static cuda::GpuMonitor> {
         None
     }
 
@@ -440,6 +458,10 @@ pub trait ExecutionContext: Send {
     /// From now on a run ends early, as [`BackendError::Cancelled`], once this says so: as soon as
     /// the backend can. By default it is finished.
     fn stop_at(&mut self, _cancel: &CancelToken) {}
+    /// How runs like the last one are submitted, where they are submitted to a GPU.
+    fn submitted_as(&self) -> Option<SubmittedAs> {
+        None
+    }
     /// Shape and bytes of output `index` of the last run.
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError>;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use crate::backend::{self, Backend, BackendError, EngineManifest, EngineMemory, LoadOptions};
-use crate::deployment::ModelConfig;
+use crate::deployment::{ModelConfig, Placement};
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
@@ -77,7 +77,8 @@ impl Model {
         if let Some(error) = lost.filter(|_| loaded.is_empty()) {
             return Err(error.into());
         }
-        Self::of(config, version, loaded, gauge(backend), deployment)
+        let gauge = gauge(backend, config.placement);
+        Self::of(config, version, loaded, gauge, deployment)
     }
 
     /// A model with an engine that is loaded already.
@@ -267,11 +268,16 @@ impl Drop for Model {
     }
 }
 
-/// What a backend says of its devices.
-fn gauge(backend: &'static dyn Backend) -> Gauge {
-    Box::new(|device| Usage {
-        memory: backend.usage(device).map(|usage| usage.used),
-        utilization: backend.utilization(device),
+/// What a backend says of its devices. Asking takes longer than choosing a device should, so it is
+/// done only where the placement looks at it.
+fn gauge(backend: &'static dyn Backend, placement: Placement) -> Gauge {
+    if !matches!(placement, Placement::MemoryAware | Placement::Utilization) {
+        return Box::new(|_| Usage::default());
+    }
+    Box::new(|device| {
+        let usage = backend.usage(device);
+        let utilization = usage.and_then(|usage| usage.utilization);
+        Usage { memory: usage.map(|usage| usage.used), utilization }
     })
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use trt_pipeline::backend::MemoryStats;
 use trt_pipeline::backend::cuda::{
-    ALIGNMENT, Context, CudaError, DeviceAllocator, DeviceBuffer, Driver, Event, Ledger,
+    ALIGNMENT, Context, CudaError, CudaEvent, DeviceAllocator, DeviceBuffer, Driver, Ledger,
     MemoryInfo, MemoryKind, PinnedBuffer, Stream,
 };
 
@@ -93,7 +93,7 @@ fn objects_can_go_in_any_order() {
             let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
             let mut objects: Vec<Box<dyn Send>> = vec![
                 Box::new(Stream::new(&context).unwrap()),
-                Box::new(Event::new(&context).unwrap()),
+                Box::new(CudaEvent::new(&context).unwrap()),
                 Box::new(DeviceBuffer::new(&context, &ledger, 1).unwrap()),
                 Box::new(PinnedBuffer::new(&context, &ledger, 1).unwrap()),
                 Box::new(context),
@@ -214,4 +214,44 @@ fn the_stand_in_ends_a_process_that_misuses_it() {
         cuda.live().unwrap(),
         "contexts=1 streams=1 events=0 device=1 pinned=0 graphs=0 executables=0"
     );
+}
+
+#[test]
+fn a_copy_without_a_stream_is_made_when_the_call_returns() {
+    Cuda::new().with("DEFER", 1).run(|| {
+        let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
+        let [one, two] = [4, 3].map(|n| DeviceBuffer::new(&context, &ledger, n).unwrap());
+        one.copy_from_host(&[1, 2, 3, 4]).unwrap();
+        two.copy_from_device(&one, 3).unwrap();
+        let mut back = [0; 3];
+        two.copy_to_host(&mut back).unwrap();
+        assert_eq!(back, [1, 2, 3]);
+        assert_eq!(
+            two.copy_from_host(&[0; 4]).unwrap_err().to_string(),
+            "failed to copy to the GPU: 4 bytes do not fit a device buffer of 3"
+        );
+        for refused in [two.copy_from_device(&one, 4), two.copy_to_host(&mut [0; 4])] {
+            assert!(matches!(refused, Err(CudaError::OutOfBounds { .. })), "{refused:?}");
+        }
+        two.copy_from_host(&[]).unwrap();
+        two.copy_to_host(&mut back).unwrap();
+        assert_eq!(back, [1, 2, 3], "refused copies changed something");
+    });
+}
+
+#[test]
+fn a_copy_without_a_stream_tells_its_failure_and_that_of_the_wait() {
+    let setup = Cuda::new().with("FAIL", "cuMemcpyDtoH_v2:1=700,cuStreamSynchronize:2=719");
+    setup.run(|| {
+        let (context, ledger) = (Context::new(0).unwrap(), Ledger::new());
+        let buffer = DeviceBuffer::new(&context, &ledger, 1).unwrap();
+        let failure = buffer.copy_to_host(&mut [0]).unwrap_err().to_string();
+        assert!(
+            failure.starts_with("failed to copy from the GPU: CUDA_ERROR_ILLEGAL"),
+            "{failure}"
+        );
+        let failure = buffer.copy_from_host(&[0]).unwrap_err().to_string();
+        assert!(failure.starts_with("failed to copy to the GPU: CUDA_ERROR_LAUNCH"), "{failure}");
+        buffer.copy_from_host(&[0]).unwrap();
+    });
 }

@@ -29,6 +29,7 @@ pub struct Cuda {
     library: Library,
     settings: Vec<(String, String)>,
     leaves: Option<&'static str>,
+    has_nvml: bool,
     scratch: TempDir,
 }
 
@@ -50,7 +51,7 @@ impl Cuda {
 
     fn of(library: Library) -> Self {
         let scratch = TempDir::new().unwrap();
-        Self { library, settings: Vec::new(), leaves: Some(NOTHING), scratch }
+        Self { library, settings: Vec::new(), leaves: Some(NOTHING), has_nvml: false, scratch }
     }
 
     /// Sets `STANDIN_CUDA_{name}`; `tests/standin/cuda.c` lists them.
@@ -62,6 +63,12 @@ impl Cuda {
     /// Sets a variable of another library.
     pub fn and(mut self, variable: &str, value: impl Display) -> Self {
         self.settings.push((variable.to_owned(), value.to_string()));
+        self
+    }
+
+    /// With NVML beside the driver; `tests/standin/nvml.c` lists its settings.
+    pub fn with_nvml(mut self) -> Self {
+        self.has_nvml = true;
         self
     }
 
@@ -80,6 +87,8 @@ impl Cuda {
     /// Makes a process load this driver.
     pub fn attach(&self, command: &mut Command) {
         let mut path = self.library.folder().as_os_str().to_owned();
+        path.push(OsString::from(":"));
+        path.push(nvml(self.has_nvml));
         if let Some(folders) = std::env::var_os("LD_LIBRARY_PATH") {
             path.push(OsString::from(":"));
             path.push(folders);
@@ -144,19 +153,34 @@ impl Library {
         static EMPTY: OnceLock<PathBuf> = OnceLock::new();
         static MISSING: OnceLock<PathBuf> = OnceLock::new();
         match self {
-            Self::StandIn => STAND_IN
-                .get_or_init(|| compiled("cuda", &repository().join("tests/standin/cuda.c"))),
-            Self::Empty => EMPTY.get_or_init(|| compiled("empty", Path::new("/dev/null"))),
-            // A file that is no library ends the loader's search.
-            Self::Missing => MISSING.get_or_init(|| {
-                let folder = folder("missing");
-                for name in NAMES {
-                    fs::write(folder.join(name), "not a library").unwrap();
-                }
-                folder
+            Self::StandIn => STAND_IN.get_or_init(|| {
+                compiled("cuda", &repository().join("tests/standin/cuda.c"), &NAMES)
             }),
+            Self::Empty => EMPTY.get_or_init(|| compiled("empty", Path::new("/dev/null"), &NAMES)),
+            Self::Missing => MISSING.get_or_init(|| not_libraries("missing", &NAMES)),
         }
     }
+}
+
+/// The folder with a stand-in for NVML, or with what ends the loader's search for one.
+fn nvml(is_there: bool) -> &'static Path {
+    static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
+    static MISSING: OnceLock<PathBuf> = OnceLock::new();
+    const NAME: &str = "libnvidia-ml.so.1";
+    if is_there {
+        let source = repository().join("tests/standin/nvml.c");
+        return STAND_IN.get_or_init(|| compiled("nvml", &source, &[NAME]));
+    }
+    MISSING.get_or_init(|| not_libraries("no-nvml", &[NAME]))
+}
+
+/// A folder in which these names are no libraries: that ends the loader's search.
+fn not_libraries(name: &str, names: &[&str]) -> PathBuf {
+    let folder = folder(name);
+    for name in names {
+        fs::write(folder.join(name), "not a library").unwrap();
+    }
+    folder
 }
 
 /// What a C program needs to misuse the driver.
@@ -167,17 +191,18 @@ int cuInit(unsigned), cuDevicePrimaryCtxRetain(P *, int), cuDevicePrimaryCtxRele
     cuStreamDestroy_v2(P), cuStreamSynchronize(P), cuMemsetD8Async(D, unsigned char, size_t, P);
 ";
 
-/// Compiles a library that programs take for the driver.
-fn compiled(name: &str, source: &Path) -> PathBuf {
+/// Compiles a library that programs find under these names; they know it by the last.
+fn compiled(name: &str, source: &Path, names: &[&str]) -> PathBuf {
     let folder = folder(name);
     // Other processes may be loading the last one: the new one takes its place in one step.
     let fresh = TempDir::new_in(&folder).unwrap();
     let library = fresh.path().join("library");
     let usual = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-shared", "-fPIC"];
     let mut command = Command::new("cc");
-    command.args(usual).args(flags()).args(["-pthread", "-Wl,-soname,libcuda.so.1", "-x", "c"]);
+    let soname = format!("-Wl,-soname,{}", names.last().unwrap());
+    command.args(usual).args(flags()).args(["-pthread", &soname, "-x", "c"]);
     cc(command.arg(source).arg("-o").arg(&library));
-    for name in NAMES {
+    for name in names {
         let link = fresh.path().join(name);
         fs::hard_link(&library, &link).unwrap();
         fs::rename(link, folder.join(name)).unwrap();

@@ -12,6 +12,7 @@ use trt_pipeline::backend::tensorrt::TensorRtBackend;
 use trt_pipeline::backend::{
     Backend, BackendError, Engine, EngineManifest, ExecutionContext, LoadOptions, MemoryStats,
 };
+use trt_pipeline::deployment::CudaGraphs;
 use trt_pipeline::tensor::Shape;
 
 use crate::standin::Cuda;
@@ -106,7 +107,12 @@ impl Built {
     }
 
     pub fn load(&self) -> Result<Arc<dyn Engine>, BackendError> {
-        TensorRtBackend.load(&self.folder(), &self.manifest, &LoadOptions::default())
+        self.load_with(CudaGraphs::Auto)
+    }
+
+    pub fn load_with(&self, cuda_graphs: CudaGraphs) -> Result<Arc<dyn Engine>, BackendError> {
+        let options = LoadOptions { cuda_graphs, ..LoadOptions::default() };
+        TensorRtBackend.load(&self.folder(), &self.manifest, &options)
     }
 
     /// Loads other bytes in place of the plan.

@@ -82,10 +82,11 @@ def replace(path, content):
 class Program:
     """A program with `--format json` whose events arrive one by one."""
 
-    def __init__(self, argv, folder):
+    def __init__(self, argv, folder, settings=()):
+        """`settings` are further variables of its environment."""
         argv = [str(word) for word in argv]
         self.process = subprocess.Popen(
-            [*argv, "--format", "json"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+            [*argv, "--format", "json"], cwd=folder, env=ENVIRONMENT | dict(settings), stdout=subprocess.PIPE, text=True)
         self.events = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -136,16 +137,23 @@ def project(spec, files):
 
 
 @contextlib.contextmanager
-def serving(program, folder, *args):
-    """A server on free ports, and the address of its models."""
-    server = Program([program, "serve", "p.yaml", "--http", "127.0.0.1:0", "--grpc", "off", "--admin", "off", *args],
-                     folder)
+def listening(argv, folder, settings=()):
+    """A server, and its event with the addresses."""
+    server = Program(argv, folder, settings)
     try:
-        yield server, f"http://{server.next('serving')['http']}"
+        yield server, server.next("serving")
     finally:
         status = server.stop()
         if status != 0 and sys.exc_info()[0] is None:
             sys.exit(f"the server ended with {status}")
+
+
+@contextlib.contextmanager
+def serving(program, folder, *args):
+    """A server on a free port, and the address of its models."""
+    argv = [program, "serve", "p.yaml", "--http", "127.0.0.1:0", "--grpc", "off", "--admin", "off", *args]
+    with listening(argv, folder) as (server, addresses):
+        yield server, f"http://{addresses['http']}"
 
 
 def bench(program, folder, url, *args):

@@ -102,10 +102,10 @@ CUresult cuDeviceGetUuid_v2(char *uuid, CUdevice device) {
     return SUCCESS;
 }
 
-CUresult cuDeviceGetPCIBusId(char *place, int length, CUdevice device) {
+CUresult cuDeviceGetPCIBusId(char *id, int length, CUdevice device) {
     ENTER;
     STARTED;
-    snprintf(place, (size_t)length, "0000:%02X:00.0", 0x3A + device);
+    snprintf(id, (size_t)length, "0000:%02X:00.0", 0x1A + device);
     return SUCCESS;
 }
 
@@ -124,8 +124,11 @@ CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
     (void)device;
     static const int VALUES[][2] = {
         {1, 1024},       {5, 2147483647}, {6, 65535},       {7, 65535},    {8, 49152},
-        {13, 1980000},   {14, 512},       {16, 132},        {18, 0},       {36, 3201000},
-        {37, 6144},      {38, 62914560},  {69, 268435456},  {81, 233472},  {108, 39321600},
+        {9, 65536},      {10, 32},        {12, 65536},      {13, 1980000}, {14, 512},
+        {16, 132},       {18, 0},         {31, 1},          {32, 1},       {36, 3201000},
+        {37, 6144},      {38, 62914560},  {39, 2048},       {40, 3},       {41, 1},
+        {69, 268435456}, {81, 233472},    {82, 65536},      {83, 1},       {97, 232448},
+        {108, 39321600},
     };
     int major, minor;
     if (sscanf(setting("CAPABILITY", "9.0"), "%d.%d", &major, &minor) != 2)
@@ -232,9 +235,37 @@ CUresult cuStreamDestroy_v2(CUstream handle) {
 CUresult cuStreamSynchronize(CUstream handle) {
     ENTER;
     IN_CONTEXT;
-    NOT_IN_CAPTURE(alive(handle, STREAM));
-    finish(handle);
+    /* The default stream is no object: what is submitted to it is done at once. */
+    NOT_IN_CAPTURE(handle ? alive(handle, STREAM) : NULL);
+    if (handle) finish(handle);
     return current->broken;
+}
+
+/* Does work at once, on the default stream, for which no stream of ours waits. */
+static CUresult copy_now(char *to, enum kind to_kind, const char *from, enum kind from_kind,
+                         size_t length) {
+    NOT_IN_CAPTURE(NULL);
+    perform(&(struct work){.kind = COPY, .to = to, .to_kind = to_kind, .from = from,
+                           .from_kind = from_kind, .length = length});
+    return SUCCESS;
+}
+
+CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t length) {
+    ENTER;
+    IN_CONTEXT;
+    return copy_now((char *)to, DEVICE, from, kind_at(from), length);
+}
+
+CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t length) {
+    ENTER;
+    IN_CONTEXT;
+    return copy_now(to, kind_at(to), (char *)from, DEVICE, length);
+}
+
+CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t length) {
+    ENTER;
+    IN_CONTEXT;
+    return copy_now((char *)to, DEVICE, (char *)from, DEVICE, length);
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t length, CUstream stream) {
@@ -406,7 +437,29 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
     ENTER;
     IN_CONTEXT;
     alive(event, EVENT)->recorded = SUBMITTED;
-    return submit(stream, (struct work){.kind = RECORD, .event = event});
+    int number = ++event->records;
+    return submit(stream, (struct work){.kind = RECORD, .event = event, .number = number});
+}
+
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
+    ENTER;
+    IN_CONTEXT;
+    if (flags) return INVALID_VALUE;
+    int number = alive(event, EVENT)->records;
+    return submit(stream, (struct work){.kind = WAIT, .event = event, .number = number});
+}
+
+CUresult cuEventQuery(CUevent event) {
+    ENTER;
+    IN_CONTEXT;
+    return alive(event, EVENT)->recorded == SUBMITTED ? NOT_READY : SUCCESS;
+}
+
+CUresult cuEventSynchronize(CUevent event) {
+    ENTER;
+    IN_CONTEXT;
+    reach(alive(event, EVENT), event->records);
+    return SUCCESS;
 }
 
 CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {

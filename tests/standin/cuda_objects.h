@@ -50,7 +50,7 @@ enum kind { STREAM, EVENT, DEVICE, PINNED, GRAPH, EXECUTABLE, KINDS };
 static const char *const KIND_NAMES[KINDS] = {"streams", "events", "device",
                                               "pinned",  "graphs", "executables"};
 
-enum work_kind { COPY, FILL, RECORD, CALL, BREAK };
+enum work_kind { COPY, FILL, RECORD, WAIT, CALL, BREAK };
 
 struct work {
     enum work_kind kind;
@@ -60,6 +60,7 @@ struct work {
     enum kind to_kind, from_kind; /* KINDS: ordinary host memory */
     int byte;
     struct object *event;
+    int number; /* of the event's records, from 1 */
     void (*function)(void *);
     void *argument;
     struct work *next;
@@ -74,6 +75,7 @@ struct object {
     struct object *capture; /* the graph that a stream captures into */
     bool invalidated;       /* of such a graph */
     enum { NEVER, SUBMITTED, REACHED } recorded;
+    int records, reached; /* of an event: how often it was recorded, and reached */
     double time; /* milliseconds, of an event */
     struct object *next;
 };
@@ -235,6 +237,8 @@ static void release(char *memory, enum kind kind) {
 
 /* work */
 
+static void reach(struct object *event, int number);
+
 static void perform(struct work *work) {
     switch (work->kind) {
     case COPY:
@@ -252,22 +256,41 @@ static void perform(struct work *work) {
                 struct timespec now;
                 clock_gettime(CLOCK_MONOTONIC, &now);
                 object->time = (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-                object->recorded = REACHED;
+                object->reached = work->number;
+                if (object->reached == object->records) object->recorded = REACHED;
             }
         break;
+    case WAIT: reach(work->event, work->number); break;
     case CALL: work->function(work->argument); break;
     case BREAK: break;
     }
 }
 
+static void step(struct object *stream) {
+    struct work *work = stream->left;
+    struct context *context = &contexts[stream->device];
+    if (work->kind == BREAK) context->broken = ILLEGAL_ADDRESS;
+    if (!context->broken) perform(work);
+    stream->left = work->next;
+    free(work);
+}
+
 static void finish(struct object *stream) {
-    while (stream->left) {
+    while (stream->left) step(stream);
+}
+
+/* Does the work before a record of an event, on whichever stream it is. Nobody waits for a record
+ * that comes later, so no stream waits for itself. */
+static void reach(struct object *event, int number) {
+    for (struct object *stream = objects; stream; stream = stream->next) {
+        if (stream->kind != STREAM) continue;
         struct work *work = stream->left;
-        struct context *context = &contexts[stream->device];
-        if (work->kind == BREAK) context->broken = ILLEGAL_ADDRESS;
-        if (!context->broken) perform(work);
-        stream->left = work->next;
-        free(work);
+        while (work && (work->kind != RECORD || work->event != event || work->number > number))
+            work = work->next;
+        for (bool last = false; work && !last;) {
+            last = stream->left == work;
+            step(stream);
+        }
     }
 }
 

@@ -78,6 +78,12 @@ pub enum CudaError {
         /// What it says.
         value: String,
     },
+    /// A pool has as many streams as it may, and all are lent.
+    #[error("all {limit} CUDA streams that a pool may have are lent")]
+    NoStream {
+        /// How many it may have.
+        limit: usize,
+    },
     /// A call failed for a reason of the driver's.
     #[error("failed to {operation}: {name} ({text})")]
     Call {
@@ -96,6 +102,7 @@ pub enum CudaError {
 pub(super) const SUCCESS: i32 = 0;
 pub(super) const OUT_OF_MEMORY: i32 = 2;
 pub(super) const NO_DEVICE: i32 = 100;
+pub(super) const NOT_READY: i32 = 600;
 pub(super) const ILLEGAL_ADDRESS: i32 = 700;
 const STUB_LIBRARY: i32 = 34;
 const SYSTEM_NOT_READY: i32 = 802;
@@ -157,6 +164,7 @@ impl CudaError {
                 "unset it, or write `device=1,after=5000,kind=error` or `kind=kernel`, for a GPU \
                  that there is"
             }
+            Self::NoStream { .. } => "give streams back sooner: drop what `lend` gave",
             Self::OutOfBounds { .. } | Self::Call { .. } => return None,
         })
     }

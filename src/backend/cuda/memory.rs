@@ -2,15 +2,15 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library that hands out memory")]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
 use cudarc::driver::sys::CU_MEMHOSTALLOC_PORTABLE;
 
 use super::context::Context;
-use super::driver::DeviceAddress;
+use super::driver::{DeviceAddress, Functions};
 use super::error::{CudaError, OUT_OF_MEMORY};
 use super::ledger::{Charge, Ledger, MemoryInfo, MemoryKind};
 
@@ -85,6 +85,74 @@ impl DeviceBuffer {
         std::ptr::without_provenance_mut(self.address())
     }
 
+    /// Copies host memory to its start, and returns when the device has it. A copy beside other
+    /// work, which is the faster way, is [`super::Submission::upload`]; this one takes no stream
+    /// and waits for none of ours.
+    ///
+    /// ```no_run
+    /// use trt_pipeline::backend::cuda::{Context, CudaError, DeviceBuffer, Ledger};
+    ///
+    /// # fn main() -> Result<(), CudaError> {
+    /// let (context, ledger) = (Context::new(0)?, Ledger::new());
+    /// let buffer = DeviceBuffer::new(&context, &ledger, 4)?;
+    /// buffer.copy_from_host(&[1, 2, 3, 4])?;
+    /// let mut back = [0; 4];
+    /// buffer.copy_to_host(&mut back)?;
+    /// assert_eq!(back, [1, 2, 3, 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_from_host(&self, from: &[u8]) -> Result<(), CudaError> {
+        self.copy_now("copy to the GPU", from.len(), &[self], |functions| {
+            // SAFETY: both ranges are there, of this length at least, which `copy_now` has checked.
+            unsafe {
+                (functions.copy_to_device_now)(self.address(), from.as_ptr().cast(), from.len())
+            }
+        })
+    }
+
+    /// Fills host memory from its start, and returns when it is filled.
+    pub fn copy_to_host(&self, to: &mut [u8]) -> Result<(), CudaError> {
+        self.copy_now("copy from the GPU", to.len(), &[self], |functions| {
+            // SAFETY: as in `copy_from_host`; the host's bytes are borrowed mutably, and any byte
+            // is a value of theirs.
+            unsafe {
+                (functions.copy_to_host_now)(to.as_mut_ptr().cast(), self.address(), to.len())
+            }
+        })
+    }
+
+    /// Copies the first `len` bytes of another buffer to its start, and returns when they are here.
+    pub fn copy_from_device(&self, from: &Self, len: usize) -> Result<(), CudaError> {
+        self.copy_now("copy on the GPU", len, &[from, self], |functions| {
+            // SAFETY: as in `copy_from_host`, with two device ranges.
+            unsafe { (functions.copy_on_device_now)(self.address(), from.address(), len) }
+        })
+    }
+
+    /// Makes a copy of `len` bytes, which the buffers must have, and waits until it is made.
+    fn copy_now(
+        &self,
+        operation: &'static str,
+        len: usize,
+        buffers: &[&Self],
+        call: impl FnOnce(&Functions) -> c_int,
+    ) -> Result<(), CudaError> {
+        check_bounds(operation, len, buffers)?;
+        if len == 0 {
+            return Ok(());
+        }
+        self.context.make_current()?;
+        let driver = self.context.driver();
+        let code = call(&driver.functions);
+        // The driver returns before the device has the bytes where those are not pinned, or are a
+        // device's: only streams that wait for the default stream would not see that.
+        // SAFETY: a context is current; null is its default stream, which these copies go to.
+        let waited = unsafe { (driver.functions.stream_synchronize)(null_mut()) };
+        driver.check(operation, code)?;
+        driver.check(operation, waited)
+    }
+
     pub(super) fn address(&self) -> DeviceAddress {
         self.address + self.skipped
     }
@@ -134,7 +202,7 @@ impl PinnedBuffer {
         context.make_current()?;
         let driver = context.driver();
         let bytes = at_least_one(len);
-        let mut start = std::ptr::null_mut();
+        let mut start = null_mut();
         // SAFETY: a context is current; the driver writes one address to where it is told.
         let code = unsafe {
             (driver.functions.host_allocate)(&raw mut start, bytes, CU_MEMHOSTALLOC_PORTABLE)
@@ -189,6 +257,18 @@ impl Drop for PinnedBuffer {
             driver.check("free pinned host memory", code)
         };
         driver.released(free());
+    }
+}
+
+/// Whether every buffer has so many bytes.
+pub(super) fn check_bounds(
+    operation: &'static str,
+    requested: usize,
+    buffers: &[&DeviceBuffer],
+) -> Result<(), CudaError> {
+    match buffers.iter().find(|buffer| requested > buffer.len()) {
+        Some(small) => Err(CudaError::OutOfBounds { operation, requested, available: small.len() }),
+        None => Ok(()),
     }
 }
 

@@ -1,17 +1,17 @@
-//! Streams, events, and copies that cannot outlive their buffers.
+//! Streams, and copies that cannot outlive their buffers.
 
 #![expect(unsafe_code, reason = "the driver is a C library that copies memory")]
 
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use cudarc::driver::sys::{CUevent, CUevent_flags, CUstream, CUstream_flags};
+use cudarc::driver::sys::{CUstream, CUstream_flags};
 
 use super::context::Context;
 use super::driver::Functions;
 use super::error::CudaError;
-use super::memory::DeviceBuffer;
+use super::event::CudaEvent;
+use super::memory::{DeviceBuffer, check_bounds};
 
 /// A queue of work for a device, done in order. It does not wait for the default stream.
 #[derive(Debug)]
@@ -115,12 +115,24 @@ impl Stream {
     }
 
     /// Submits a note of the time for the event.
-    pub fn record(&self, event: &Event) -> Result<(), CudaError> {
+    pub fn record(&self, event: &CudaEvent) -> Result<(), CudaError> {
         self.context.make_current()?;
         let driver = self.context.driver();
         // SAFETY: neither is destroyed; an event may be destroyed before it is reached.
-        let code = unsafe { (driver.functions.event_record)(event.raw, self.raw) };
+        let code = unsafe { (driver.functions.event_record)(event.raw(), self.raw) };
         driver.check("record a CUDA event", code)
+    }
+
+    /// Lets all that is submitted from now on wait, on the device, until the event as it was last
+    /// recorded is reached; one that never was is not waited for. The event may be another stream's
+    /// or device's, and may be recorded anew or dropped at once. The host does not wait.
+    pub fn wait(&self, event: &CudaEvent) -> Result<(), CudaError> {
+        self.context.make_current()?;
+        let driver = self.context.driver();
+        // SAFETY: neither is destroyed; 0 is the usual kind of wait. The driver looks up now what
+        // is to be waited for, so the event may be destroyed before.
+        let code = unsafe { (driver.functions.stream_wait)(self.raw, event.raw(), 0) };
+        driver.check("let a CUDA stream wait for an event", code)
     }
 }
 
@@ -220,67 +232,12 @@ impl<'scope, 'env> Submission<'scope, 'env> {
         buffers: &[&DeviceBuffer],
         call: impl FnOnce(&Functions, CUstream) -> c_int,
     ) -> Result<(), CudaError> {
-        if let Some(small) = buffers.iter().find(|buffer| len > buffer.len()) {
-            let available = small.len();
-            return Err(CudaError::OutOfBounds { operation, requested: len, available });
-        }
+        check_bounds(operation, len, buffers)?;
         if len == 0 {
             return Ok(());
         }
         self.stream.context.make_current()?;
         let driver = self.stream.context.driver();
         driver.check(operation, call(&driver.functions, self.stream.raw))
-    }
-}
-
-/// A moment in a stream's work.
-#[derive(Debug)]
-pub struct Event {
-    context: Context,
-    raw: CUevent,
-}
-
-// SAFETY: `raw` is the driver's name for an event that only this value destroys; the driver lets
-// any thread use it.
-unsafe impl Send for Event {}
-
-impl Event {
-    /// Makes an event that measures time.
-    pub fn new(context: &Context) -> Result<Self, CudaError> {
-        context.make_current()?;
-        let driver = context.driver();
-        let mut raw = std::ptr::null_mut();
-        let flags = CUevent_flags::CU_EVENT_DEFAULT as u32;
-        // SAFETY: a context is current; the driver writes one handle to where it is told.
-        let code = unsafe { (driver.functions.event_create)(&raw mut raw, flags) };
-        driver.check("make a CUDA event", code)?;
-        Ok(Self { context: context.clone(), raw })
-    }
-
-    /// The time from `start` to this event, both recorded and reached; zero where `start` is the
-    /// later one. The driver's resolution is about half a microsecond.
-    pub fn since(&self, start: &Self) -> Result<Duration, CudaError> {
-        self.context.make_current()?;
-        let driver = self.context.driver();
-        let mut milliseconds = 0.0;
-        // SAFETY: neither is destroyed; the driver writes one number to where it is told.
-        let code =
-            unsafe { (driver.functions.event_elapsed)(&raw mut milliseconds, start.raw, self.raw) };
-        driver.check("read the time between CUDA events", code)?;
-        let seconds = f64::from(milliseconds) / 1000.0;
-        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        let driver = self.context.driver();
-        let destroy = || {
-            self.context.make_current()?;
-            // SAFETY: made by `new` and destroyed only here; one not yet reached goes later.
-            let code = unsafe { (driver.functions.event_destroy)(self.raw) };
-            driver.check("destroy a CUDA event", code)
-        };
-        driver.released(destroy());
     }
 }

@@ -2,22 +2,25 @@
 //!
 //! A run copies inputs from pinned memory to the GPU, executes, copies outputs back and waits
 //! once. All memory is allocated when a profile is first used, at the largest shapes of that
-//! profile, and kept; while shapes do not change, a run tells TensorRT nothing but to run.
+//! profile, and kept; while shapes do not change, a run tells TensorRT nothing but to run. Shapes
+//! that are worth it get a CUDA graph, which is launched instead once it has passed its trial.
 
 use std::sync::Arc;
 
 use crate::backend::shapes::{
     accept, agree, misfit, no_profile, no_results, no_such, not_set, takes,
 };
-use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes};
+use crate::backend::{BackendError, Engine as _, ExecutionContext, RunTimes, SubmittedAs};
 use crate::tensor::Shape;
 
 use super::engine::TensorRtEngine;
 use super::error::TrtError;
-use super::handle::ContextHandle;
+use super::graphs::Graphs;
+use super::handle::{ContextHandle, GraphId};
 use super::plan;
 use super::staging::{Input, Output};
 use super::stopwatch::Stopwatch;
+use super::trial::{self, POISON};
 
 /// One run at a time of a [`TensorRtEngine`].
 pub(super) struct TensorRtContext {
@@ -26,12 +29,21 @@ pub(super) struct TensorRtContext {
     outputs: Vec<Output>,
     /// The profile that is chosen and has its memory.
     profile: Option<usize>,
-    /// Whether TensorRT knows the shapes of all inputs.
-    is_told: bool,
+    /// How runs are submitted; `None` where shapes changed.
+    way: Option<Way>,
+    graphs: Graphs,
     /// Whether the outputs are those of the last run.
     has_results: bool,
     stopwatch: Stopwatch,
     engine: Arc<TensorRtEngine>,
+}
+
+/// How a run is submitted.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Kernel by kernel: TensorRT knows the shapes of all inputs.
+    Plain,
+    Graph(GraphId),
 }
 
 impl TensorRtContext {
@@ -43,7 +55,8 @@ impl TensorRtContext {
             inputs: engine.input_ports().iter().copied().map(Input::new).collect(),
             outputs: engine.output_ports().iter().copied().map(Output::new).collect(),
             profile: None,
-            is_told: false,
+            way: None,
+            graphs: Graphs::new(engine.cuda_graphs().clone()),
             has_results: false,
             handle,
             stopwatch,
@@ -78,12 +91,15 @@ impl TensorRtContext {
         Ok(())
     }
 
+    /// The shapes of all inputs.
+    fn shapes(&self) -> Result<Vec<Shape>, BackendError> {
+        let inputs = self.engine.inputs().iter().zip(&self.inputs);
+        inputs.map(|(spec, input)| input.shape.clone().ok_or_else(|| not_set(spec))).collect()
+    }
+
     /// The profile that takes all inputs: the one that is chosen if it does, else the first.
-    fn choose_profile(&self) -> Result<usize, BackendError> {
-        let specs = self.engine.inputs();
-        let shape = |(spec, input): (_, &Input)| input.shape.clone().ok_or_else(|| not_set(spec));
-        let shapes = specs.iter().zip(&self.inputs).map(shape).collect::<Result<Vec<_>, _>>()?;
-        let inputs = || specs.iter().zip(&shapes);
+    fn choose_profile(&self, shapes: &[Shape]) -> Result<usize, BackendError> {
+        let inputs = || self.engine.inputs().iter().zip(shapes);
         agree(inputs())?;
         let ranges = self.engine.ranges();
         let chosen = self
@@ -121,8 +137,6 @@ impl TensorRtContext {
         for output in &mut self.outputs {
             output.settle(&self.handle, self.engine.ledger())?;
         }
-        self.is_told = true;
-        self.stopwatch.measure_next();
         Ok(())
     }
 
@@ -148,7 +162,40 @@ impl TensorRtContext {
         Ok(())
     }
 
-    fn execute(&mut self) -> Result<RunTimes, TrtError> {
+    /// How the next run is submitted, once all is ready for it.
+    fn prepare(&mut self) -> Result<Way, BackendError> {
+        match self.way {
+            Some(Way::Plain) if self.handle.is_settled() => return Ok(Way::Plain),
+            Some(Way::Graph(id)) if self.handle.graph(id).is_some() => return Ok(Way::Graph(id)),
+            _ => self.way = None,
+        }
+        let shapes = self.shapes()?;
+        let failed = |error| running(error, "preparing a run");
+        let graph = self.graphs.choose(&shapes, |id| self.handle.graph(id).is_some());
+        let way = if let Some(id) = graph {
+            self.follow(id).map_err(failed)?;
+            Way::Graph(id)
+        } else {
+            let profile = self.choose_profile(&shapes)?;
+            self.settle(profile).map_err(failed)?;
+            Way::Plain
+        };
+        self.stopwatch.measure_next();
+        self.way = Some(way);
+        Ok(way)
+    }
+
+    /// Gives outputs the shapes that a graph gives them.
+    fn follow(&mut self, id: GraphId) -> Result<(), TrtError> {
+        let Self { handle, outputs, engine, .. } = self;
+        for output in outputs {
+            let extents = handle.graph(id).and_then(|graph| graph.extents(output.port.place));
+            output.follow(handle, engine.ledger(), extents.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, way: Way) -> Result<RunTimes, TrtError> {
         let Self { handle, inputs, outputs, stopwatch, engine, .. } = self;
         let (used, watch) = (&*handle, stopwatch.start());
         used.stream().scope(|work| -> Result<(), TrtError> {
@@ -157,7 +204,10 @@ impl TensorRtContext {
                 input.upload(used, work)?;
             }
             watch.mark(work, 1)?;
-            used.enqueue(work)?;
+            match way {
+                Way::Plain => used.enqueue(work)?,
+                Way::Graph(id) => used.launch(id, work)?,
+            }
             watch.mark(work, 2)?;
             for output in &mut *outputs {
                 output.download(used, work)?;
@@ -169,6 +219,88 @@ impl TensorRtContext {
         }
         Ok(stopwatch.read()?)
     }
+
+    /// Makes a graph of the run that just was, and uses it from now on where it passes its trial.
+    /// Inputs and outputs are afterwards as they are now.
+    fn make_graph(&mut self) -> Result<(), TrtError> {
+        let inputs = trial::read_inputs(&self.inputs);
+        let Some(others) = trial::others(&self.inputs, &inputs) else { return Ok(()) };
+        match self.handle.capture() {
+            Ok(id) => match self.try_graph(id, [inputs, others])?.and_then(|()| self.keep(id)) {
+                Ok(()) => self.way = Some(Way::Graph(id)),
+                Err(reason) => {
+                    self.handle.release(id);
+                    self.do_without(reason);
+                }
+            },
+            // The run is over all the same. If more is broken than the capture, the next one fails.
+            Err(error) => self.do_without(error.to_string()),
+        }
+        self.stopwatch.measure_next();
+        Ok(())
+    }
+
+    /// Keeps a graph, and lets go of those that make room for it.
+    fn keep(&mut self, id: GraphId) -> Result<(), String> {
+        let Some(run) = self.handle.graph(id) else { return Err("it is gone".to_owned()) };
+        let bytes = run.device_bytes();
+        for id in self.graphs.keep(id, bytes)? {
+            self.handle.release(id);
+        }
+        Ok(())
+    }
+
+    fn do_without(&mut self, reason: String) {
+        if self.graphs.are_asked_for() {
+            self.engine.warn_of_graphs(&reason);
+        } else {
+            tracing::debug!("runs are submitted kernel by kernel: {reason}");
+        }
+        self.graphs.never(reason);
+    }
+
+    /// Runs a graph and the engine on inputs A, B and A again; what is staged are A and the outputs
+    /// to it, before and afterwards. A difference is the reason not to use it.
+    fn try_graph(
+        &mut self,
+        id: GraphId,
+        [a, b]: [trial::Contents; 2],
+    ) -> Result<Result<(), String>, TrtError> {
+        let expected_a = trial::read_outputs(&self.outputs);
+        let expected_b = self.run_on(&b, Way::Plain)?;
+        for (inputs, expected) in [(&a, &expected_a), (&b, &expected_b), (&a, &expected_a)] {
+            if self.run_on(inputs, Way::Graph(id))? == *expected {
+                continue;
+            }
+            let again = self.run_on(&a, Way::Plain)?;
+            return Ok(Err(if again == expected_a {
+                "in its trial a graph gave another answer than a plain run".to_owned()
+            } else {
+                "the engine's answers to the same inputs differ from run to run, so a graph \
+                 cannot be tried"
+                    .to_owned()
+            }));
+        }
+        Ok(Ok(()))
+    }
+
+    fn run_on(
+        &mut self,
+        contents: &trial::Contents,
+        way: Way,
+    ) -> Result<trial::Contents, TrtError> {
+        for (input, bytes) in self.inputs.iter_mut().zip(contents) {
+            input.stage(bytes);
+        }
+        let Self { handle, outputs, .. } = self;
+        let used = &*handle;
+        used.stream().scope(|work| {
+            let mut outputs = outputs.iter_mut();
+            outputs.try_for_each(|output| output.overwrite(used, work, POISON))
+        })?;
+        self.execute(way)?;
+        Ok(trial::read_outputs(&self.outputs))
+    }
 }
 
 impl ExecutionContext for TensorRtContext {
@@ -179,7 +311,7 @@ impl ExecutionContext for TensorRtContext {
         };
         if self.inputs[index].shape.as_ref() != Some(shape) {
             accept(self.engine.ranges(), spec, shape)?;
-            self.is_told = false;
+            self.way = None;
             let most = self.most_bytes(index, shape);
             let Self { handle, inputs, engine, .. } = self;
             inputs[index]
@@ -194,13 +326,25 @@ impl ExecutionContext for TensorRtContext {
         // Whatever happens, the results of an earlier run are no longer there to be read.
         self.has_results = false;
         self.narrow()?;
-        if !self.is_told || !self.handle.is_settled() {
-            let profile = self.choose_profile()?;
-            self.settle(profile).map_err(|error| running(error, "preparing a run"))?;
+        let way = self.prepare()?;
+        let failed = |error| running(error, "running the engine");
+        let times = self.execute(way).map_err(failed)?;
+        if self.graphs.count() {
+            self.make_graph().map_err(failed)?;
         }
-        let times = self.execute().map_err(|error| running(error, "running the engine"))?;
         self.has_results = true;
         Ok(times)
+    }
+
+    fn submitted_as(&self) -> Option<SubmittedAs> {
+        let graph = match self.way? {
+            Way::Graph(id) => self.handle.graph(id),
+            Way::Plain => None,
+        };
+        Some(match graph {
+            Some(graph) => SubmittedAs::CudaGraph { nodes: graph.nodes() },
+            None => SubmittedAs::Kernels { reason: self.graphs.reason() },
+        })
     }
 
     fn output(&self, index: usize) -> Result<(&Shape, &[u8]), BackendError> {

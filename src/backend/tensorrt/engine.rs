@@ -1,12 +1,14 @@
 //! [`TensorRtEngine`]: a plan, loaded onto a GPU.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
 use crate::backend::{
     BackendError, Engine, EngineManifest, EngineMemory, ExecutionContext, LoadOptions, Profile,
 };
+use crate::deployment::CudaGraphs;
 use crate::tensor::TensorSpec;
 
 use super::compatible::{Here, objection};
@@ -30,6 +32,9 @@ pub(super) struct TensorRtEngine {
     /// The plan's own profiles: of all inputs, those of fixed shape too.
     ranges: Vec<Profile>,
     values: Vec<ValueRanges>,
+    cuda_graphs: CudaGraphs,
+    /// Why runs are not submitted as graphs, as far as that was told.
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// A plan, and where to find what it needs beside it.
@@ -84,13 +89,14 @@ impl TensorRtEngine {
             let (parser, weights) = (found.parser()?, folder.join(weights));
             refit_from_onnx(library, &mut handle, parser, &weights).map_err(failed)?;
         }
-        Self::new(handle, ledger, manifest).map_err(refused)
+        Self::new(handle, ledger, manifest, options.cuda_graphs.clone()).map_err(refused)
     }
 
     fn new(
         handle: EngineHandle,
         ledger: Arc<Ledger>,
         manifest: &EngineManifest,
+        cuda_graphs: CudaGraphs,
     ) -> Result<Arc<Self>, String> {
         let (inputs, outputs) = (manifest.inputs.clone(), manifest.outputs.clone());
         let ports = (plan::ports(&handle, &inputs, true)?, plan::ports(&handle, &outputs, false)?);
@@ -106,6 +112,8 @@ impl TensorRtEngine {
             ports,
             ranges,
             values,
+            cuda_graphs,
+            told: Mutex::default(),
         }))
     }
 
@@ -126,8 +134,7 @@ impl TensorRtEngine {
 
     /// Whether shapes can change from run to run: only then has a profile to be chosen.
     pub(super) fn is_dynamic(&self) -> bool {
-        let mut inputs = self.handle.tensors().iter().filter(|tensor| tensor.is_input);
-        inputs.any(|input| input.is_shape || plan::shape(&input.extents).is_none())
+        self.handle.is_dynamic()
     }
 
     /// The values that each profile allows of inputs that hold shapes.
@@ -137,6 +144,19 @@ impl TensorRtEngine {
 
     pub(super) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Which runs are to be graphs.
+    pub(super) fn cuda_graphs(&self) -> &CudaGraphs {
+        &self.cuda_graphs
+    }
+
+    /// Warns once, for all contexts and shapes, that runs are not submitted as graphs.
+    pub(super) fn warn_of_graphs(&self, reason: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(reason.to_owned()) {
+            tracing::warn!("runs are submitted kernel by kernel, without a CUDA graph: {reason}");
+        }
     }
 
     pub(super) fn new_handle(&self) -> Result<ContextHandle, TrtError> {

@@ -78,6 +78,12 @@ pub(super) enum TrtError {
         /// How many the engine takes.
         of: usize,
     },
+    /// A run cannot be repeated as it is: where this tensor is, or how large, changes.
+    #[error(
+        "`{0}` is read or written on the host, or its shape depends on data: a graph would not \
+         follow its changes"
+    )]
+    NoGraph(String),
     /// A number is more than the library's integers can hold.
     #[error("{0} does not fit the 32-bit integers that this TensorRT has")]
     TooWide(i64),
@@ -179,7 +185,9 @@ pub(super) fn cuda_error(
         CudaError::DeviceLost { device, reason } => {
             BackendError::DeviceLost { device: *device as usize, reason: reason.clone() }
         }
-        CudaError::OutOfBounds { .. } | CudaError::Call { .. } => whole(error.to_string()),
+        CudaError::OutOfBounds { .. } | CudaError::NoStream { .. } | CudaError::Call { .. } => {
+            whole(error.to_string())
+        }
         _ => BackendError::Unavailable {
             backend: NAME.to_owned(),
             reason: error.to_string(),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cuda::{Context, CudaError, Driver, Ledger, MemoryKind};
+use super::cuda::{Context, CudaError, Driver, GpuMonitor, Ledger, MemoryKind};
 use super::{
     Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, LoadOptions,
     regular,
@@ -24,6 +24,7 @@ mod error;
 mod facts;
 mod fastest;
 mod generation;
+mod graphs;
 mod handle;
 mod layers;
 mod options;
@@ -32,6 +33,7 @@ mod staging;
 mod stopwatch;
 mod sys;
 mod timing_cache;
+mod trial;
 
 pub use calibration::{BatchInput, BatchSpec, CalibrationError, CalibrationSource, DatasetSource};
 pub(super) use error::names_a_gpu_too_old;
@@ -106,7 +108,12 @@ impl Backend for TensorRtBackend {
             accounted: held(MemoryKind::Device) + held(MemoryKind::Pinned),
             used: memory.total - memory.free,
             total: memory.total,
+            utilization: self.monitor(device).and_then(GpuMonitor::utilization),
         })
+    }
+
+    fn monitor(&self, device: Option<usize>) -> Option<&'static GpuMonitor> {
+        GpuMonitor::of(u32::try_from(device.unwrap_or(0)).ok()?)
     }
 
     fn compile(&self, request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {

@@ -148,6 +148,18 @@ impl Input {
         }
     }
 
+    /// What the GPU gets, in the engine's type.
+    pub(super) fn staged(&self) -> &[u8] {
+        self.staging.as_ref().map_or(&[], |staging| &staging[..self.len])
+    }
+
+    /// Stages something else, until the caller's bytes are filled anew.
+    pub(super) fn stage(&mut self, bytes: &[u8]) {
+        if let Some(staging) = &mut self.staging {
+            staging[..bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
     pub(super) fn upload<'env>(
         &'env self,
         handle: &'env ContextHandle,
@@ -229,6 +241,37 @@ impl Output {
         self.grow(handle, ledger, len)?;
         (self.shape, self.len) = (shape, len);
         Ok(())
+    }
+
+    /// Takes the shape that a graph gives it.
+    pub(super) fn follow(
+        &mut self,
+        handle: &ContextHandle,
+        ledger: &Arc<Ledger>,
+        extents: Option<&[i64]>,
+    ) -> Result<(), TrtError> {
+        let failed = || TrtError::Failed { call: "getTensorShape", reported: Vec::new() };
+        let shape = extents.and_then(plan::shape).ok_or_else(failed)?;
+        self.is_open = false;
+        self.set_shape(handle, ledger, shape)
+    }
+
+    /// What came from the GPU, in the engine's type.
+    pub(super) fn staged(&self) -> &[u8] {
+        self.staging.as_ref().map_or(&[], |staging| &staging[..self.len])
+    }
+
+    /// Overwrites what is staged, and what the GPU has.
+    pub(super) fn overwrite<'env>(
+        &'env mut self,
+        handle: &'env ContextHandle,
+        work: &Submission<'_, 'env>,
+        byte: u8,
+    ) -> Result<(), CudaError> {
+        if let Some(staging) = &mut self.staging {
+            staging.fill(byte);
+        }
+        handle.device(self.port.place).map_or(Ok(()), |device| work.fill(device, byte))
     }
 
     pub(super) fn download<'env>(

@@ -1,7 +1,7 @@
 //! [`Stopwatch`]: how long the parts of a run take on the GPU.
 
 use crate::backend::RunTimes;
-use crate::backend::cuda::{Context, CudaError, Event, Submission};
+use crate::backend::cuda::{Context, CudaError, CudaEvent, Submission};
 
 /// One run in so many is measured: the events of a measured run cost some microseconds, which is
 /// much for a small model.
@@ -10,7 +10,7 @@ const EVERY: u32 = 16;
 /// Measures some runs; the others are given the times of the last one that was measured.
 pub(super) struct Stopwatch {
     /// Before uploading, before executing, before downloading, at the end.
-    moments: [Event; 4],
+    moments: [CudaEvent; 4],
     /// Runs until the next that is measured.
     wait: u32,
     is_running: bool,
@@ -19,11 +19,11 @@ pub(super) struct Stopwatch {
 
 /// The moments of one run.
 #[derive(Clone, Copy)]
-pub(super) struct Watch<'a>(Option<&'a [Event; 4]>);
+pub(super) struct Watch<'a>(Option<&'a [CudaEvent; 4]>);
 
 impl Stopwatch {
     pub(super) fn new(gpu: &Context) -> Result<Self, CudaError> {
-        let event = || Event::new(gpu);
+        let event = || CudaEvent::new(gpu);
         let moments = [event()?, event()?, event()?, event()?];
         Ok(Self { moments, wait: 0, is_running: false, last: RunTimes::default() })
     }
@@ -44,9 +44,9 @@ impl Stopwatch {
         if self.is_running {
             let [start, uploaded, computed, end] = &self.moments;
             self.last = RunTimes {
-                upload: uploaded.since(start)?,
-                compute: computed.since(uploaded)?,
-                download: end.since(computed)?,
+                upload: start.elapsed(uploaded)?,
+                compute: uploaded.elapsed(computed)?,
+                download: computed.elapsed(end)?,
             };
         }
         Ok(self.last)

@@ -1,25 +1,31 @@
 // What an engine costs in plain C++: the yardstick for `trt-pipeline bench`.
 //
-// One closed loop on one stream, no CUDA graph. Each iteration copies every input from pinned
-// memory to the device, enqueues the engine, copies every output back and waits for the stream; its
-// nanoseconds go to the samples file, one number a line. A JSON line on stdout says what ran.
+// One closed loop a stream: a thread, an execution context, a stream and pinned memory each. An
+// iteration copies every input from pinned memory to the device, enqueues the engine or launches
+// the graph that was captured of that, copies every output back and waits once for the stream.
+// Every run's start and nanoseconds go to the samples file; a JSON line on stdout says what ran.
 // README.md beside this file says how to build and use it.
 
 #include <NvInfer.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -27,14 +33,19 @@ namespace {
 using nvinfer1::DataType;
 using nvinfer1::Dims;
 
+using Clock = std::chrono::steady_clock;
+
 constexpr char kUsage[] =
     "usage: yardstick ENGINE --samples FILE [--shape NAME=1x3x224x224].. [--input NAME=RAW-FILE]..\n"
-    "                 [--output NAME=RAW-FILE].. [--profile 0] [--warmup 200] [--iterations 2000]\n";
+    "                 [--output NAME=RAW-FILE].. [--profile 0] [--streams 1] [--graphs off|on]\n"
+    "                 [--warmup 200] [--iterations 2000 | --milliseconds N]\n"
+    "Each stream makes so many warm-up runs and then so many that count, or all it can in the time.\n";
 
 struct Options {
     std::string engine, samples;
     std::map<std::string, std::string> shapes, inputs, outputs;
-    int profile = 0, warmup = 200, iterations = 2000;
+    int profile = 0, streams = 1, warmup = 200, iterations = 2000, milliseconds = 0;
+    bool graphs = false;
 };
 
 [[noreturn]] void fail(std::string const& message) { throw std::runtime_error(message); }
@@ -80,11 +91,14 @@ Options parse(int argc, char** argv) {
         else if (name == "--input") pair(options.inputs, value);
         else if (name == "--output") pair(options.outputs, value);
         else if (name == "--profile") options.profile = number(value);
+        else if (name == "--streams") options.streams = number(value);
+        else if (name == "--graphs" && (value == "on" || value == "off")) options.graphs = value == "on";
         else if (name == "--warmup") options.warmup = number(value);
         else if (name == "--iterations") options.iterations = number(value);
+        else if (name == "--milliseconds") options.milliseconds = number(value);
         else fail("unknown option " + name);
     }
-    if (options.engine.empty() || options.samples.empty() || options.iterations < 1) fail(kUsage);
+    if (options.engine.empty() || options.samples.empty() || options.iterations < 1 || options.streams < 1) fail(kUsage);
     return options;
 }
 
@@ -159,15 +173,12 @@ struct Tensor {
     }
 };
 
-struct Session {
+struct Engine {
     Logger logger;
     std::unique_ptr<nvinfer1::IRuntime> runtime;
     std::unique_ptr<nvinfer1::ICudaEngine> engine;
-    std::unique_ptr<nvinfer1::IExecutionContext> context;
-    std::vector<Tensor> inputs, outputs;
-    cudaStream_t stream{};
 
-    explicit Session(Options const& options) {
+    explicit Engine(Options const& options) {
         auto plan = contents(options.engine);
         // Asked first: without a device TensorRT 8.6 crashes instead of saying so.
         cuda(cudaFree(nullptr), "opening the device");
@@ -175,12 +186,25 @@ struct Session {
         require(runtime != nullptr, "createInferRuntime");
         engine.reset(runtime->deserializeCudaEngine(plan.data(), plan.size()));
         require(engine != nullptr, "deserializing " + options.engine);
-        context.reset(engine->createExecutionContext());
+    }
+};
+
+// One of the streams, with all that its runs need.
+struct Session {
+    nvinfer1::ICudaEngine& engine;
+    std::unique_ptr<nvinfer1::IExecutionContext> context;
+    std::vector<Tensor> inputs, outputs;
+    cudaStream_t stream{};
+    cudaGraphExec_t graph{};
+
+    Session(nvinfer1::ICudaEngine& shared, Options const& options) : engine(shared) {
+        context.reset(engine.createExecutionContext());
         require(context != nullptr, "createExecutionContext");
         cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+        // TensorRT 8.6 shares a profile between contexts where the engine was built to.
         require(context->setOptimizationProfileAsync(options.profile, stream), "choosing the profile");
         cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-        for (int i = 0; i < engine->getNbIOTensors(); ++i) add(engine->getIOTensorName(i));
+        for (int i = 0; i < engine.getNbIOTensors(); ++i) add(engine.getIOTensorName(i));
         for (auto const& given : {options.shapes, options.inputs})
             for (auto const& entry : given)
                 if (std::none_of(inputs.begin(), inputs.end(), [&](Tensor const& t) { return t.name == entry.first; }))
@@ -190,21 +214,22 @@ struct Session {
             tensor.allocate(context->getTensorShape(tensor.name.c_str()));
             require(context->setTensorAddress(tensor.name.c_str(), tensor.device), "binding `" + tensor.name + "`");
         }
+        if (options.graphs) capture();
     }
 
     void add(std::string const& name) {
         Tensor tensor;
         tensor.name = name;
-        tensor.is_input = engine->getTensorIOMode(name.c_str()) == nvinfer1::TensorIOMode::kINPUT;
-        tensor.on_host = engine->getTensorLocation(name.c_str()) == nvinfer1::TensorLocation::kHOST;
-        tensor.type = engine->getTensorDataType(name.c_str());
-        if (engine->getTensorFormat(name.c_str()) != nvinfer1::TensorFormat::kLINEAR) fail("`" + name + "` is not linear in memory");
+        tensor.is_input = engine.getTensorIOMode(name.c_str()) == nvinfer1::TensorIOMode::kINPUT;
+        tensor.on_host = engine.getTensorLocation(name.c_str()) == nvinfer1::TensorLocation::kHOST;
+        tensor.type = engine.getTensorDataType(name.c_str());
+        if (engine.getTensorFormat(name.c_str()) != nvinfer1::TensorFormat::kLINEAR) fail("`" + name + "` is not linear in memory");
         if (!tensor.is_input && tensor.on_host) fail("output `" + name + "` is in host memory, which is not supported");
         (tensor.is_input ? inputs : outputs).push_back(tensor);
     }
 
     void bind_input(Tensor& tensor, Options const& options) {
-        auto shape = engine->getTensorShape(tensor.name.c_str());
+        auto shape = engine.getTensorShape(tensor.name.c_str());
         auto given = options.shapes.find(tensor.name);
         if (given != options.shapes.end()) shape = dims(given->second);
         tensor.allocate(shape);
@@ -214,16 +239,42 @@ struct Session {
         require(context->setTensorAddress(tensor.name.c_str(), address), "binding `" + tensor.name + "`");
     }
 
-    void iterate() {
+    void enqueue() {
+        if (!context->enqueueV3(stream)) fail("enqueueV3 failed");
+    }
+
+    // The copies stay outside: what is captured is what `enqueue` does, without what TensorRT only
+    // does in the first run with a shape.
+    void capture() {
+        upload();
+        enqueue();
+        cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+        cudaGraph_t captured{};
+        cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+        enqueue();
+        cuda(cudaStreamEndCapture(stream, &captured), "cudaStreamEndCapture");
+        cuda(cudaGraphInstantiate(&graph, captured, 0), "cudaGraphInstantiate");
+        cuda(cudaGraphDestroy(captured), "cudaGraphDestroy");
+    }
+
+    void upload() {
         for (auto const& tensor : inputs)
             if (!tensor.on_host) cuda(cudaMemcpyAsync(tensor.device, tensor.host, tensor.bytes, cudaMemcpyHostToDevice, stream), "copying to the device");
-        if (!context->enqueueV3(stream)) fail("enqueueV3 failed");
+    }
+
+    void iterate() {
+        upload();
+        if (graph) cuda(cudaGraphLaunch(graph, stream), "cudaGraphLaunch");
+        else enqueue();
         for (auto const& tensor : outputs)
             cuda(cudaMemcpyAsync(tensor.host, tensor.device, tensor.bytes, cudaMemcpyDeviceToHost, stream), "copying from the device");
         cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
     }
 
+    Session(Session const&) = delete;
+
     ~Session() {
+        if (graph) cudaGraphExecDestroy(graph);
         context.reset();
         for (auto* tensors : {&inputs, &outputs})
             for (auto& tensor : *tensors) {
@@ -234,23 +285,102 @@ struct Session {
     }
 };
 
-void measure(Options const& options) {
-    using Clock = std::chrono::steady_clock;
-    Session session(options);
-    for (int i = 0; i < options.warmup; ++i) session.iterate();
-    std::vector<int64_t> nanoseconds(options.iterations);
-    for (auto& sample : nanoseconds) {
-        auto start = Clock::now();
-        session.iterate();
-        sample = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+struct Run {
+    int64_t started, took;
+};
+
+// Lets all streams go at one moment, when the last of them is warm.
+class Start {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int missing;
+    Clock::time_point moment;
+
+public:
+    explicit Start(int streams) : missing(streams) {}
+
+    Clock::time_point wait() {
+        std::unique_lock<std::mutex> lock(mutex);
+        if (--missing == 0) {
+            moment = Clock::now();
+            changed.notify_all();
+        }
+        changed.wait(lock, [this] { return missing == 0; });
+        return moment;
     }
+};
+
+int64_t nanoseconds(Clock::duration duration) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+}
+
+std::vector<Run> loop(Session& session, Options const& options, Start& start, std::atomic<bool> const& failed) {
+    auto const limit = std::chrono::milliseconds(options.milliseconds);
+    std::vector<Run> runs;
+    runs.reserve(options.milliseconds ? 1 << 16 : options.iterations);
+    auto const moment = start.wait();
+    while (!failed) {
+        auto began = Clock::now();
+        if (options.milliseconds ? began - moment >= limit && !runs.empty() : runs.size() == static_cast<size_t>(options.iterations)) break;
+        session.iterate();
+        auto ended = Clock::now();
+        runs.push_back({nanoseconds(began - moment), nanoseconds(ended - began)});
+    }
+    return runs;
+}
+
+// Every session in a thread of its own; gives the runs of each that count.
+std::vector<std::vector<Run>> drive(std::vector<std::unique_ptr<Session>>& sessions, Options const& options) {
+    std::vector<std::vector<Run>> runs(sessions.size());
+    std::vector<std::exception_ptr> errors(sessions.size());
+    std::vector<std::thread> threads;
+    std::atomic<bool> failed{false};
+    Start start(options.streams);
+    for (size_t at = 0; at < sessions.size(); ++at)
+        threads.emplace_back([&, at] {
+            bool is_warm = false;
+            try {
+                for (int i = 0; i < options.warmup; ++i) sessions[at]->iterate();
+                is_warm = true;
+                runs[at] = loop(*sessions[at], options, start, failed);
+            } catch (...) {
+                errors[at] = std::current_exception();
+                failed = true;
+                if (!is_warm) start.wait();
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    for (auto const& error : errors)
+        if (error) std::rethrow_exception(error);
+    return runs;
+}
+
+void write_outputs(Session const& session, Options const& options) {
     for (auto const& entry : options.outputs) {
         auto found = std::find_if(session.outputs.begin(), session.outputs.end(), [&](Tensor const& t) { return t.name == entry.first; });
         if (found == session.outputs.end()) fail("the engine has no output `" + entry.first + "`");
         std::ofstream(entry.second, std::ios::binary).write(static_cast<char const*>(found->host), static_cast<std::streamsize>(found->bytes));
     }
+}
+
+void measure(Options const& options) {
+    Engine engine(options);
+    std::vector<std::unique_ptr<Session>> sessions;
+    for (int i = 0; i < options.streams; ++i) sessions.push_back(std::make_unique<Session>(*engine.engine, options));
+    auto const runs = drive(sessions, options);
+    write_outputs(*sessions.front(), options);
+
     std::ofstream samples(options.samples);
-    for (auto sample : nanoseconds) samples << sample << '\n';
+    samples << "context,started_ns,run_ns\n";
+    std::vector<int64_t> times;
+    int64_t first = INT64_MAX, last = 0;
+    for (size_t at = 0; at < runs.size(); ++at)
+        for (auto const& run : runs[at]) {
+            samples << at << ',' << run.started << ',' << run.took << '\n';
+            times.push_back(run.took);
+            first = std::min(first, run.started);
+            last = std::max(last, run.started + run.took);
+        }
     require(static_cast<bool>(samples.flush()), "writing " + options.samples);
 
     cudaDeviceProp gpu{};
@@ -258,11 +388,13 @@ void measure(Options const& options) {
     cuda(cudaGetDeviceProperties(&gpu, 0), "cudaGetDeviceProperties");
     cuda(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
     cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-    std::sort(nanoseconds.begin(), nanoseconds.end());
+    std::sort(times.begin(), times.end());
+    double const seconds = static_cast<double>(last - first) / 1e9;
     std::printf("{\"program\":\"yardstick\",\"tensorrt\":%d,\"headers\":%d,\"cuda_runtime\":%d,\"cuda_driver\":%d,\"gpu\":\"%s\","
-                "\"warmup\":%d,\"iterations\":%d,\"median_ns\":%lld}\n",
-                getInferLibVersion(), static_cast<int>(NV_TENSORRT_VERSION), runtime, driver, gpu.name, options.warmup, options.iterations,
-                static_cast<long long>(nanoseconds[nanoseconds.size() / 2]));
+                "\"streams\":%d,\"graphs\":%s,\"warmup\":%d,\"runs\":%zu,\"seconds\":%.6f,\"runs_per_second\":%.3f,\"median_ns\":%lld}\n",
+                getInferLibVersion(), static_cast<int>(NV_TENSORRT_VERSION), runtime, driver, gpu.name, options.streams,
+                options.graphs ? "true" : "false", options.warmup, times.size(), seconds, static_cast<double>(times.size()) / seconds,
+                static_cast<long long>(times[times.size() / 2]));
 }
 
 }  // namespace

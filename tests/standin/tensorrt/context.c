@@ -7,12 +7,13 @@ void *scratch_allocator(const struct context *context) {
 
 static void release_context(void *self) {
     struct context *context = self;
+    context_gone(context);
     device_free_async(context->engine->allocator, context->memory, NULL);
     device_free_async(scratch_allocator(context), context->scratch, NULL);
     free(context->bindings);
 }
 
-void *context_make(struct engine *engine) {
+void *context_make(struct engine *engine, bool lent) {
     const struct plan *plan = &engine->plan;
     if (!is_complete(engine)) {
         fail(
@@ -22,8 +23,8 @@ void *context_make(struct engine *engine) {
         return NULL;
     }
     size_t size = plan->device_memory > 256 ? (size_t)plan->device_memory : 256;
-    void *memory = device_allocate_async(engine->allocator, size, NULL);
-    if (!memory) {
+    void *memory = lent ? NULL : device_allocate_async(engine->allocator, size, NULL);
+    if (!memory && !lent) {
         fail(engine, ErrorCode_kINTERNAL_ERROR, "ICudaEngine::createExecutionContext",
              "OutOfMemory", "Requested size was %zu bytes.", size);
         return NULL;
@@ -41,6 +42,24 @@ void *context_make(struct engine *engine) {
 void IExecutionContext_setErrorRecorder(void *self, void *recorder) {
     set_error_recorder(self, recorder);
 }
+
+#if !defined V8_6
+void IExecutionContext_setDeviceMemoryV2(void *self, void *memory, int64_t size) {
+    struct context *context = self;
+    if (size < context->engine->plan.device_memory)
+        die("%lld bytes are too few: the engine needs %lld", (long long)size,
+            (long long)context->engine->plan.device_memory);
+    IExecutionContext_setDeviceMemory(self, memory);
+}
+#endif
+void IExecutionContext_setDeviceMemory(void *self, void *memory) {
+    struct context *context = self;
+    if (context->memory) die("a context with memory of its own was lent other");
+    if ((uintptr_t)memory % 256) die("the memory lent to a context is not aligned to 256 bytes");
+    context->lent = memory;
+    context->changes++;
+}
+
 int32_t IExecutionContext_getOptimizationProfile(void *self) {
     return ((struct context *)self)->profile;
 }
@@ -65,6 +84,7 @@ bool IExecutionContext_setOptimizationProfileAsync(void *self, int32_t profile, 
         return false;
     }
     context->profile = profile;
+    context->changes++;
     /* Shapes of inputs are those of no profile now. */
     for (int i = 0; i < plan->tensor_count; i++)
         context->bindings[i].shape = plan->tensors[i].shape;
@@ -105,6 +125,7 @@ bool IExecutionContext_setInputShape(void *self, void *name, void *dims) {
         return false;
     }
     context->bindings[index].shape = shape;
+    context->changes++;
     return true;
 }
 
@@ -176,6 +197,7 @@ bool IExecutionContext_setTensorAddress(void *self, void *name, void *address) {
     if ((uintptr_t)address % 256 && !context->engine->plan.tensors[index].holds_shape)
         die("the address of %s is not aligned to 256 bytes", (char *)name);
     context->bindings[index].address = address;
+    context->changes++;
     return true;
 }
 

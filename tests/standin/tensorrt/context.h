@@ -11,12 +11,17 @@ struct binding {
 struct context {
     struct object object;
     struct engine *engine;
-    void *memory, *scratch; /* of the engine's allocator, of the temporary one */
+    /* Of the engine's allocator, of the caller's, of the temporary allocator. */
+    void *memory, *lent, *scratch;
     void *temporary_allocator;
     struct binding *bindings;
     int profile;
+    int changes; /* of profile, shapes and addresses */
     atomic_flag running;
 };
+
+/* Graphs of a context that is gone, or that changed, must not be launched. */
+void context_gone(const struct context *context);
 
 /* The shape of a tensor as far as inputs decide it, -1 where data does. */
 struct shape shape_of(const struct context *context, int index);

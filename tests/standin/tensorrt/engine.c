@@ -156,15 +156,24 @@ void *ICudaEngine_getProfileShapeValues(void *self, int32_t profile, int32_t ten
 #endif
 
 #ifdef V8_6
+void *ICudaEngine_createExecutionContextWithoutDeviceMemory(void *self) {
+    FAIL_IF_PLANNED(NULL);
+    return context_make(self, true);
+}
+
 void *ICudaEngine_createExecutionContext(void *self) {
+    FAIL_IF_PLANNED(NULL);
+    return context_make(self, false);
+}
 #else
 void *ICudaEngine_createExecutionContext(void *self, int32_t strategy) {
-    if (strategy)
+    enum { STATIC, USER_MANAGED = 2 };
+    if (strategy != STATIC && strategy != USER_MANAGED)
         die("ICudaEngine::createExecutionContext: strategy %d is not implemented", strategy);
-#endif
     FAIL_IF_PLANNED(NULL);
-    return context_make(self);
+    return context_make(self, strategy == USER_MANAGED);
 }
+#endif
 
 /* ---- IEngineInspector: what it returned is valid until it is deleted */
 

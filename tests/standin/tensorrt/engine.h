@@ -18,7 +18,8 @@ struct engine {
 };
 
 struct engine *engine_make(struct runtime *runtime, const struct plan *plan);
-void *context_make(struct engine *engine);
+/* An execution context, which the caller lends its memory or not. */
+void *context_make(struct engine *engine, bool lent);
 /* Whether weights that the plan does not hold are there by now. */
 bool is_complete(const struct engine *engine);
 

@@ -63,7 +63,7 @@ impl Found {
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::backend::cuda::CudaVersion;
+    use crate::backend::cuda::{CudaVersion, DeviceProperties};
 
     use super::super::Source;
     use super::*;
@@ -91,8 +91,10 @@ mod tests {
             name: name.to_owned(),
             uuid: String::new(),
             compute_capability,
+            pci_bus_id: String::new(),
             total_memory: 0,
             multiprocessors: 1,
+            properties: DeviceProperties::default(),
             attributes: BTreeMap::new(),
             driver_version: CudaVersion { major: 13, minor: 0 },
         }

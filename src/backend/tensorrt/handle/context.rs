@@ -1,41 +1,51 @@
 //! [`ContextHandle`]: one run at a time of an engine, with the memory that it runs in.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::ptr::null_mut;
 use std::sync::Arc;
 
 use crate::backend::cuda::{Context, DeviceBuffer, PinnedBuffer, Stream, Submission};
 
 use super::super::error::TrtError;
-use super::super::sys::{Dims, IExecutionContext};
+use super::super::sys::Dims;
+use super::captured::CapturedRun;
 use super::engine::{EngineHandle, EngineTensor};
+use super::execution::Execution;
 use super::output_allocator::OutputAllocator;
-use super::owned::Owned;
-use super::recorder::Recorder;
-use super::runtime::leave;
 
 /// An extent that is known only when the tensor was computed.
 const OPEN: i64 = -1;
 
-/// An execution context, its stream, and the memory of its inputs and outputs. TensorRT knows the
-/// memory by address only; that it is there and large enough for a run's shapes, [`Self::settle`]
-/// sees to.
+/// An execution context, its stream, and the memory that it runs in. TensorRT knows the memory by
+/// address only; that it is there and large enough for a run's shapes, [`Self::settle`] sees to.
 ///
 /// Tensors are named by their place in [`EngineHandle::tensors`].
 #[derive(Debug)]
 pub(in super::super) struct ContextHandle {
-    object: Owned<IExecutionContext>,
-    recorder: Recorder,
+    // They go before the memory that they use.
+    captured: BTreeMap<GraphId, CapturedRun>,
+    /// The last number that was given to a graph.
+    last_graph: u64,
+    execution: Execution,
     bindings: Vec<Binding>,
+    /// What layers pass on to each other.
+    scratch: DeviceBuffer,
     /// Whether every binding is large enough for the shapes that are set.
     is_settled: bool,
     stream: Stream,
-    // Contexts go before their engine.
-    engine: Arc<EngineHandle>,
 }
 
-// SAFETY: TensorRT ties a context to no thread. It is for one thread at a time: not `Sync`.
-unsafe impl Send for ContextHandle {}
+/// A captured run of a context. It is never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct GraphId(u64);
+
+#[cfg(test)]
+impl GraphId {
+    /// One that no context has given.
+    pub(in super::super) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// The memory that one tensor is in.
 #[derive(Debug, Default)]
@@ -65,28 +75,31 @@ impl Binding {
             Self::Host(buffer) => Some(buffer.address()),
         }
     }
+
+    /// The address that every run of the same shapes has it at, on the device.
+    fn device_address(&self) -> Option<*mut c_void> {
+        match self {
+            Self::Device(buffer) => Some(buffer.as_ptr()),
+            Self::None | Self::Host(_) | Self::Allocated(_) => None,
+        }
+    }
 }
 
 impl ContextHandle {
-    pub(super) fn new(
-        object: Owned<IExecutionContext>,
-        engine: &Arc<EngineHandle>,
-    ) -> Result<Self, TrtError> {
-        let recorder = Recorder::new(engine.runtime().abi())?;
-        let stream = Stream::new(engine.runtime().context())?;
+    pub(super) fn new(engine: &Arc<EngineHandle>) -> Result<Self, TrtError> {
+        let runtime = engine.runtime();
+        let (gpu, ledger) = (runtime.context(), runtime.ledger());
+        let bytes = usize::try_from(engine.device_memory().unwrap_or(0)).unwrap_or(usize::MAX);
+        let scratch = DeviceBuffer::new(gpu, ledger, bytes)?;
+        let stream = Stream::new(gpu)?;
+        let execution = engine.new_execution()?;
+        // SAFETY: runs are submitted to one stream, so there is one at a time; the memory is
+        // dropped after the execution and the graphs.
+        unsafe { execution.set_device_memory(&scratch) };
         let bindings = engine.tensors().iter().map(|_| Binding::None).collect();
-        let engine = Arc::clone(engine);
-        // Whole before the object learns of the recorder: however this ends, the fields are then
-        // dropped in their order.
-        let context = Self { object, recorder, bindings, is_settled: false, stream, engine };
-        let object = context.object.get();
-        // SAFETY: the recorder outlives the context: it is dropped after it.
-        unsafe { object.set_error_recorder(context.recorder.as_ptr()) };
-        let allocator = context.engine.runtime().allocator().as_ptr();
-        // SAFETY: the allocator is the runtime's, which outlives the context.
-        let set = unsafe { object.set_temporary_storage_allocator(allocator) };
-        context.recorder.hold("setTemporaryStorageAllocator", set)?;
-        Ok(context)
+        let captured = BTreeMap::new();
+        let (last_graph, is_settled) = (0, false);
+        Ok(Self { captured, last_graph, execution, bindings, scratch, is_settled, stream })
     }
 
     /// The stream that it runs on.
@@ -96,31 +109,18 @@ impl ContextHandle {
 
     /// The GPU that it runs on.
     pub(in super::super) fn gpu(&self) -> &Context {
-        self.engine.runtime().context()
+        self.engine().runtime().context()
     }
 
     /// The profile that is chosen; `None` where none is yet.
     pub(in super::super) fn profile(&self) -> Option<usize> {
-        // SAFETY: the context is alive.
-        let profile = unsafe { self.object.get().get_optimization_profile() };
-        usize::try_from(profile).ok()
+        self.execution.profile()
     }
 
     /// Chooses a profile. All shapes must be set anew.
     pub(in super::super) fn set_profile(&mut self, profile: usize) -> Result<(), TrtError> {
-        const CALL: &str = "setOptimizationProfileAsync";
         self.is_settled = false;
-        self.engine.runtime().start()?;
-        let number = i32::try_from(profile).unwrap_or(i32::MAX);
-        let context = self.object.get();
-        // SAFETY: context and stream are alive; all that runs goes to this stream.
-        let chosen =
-            unsafe { context.set_optimization_profile_async(number, self.stream.as_ptr()) };
-        // What it copies must have arrived before anybody can free what it copies from.
-        self.stream.synchronize()?;
-        if !chosen {
-            return Err(self.failed(CALL));
-        }
+        self.execution.set_profile(profile, &self.stream)?;
         let mut bindings = self.bindings.iter().enumerate();
         bindings.try_for_each(|(at, binding)| self.tell_address(at, binding))
     }
@@ -128,21 +128,13 @@ impl ContextHandle {
     /// Sets the shape of an input.
     pub(in super::super) fn set_shape(&mut self, at: usize, dims: &Dims) -> Result<(), TrtError> {
         self.is_settled = false;
-        if let Some(extent) = dims.too_wide(self.engine.runtime().abi()) {
-            return Err(TrtError::TooWide(extent));
-        }
-        let name = &self.tensor(at).name;
-        // SAFETY: the context is alive.
-        let set = unsafe { self.object.get().set_input_shape(name, dims) };
-        self.recorder.hold("setInputShape", set)
+        self.execution.set_shape(at, dims)
     }
 
     /// A tensor's extents, -1 where they are known only when it was computed. `None` where the
     /// inputs do not tell them.
     pub(in super::super) fn extents(&self, at: usize) -> Option<Vec<i64>> {
-        // SAFETY: the context is alive.
-        let dims = unsafe { self.object.get().get_tensor_shape(&self.tensor(at).name) };
-        dims.extents().map(<[i64]>::to_vec)
+        self.execution.dims(at).extents().map(<[i64]>::to_vec)
     }
 
     /// Sees to memory of at least so many bytes for a tensor, where the engine has it. What was in
@@ -152,7 +144,9 @@ impl ContextHandle {
             return Ok(());
         }
         self.is_settled = false;
-        let runtime = self.engine.runtime();
+        // They use the old one.
+        self.captured.clear();
+        let runtime = self.execution.engine().runtime();
         let (gpu, ledger) = (runtime.context(), runtime.ledger());
         let binding = if self.tensor(at).on_host {
             // Read when shapes are worked out, so the old one stays until the new one is told.
@@ -218,25 +212,21 @@ impl ContextHandle {
     /// Works out the shapes that follow from those of the inputs, and from the values of inputs
     /// that hold shapes.
     pub(in super::super) fn infer_shapes(&mut self) -> Result<(), TrtError> {
-        self.engine.runtime().start()?;
-        self.recorder.take();
-        // SAFETY: the context is alive, and so is the memory that it reads shapes from; no names
-        // are asked for.
-        let missing = unsafe { self.object.get().infer_shapes(0, null_mut()) };
-        self.recorder.hold("inferShapes", missing == 0)
+        self.execution.infer_shapes()
     }
 
     /// Works out shapes, and sees to memory enough for all of them.
     pub(in super::super) fn settle(&mut self) -> Result<(), TrtError> {
         self.infer_shapes()?;
         for at in 0..self.bindings.len() {
-            let extents = self.extents(at).ok_or_else(|| self.failed("getTensorShape"))?;
+            let failed = || self.execution.failed("getTensorShape");
+            let extents = self.extents(at).ok_or_else(failed)?;
             if extents.contains(&OPEN) {
                 self.allocate_as_needed(at)?;
                 continue;
             }
             let bytes = self.tensor(at).bytes(&extents);
-            let bytes = bytes.ok_or_else(|| self.failed("getTensorShape"))?;
+            let bytes = bytes.ok_or_else(failed)?;
             self.reserve(at, bytes)?;
         }
         self.is_settled = true;
@@ -248,13 +238,10 @@ impl ContextHandle {
         if matches!(self.bindings[at], Binding::Allocated(_)) {
             return Ok(());
         }
-        let runtime = self.engine.runtime();
+        let runtime = self.engine().runtime();
         let allocator = OutputAllocator::new(runtime.abi(), runtime.context(), runtime.ledger())?;
-        let name = &self.tensor(at).name;
-        // SAFETY: the context is alive; the allocator is kept until it is gone, unless it is
-        // refused.
-        let set = unsafe { self.object.get().set_output_allocator(name, allocator.as_ptr()) };
-        self.recorder.hold("setOutputAllocator", set)?;
+        // SAFETY: the allocator is kept until the execution is gone, unless it is refused.
+        unsafe { self.execution.set_output_allocator(at, allocator.as_ptr()) }?;
         self.bindings[at] = Binding::Allocated(allocator);
         Ok(())
     }
@@ -265,49 +252,84 @@ impl ContextHandle {
         work: &Submission<'_, 'env>,
     ) -> Result<(), TrtError> {
         assert!(self.is_settled, "the memory of a run was not settled");
-        let stream = self.stream.as_ptr();
-        assert!(work.stream().as_ptr() == stream, "a context runs on its own stream only");
+        self.check_stream(work);
         for binding in &self.bindings {
             if let Binding::Allocated(allocator) = binding {
                 allocator.start();
             }
         }
-        self.engine.runtime().start()?;
-        // SAFETY: context and stream are alive. Every tensor has memory enough, which is neither
-        // freed nor written from here before the scope has waited: all of it is in `self`, which
-        // is borrowed for longer. What TensorRT writes on the host, nobody reads meanwhile: that
-        // takes a mutable borrow.
-        if unsafe { self.object.get().enqueue_v3(stream) } {
-            return Ok(());
-        }
-        Err(self.failed("enqueueV3"))
+        // SAFETY: every tensor has memory enough, which is neither freed nor written from here
+        // before the scope has waited: all of it is in `self`, which is borrowed for longer. What
+        // TensorRT writes on the host, nobody reads meanwhile: that takes a mutable borrow.
+        unsafe { self.execution.enqueue(&self.stream) }.map_err(|error| self.allocators_say(error))
     }
 
-    fn failed(&self, call: &'static str) -> TrtError {
+    /// Captures the run that is settled, as a graph that can be launched until memory has to grow.
+    /// What is in outputs is lost.
+    pub(in super::super) fn capture(&mut self) -> Result<GraphId, TrtError> {
+        assert!(self.is_settled, "the memory of a run was not settled");
+        let address = |(at, binding): (usize, &Binding)| {
+            binding.device_address().ok_or_else(|| TrtError::NoGraph(self.tensor(at).name_text()))
+        };
+        let addresses = self.bindings.iter().enumerate().map(address);
+        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        // SAFETY: the memory is large enough, as it is settled, and is not replaced while there are
+        // graphs; nobody uses it meanwhile, as `self` is borrowed mutably.
+        let run =
+            unsafe { CapturedRun::new(&self.execution, &self.scratch, &addresses, &self.stream) }?;
+        self.last_graph += 1;
+        let id = GraphId(self.last_graph);
+        self.captured.insert(id, run);
+        Ok(id)
+    }
+
+    /// A graph; `None` where it was released, or memory had to grow.
+    pub(in super::super) fn graph(&self, id: GraphId) -> Option<&CapturedRun> {
+        self.captured.get(&id)
+    }
+
+    /// Submits a captured run to the context's own stream, within a [`Stream::scope`] of it.
+    pub(in super::super) fn launch<'env>(
+        &'env self,
+        id: GraphId,
+        work: &Submission<'_, 'env>,
+    ) -> Result<(), TrtError> {
+        self.check_stream(work);
+        self.engine().runtime().start()?;
+        Ok(self.captured[&id].launch(work)?)
+    }
+
+    /// Lets go of a graph.
+    pub(in super::super) fn release(&mut self, id: GraphId) {
+        self.captured.remove(&id);
+    }
+
+    fn check_stream(&self, work: &Submission<'_, '_>) {
+        let own = work.stream().as_ptr() == self.stream.as_ptr();
+        assert!(own, "a context runs on its own stream only");
+    }
+
+    /// Why memory for an output was refused, where that is why a run failed.
+    fn allocators_say(&self, error: TrtError) -> TrtError {
         let failure = self.bindings.iter().find_map(|binding| match binding {
             Binding::Allocated(allocator) => allocator.take_failure(),
             _ => None,
         });
-        let reported = self.engine.runtime().failed(call, &self.recorder);
-        failure.map_or(reported, TrtError::Cuda)
+        failure.map_or(error, TrtError::Cuda)
     }
 
     fn tell_address(&self, at: usize, binding: &Binding) -> Result<(), TrtError> {
         let Some(address) = binding.address() else { return Ok(()) };
-        let name = &self.tensor(at).name;
-        // SAFETY: the context is alive. It uses host memory when it works out shapes: that is kept
-        // until another is told. It uses the rest in runs only, and those need settled memory.
-        let told = unsafe { self.object.get().set_tensor_address(name, address) };
-        self.recorder.hold("setTensorAddress", told)
+        // SAFETY: host memory is kept until another is told; the rest is used in runs only, and
+        // those need settled memory.
+        unsafe { self.execution.set_address(at, address) }
+    }
+
+    fn engine(&self) -> &Arc<EngineHandle> {
+        self.execution.engine()
     }
 
     fn tensor(&self, at: usize) -> &EngineTensor {
-        &self.engine.tensors()[at]
-    }
-}
-
-impl Drop for ContextHandle {
-    fn drop(&mut self) {
-        leave(self.engine.runtime().context(), &mut self.object);
+        self.execution.tensor(at)
     }
 }

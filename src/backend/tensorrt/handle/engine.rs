@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::tensor::{DType, Shape};
 
 use super::super::error::TrtError;
+use super::super::generation::Generation;
 use super::super::layers::read_json;
 use super::super::sys::{
     DataType, ICudaEngine, LayerInformationFormat, OptProfileSelector, TensorFormat, TensorIOMode,
@@ -15,6 +16,7 @@ use super::super::sys::{
 };
 use super::callback::text;
 use super::context::ContextHandle;
+use super::execution::Execution;
 use super::owned::Owned;
 use super::recorder::Recorder;
 use super::runtime::{Runtime, leave};
@@ -113,6 +115,12 @@ impl EngineHandle {
         &self.runtime
     }
 
+    /// Whether shapes can change from run to run: only then has a profile to be chosen.
+    pub(in super::super) fn is_dynamic(&self) -> bool {
+        let mut inputs = self.tensors.iter().filter(|tensor| tensor.is_input);
+        inputs.any(|input| input.is_shape || input.extents.iter().any(|&extent| extent < 0))
+    }
+
     /// Number of optimization profiles.
     pub(in super::super) fn profile_count(&self) -> i32 {
         // SAFETY: the engine is alive.
@@ -196,17 +204,28 @@ impl EngineHandle {
 
     /// A context of its own, with a stream of its own.
     pub(in super::super) fn new_context(self: &Arc<Self>) -> Result<ContextHandle, TrtError> {
+        ContextHandle::new(self)
+    }
+
+    /// An execution context that is given its memory: [`Self::device_memory`].
+    pub(super) fn new_execution(self: &Arc<Self>) -> Result<Execution, TrtError> {
         const CREATE: &str = "createExecutionContext";
-        /// Memory for every profile at once: switching profiles then allocates nothing.
-        const STATIC: i32 = 0;
+        /// `ExecutionContextAllocationStrategy::kUSER_MANAGED`.
+        const USER_MANAGED: i32 = 2;
         self.runtime.start()?;
-        // SAFETY: the engine is alive; several threads may do this at once.
-        let context = unsafe { self.object.get().create_execution_context(STATIC) };
-        let Some(context) = context else {
+        let engine = self.object.get();
+        let execution = if self.runtime.abi().generation == Generation::V8_6 {
+            // SAFETY: the engine is alive; several threads may do this at once.
+            unsafe { engine.create_execution_context_without_device_memory() }?
+        } else {
+            // SAFETY: as above.
+            unsafe { engine.create_execution_context(USER_MANAGED) }
+        };
+        let Some(execution) = execution else {
             return Err(self.runtime.failed(CREATE, &self.recorder));
         };
-        // SAFETY: the caller owns the context; `ContextHandle` drops it before its engine.
-        ContextHandle::new(unsafe { Owned::new(context) }, self)
+        // SAFETY: the caller owns the context; `Execution` drops it before its engine.
+        Execution::new(unsafe { Owned::new(execution) }, self)
     }
 }
 

@@ -4529,6 +4529,40 @@ impl ICudaEngine {
         }
     }
 
+    /// `IExecutionContext *()`
+    ///
+    /// # Safety
+    /// The object and what the arguments point at are alive, as the C++ method asks.
+    pub unsafe fn create_execution_context_without_device_memory(
+        self,
+    ) -> Result<Option<IExecutionContext>, Missing> {
+        let missing = |since| Missing {
+            class: "ICudaEngine",
+            method: "createExecutionContextWithoutDeviceMemory",
+            since,
+        };
+
+        Ok(match self.abi.generation {
+            Generation::V8_6 => wrap!(
+                IExecutionContext,
+                call_impl!(
+                    self,
+                    v8_6::ICudaEngine_table,
+                    createExecutionContextWithoutDeviceMemory
+                ),
+                self.abi
+            ),
+            Generation::V10 => wrap!(
+                IExecutionContext,
+                call_impl!(self, v10::ICudaEngine_table, createExecutionContextWithoutDeviceMemory),
+                self.abi
+            ),
+            Generation::V11 => return Err(missing("")),
+            Generation::Rtx1_4 => return Err(missing("")),
+            Generation::Rtx1 => return Err(missing("")),
+        })
+    }
+
     /// `size_t getDeviceMemorySize() const`
     ///
     /// # Safety
@@ -5113,6 +5147,41 @@ impl IExecutionContext {
     /// The object and what the arguments point at are alive, as the C++ method asks.
     pub unsafe fn enqueue_v3(self, a0: *mut c_void) -> bool {
         everywhere!(call_impl, self, IExecutionContext_table, enqueueV3, a0)
+    }
+
+    /// `void setDeviceMemory(void *)`
+    ///
+    /// # Safety
+    /// The object and what the arguments point at are alive, as the C++ method asks.
+    pub unsafe fn set_device_memory(self, a0: *mut c_void) {
+        everywhere!(call_impl, self, IExecutionContext_table, setDeviceMemory, a0)
+    }
+
+    /// `void setDeviceMemoryV2(void *, int64_t)`
+    ///
+    /// # Safety
+    /// The object and what the arguments point at are alive, as the C++ method asks.
+    pub unsafe fn set_device_memory_v2(self, a0: *mut c_void, a1: i64) -> Result<(), Missing> {
+        let missing =
+            |since| Missing { class: "IExecutionContext", method: "setDeviceMemoryV2", since };
+
+        match self.abi.generation {
+            Generation::V8_6 => return Err(missing("")),
+            Generation::V10 if self.abi.version < (10, 1, 0) => return Err(missing("10.1.0")),
+            Generation::V10 => {
+                call_impl!(self, v10::IExecutionContext_table, setDeviceMemoryV2, a0, a1)
+            }
+            Generation::V11 => {
+                call_impl!(self, v11::IExecutionContext_table, setDeviceMemoryV2, a0, a1)
+            }
+            Generation::Rtx1_4 => {
+                call_impl!(self, rtx1_4::IExecutionContext_table, setDeviceMemoryV2, a0, a1)
+            }
+            Generation::Rtx1 => {
+                call_impl!(self, rtx1::IExecutionContext_table, setDeviceMemoryV2, a0, a1)
+            }
+        };
+        Ok(())
     }
 
     /// `void setErrorRecorder(IErrorRecorder *)`
