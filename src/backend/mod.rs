@@ -389,6 +389,17 @@ pub trait Backend: Send + Sync {
         options: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError>;
 
+    /// Loads a compiled engine as often as there are options, for several devices say; each may fail
+    /// by itself. Its files are read once where the backend can.
+    fn load_each(
+        &self,
+        folder: &Path,
+        manifest: &EngineManifest,
+        options: &[LoadOptions],
+    ) -> Result<Vec<Result<Arc<dyn Engine>, BackendError>>, BackendError> {
+        Ok(options.iter().map(|options| self.load(folder, manifest, options)).collect())
+    }
+
     /// Loads a model as it is, with every intermediate value computed in the model's own
     /// precision and no optimisation that may change results: the reference of `validate` and
     /// the executor of constant folding. `outputs` selects tensors by name, intermediates

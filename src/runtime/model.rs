@@ -58,20 +58,19 @@ impl Model {
             Some(devices) => devices.iter().map(|device| Some(*device as usize)).collect(),
             None => backend.devices()?,
         };
-        let load = |device| {
-            let options = LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() };
-            let engine = backend.load(engine, &manifest, &options)?;
-            Ok(Loaded { device, engine })
-        };
+        let options = devices
+            .iter()
+            .map(|&device| LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() });
+        let engines = backend.load_each(engine, &manifest, &options.collect::<Vec<_>>())?;
         let (mut loaded, mut lost) = (Vec::new(), None);
-        for device in devices {
-            match load(device) {
+        for (device, engine) in devices.into_iter().zip(engines) {
+            match engine {
                 // Those that a deployment names must all be there.
                 Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
                     tracing::warn!("model `{}` is loaded without it: {error}", config.name);
                     lost = Some(error);
                 }
-                other => loaded.push(other?),
+                engine => loaded.push(Loaded { device, engine: engine? }),
             }
         }
         if let Some(error) = lost.filter(|_| loaded.is_empty()) {

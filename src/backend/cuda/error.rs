@@ -108,23 +108,37 @@ const STUB_LIBRARY: i32 = 34;
 const SYSTEM_NOT_READY: i32 = 802;
 const SYSTEM_DRIVER_MISMATCH: i32 = 803;
 
-/// Whether a code of the driver's says that the context is broken. Of most of these it says that
-/// they leave "the process in an inconsistent state and any further CUDA work will return the same
-/// error". Beside them stand the errors of the hardware that no context survives, and those of a
-/// context that is no longer there.
+/// The codes that say that the context is broken. Of most of these the driver says that they leave
+/// "the process in an inconsistent state and any further CUDA work will return the same error".
+/// Beside them stand the errors of the hardware that no context survives, and those of a context
+/// that is no longer there.
+const BROKEN: [i32; 16] = [
+    // Errors of memory and of NVLink, and what the GPU contained of either.
+    214,
+    220,
+    226,
+    ILLEGAL_ADDRESS,
+    // A kernel that took too long; a context that was destroyed; an assert.
+    702,
+    709,
+    710,
+    // Of a kernel: stack, instruction, alignment, address space, counter, launch, tensor memory.
+    714,
+    715,
+    716,
+    717,
+    718,
+    719,
+    721,
+    // The MPS server ended this client; it has to start again.
+    808,
+    // A device outside of CUDA failed.
+    911,
+];
+
+/// Whether a code of the driver's says that the context is broken.
 pub(super) fn breaks_context(code: i32) -> bool {
-    matches!(
-        code,
-        // Memory, NVLink and what the GPU contained of either.
-        214 | 220 | 226
-        // An illegal address, a kernel that took too long, a context that was destroyed, an assert.
-        | ILLEGAL_ADDRESS | 702 | 709 | 710
-        // The stack, instruction, alignment, address space, counter, launch, and tensor memory.
-        | 714
-            ..=719 | 721
-        // The MPS server ended this client; a device outside of CUDA failed.
-        | 808 | 911
-    )
+    BROKEN.contains(&code)
 }
 
 impl CudaError {
