@@ -45,6 +45,7 @@
 //! | [`execute`] | order, parallel runs, hits and misses, events, the lock file | what any stage does |
 //! | [`mod@bench`] | how fast an engine runs, in this process or behind an endpoint | pipelines, terminals |
 //! | [`runtime`] | loaded models: batches, contexts, versions, gated reload | HTTP, YAML, CUDA |
+//! | [`inference`] | the library API: engines, sessions and batchers for other programs | protocols, pipelines |
 //! | [`server`] | the KServe v2 protocol over HTTP and gRPC, metrics, the page | backends, specs |
 //! | [`watch`] | file events as debounced sets of changed paths | pipelines |
 //! | [`cli`] | arguments, output, exit status; the only module that prints | |
@@ -54,7 +55,8 @@
 //! ```text
 //! cli -> everything       execute -> plan, stage, backend     plan -> spec, stage
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
-//! server -> runtime       runtime -> backend                  watch -> nothing
+//! server -> runtime       runtime -> backend                  inference -> backend, runtime
+//! watch -> nothing
 //! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
 //!                                deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
@@ -89,6 +91,7 @@ pub mod data;
 pub mod deployment;
 pub mod difference;
 pub mod execute;
+pub mod inference;
 pub mod kserve;
 pub mod onnx;
 pub mod plan;
@@ -104,3 +107,5 @@ pub mod suggest;
 pub mod tensor;
 pub mod times;
 pub mod watch;
+
+pub use inference::{Batcher, Engine, EngineBuilder, InferError, Inference, Input};

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,6 +173,28 @@ pub struct MemoryStats {
     pub allocations: u64,
     /// Allocations that are not freed yet.
     pub live: u64,
+}
+
+impl Add for EngineMemory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { device: self.device + other.device, pinned: self.pinned + other.pinned }
+    }
+}
+
+impl Add for MemoryStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            current: self.current + other.current,
+            peak: self.peak + other.peak,
+            total: self.total + other.total,
+            allocations: self.allocations + other.allocations,
+            live: self.live + other.live,
+        }
+    }
 }
 
 /// Durations of the parts of one [`ExecutionContext::run`].

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::backend::{BackendError, EngineManifest};
 use crate::data::DataError;
@@ -36,6 +37,12 @@ pub enum BenchError {
     /// A device was named for a backend that has none.
     #[error("backend `{backend}` has no devices to choose from")]
     NoDevices {
+        /// The backend that made the engine.
+        backend: String,
+    },
+    /// CUDA graphs were asked of a backend that has none.
+    #[error("backend `{backend}` has no CUDA graphs")]
+    NoGraphs {
         /// The backend that made the engine.
         backend: String,
     },
@@ -133,6 +140,20 @@ pub enum BenchError {
     /// The endpoint could not be asked.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// An open loop ended before its first run was due.
+    #[error("no run was due within {duration:?}")]
+    NothingDue {
+        /// How long it was.
+        duration: Duration,
+    },
+    /// One engine takes an input that the other does not have.
+    #[error("the engines do not take the same inputs: only `{}` has `{input}`", path.display())]
+    OtherInputs {
+        /// The engine that has it.
+        path: PathBuf,
+        /// The input.
+        input: String,
+    },
     /// It was told to stop before anything was measured.
     #[error("interrupted before the first measured run")]
     Interrupted,
@@ -174,6 +195,9 @@ impl BenchError {
             Self::Missing { .. }
                 | Self::NotAnEngine { .. }
                 | Self::NoDevices { .. }
+                | Self::NoGraphs { .. }
+                | Self::NothingDue { .. }
+                | Self::OtherInputs { .. }
                 | Self::UnknownInput { .. }
                 | Self::UnknownProfile { .. }
                 | Self::Shape { .. }
@@ -197,7 +221,12 @@ impl BenchError {
                 None => NAME_THE_FOLDER.into(),
             },
             Self::NotAnEngine { .. } => NAME_THE_FOLDER.into(),
-            Self::NoDevices { .. } => "leave out `--device`".into(),
+            Self::NoDevices { .. } => "leave out `--devices`".into(),
+            Self::NoGraphs { .. } => "leave out `--graphs`".into(),
+            Self::NothingDue { .. } => "raise `--rate` or `--duration`".into(),
+            Self::OtherInputs { .. } => {
+                "only engines of the same inputs do the same work; measure each alone".into()
+            }
             Self::UnknownInput { input, known } => {
                 did_you_mean(input, known.iter().map(String::as_str), "inputs")
             }

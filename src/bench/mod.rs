@@ -1,60 +1,51 @@
 //! How fast an engine runs in this process ([`measure`]), and how fast it is served
 //! ([`traffic::Session`]), in this process or behind an endpoint.
 //!
-//! An engine is measured in a closed loop: each context runs in a thread of its own and starts its
-//! next run when its last one ended. So the times are those of runs alone; how long requests would
-//! wait for a free context is not in them and cannot be told from them. Served models are measured
-//! in a closed loop of requests, or in an open one.
+//! Each context of an engine runs in a thread of its own. In a closed loop it starts its next run
+//! when its last one ended: the times are those of runs alone, and how long requests would wait for
+//! a free context cannot be told from them. In an open loop runs are due at moments of their own,
+//! and their times count from those. Served models are measured in both kinds of loops, too.
 //!
 //! Owns the choice of inputs, the loops and their arithmetic, and the client's side of the protocol.
 //! Knows nothing of pipelines, of how a backend computes, or of terminals.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use crate::backend::{
-    self, Backend, Engine, EngineManifest, ExecutionContext, LoadOptions, tensorrt,
-};
+use crate::backend::{Backend, Engine, EngineManifest, ExecutionContext, cpu, tensorrt};
 use crate::onnx::{self, FileType, Model, OnnxError};
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::tensor::Tensor;
 
-mod closed_loop;
+mod clocks;
 mod compare;
+mod drive;
 pub mod endpoint;
+mod engine_loop;
 mod error;
 mod feed;
+mod overhead;
 mod reload;
 mod report;
+mod schedule;
 mod shapes;
 #[cfg(test)]
 mod tests;
 pub mod traffic;
 
-pub use closed_loop::{Load, Warmup};
-pub use compare::{EngineLoop, Overhead, Spread};
+pub use clocks::{ClockReport, ClocksSeen};
+pub use compare::{
+    Compared, ComparedEngine, Comparison, Contender, DeviceClocks, Metrics, Verdict, compare,
+};
+pub use drive::{Load, Warmup};
+pub use engine_loop::{Devices, EngineLoop, Setup};
 pub use error::{BenchError, Found};
 pub use feed::InputChoice;
+pub use overhead::{Overhead, Spread};
 pub use reload::{Cycle, reload};
-pub use report::{Distribution, InputReport, LatencyReport, Report, Totals};
-
-use feed::Feed;
-
-/// What to measure.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// Which inputs to run.
-    pub inputs: InputChoice<'a>,
-    /// How many contexts run at the same time.
-    pub contexts: NonZeroUsize,
-    /// How much each of them runs.
-    pub load: Load,
-    /// The device to load the engine on, for backends that have several.
-    pub device: Option<usize>,
-}
+pub use report::{DeviceReport, Distribution, InputReport, LatencyReport, Report, Totals};
+pub use schedule::Schedule;
 
 /// One run, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +60,15 @@ pub struct Run {
     pub compute: u64,
     /// Its device to host copies.
     pub download: u64,
+    /// How long after it was due it started; 0 where runs follow each other.
+    pub late: u64,
+}
+
+impl Run {
+    /// From when it was due to its end.
+    pub fn end_to_end(&self) -> u64 {
+        self.late.saturating_add(self.took)
+    }
 }
 
 /// What came of it.
@@ -109,76 +109,22 @@ pub fn find(path: &Path) -> Result<(PathBuf, EngineManifest), BenchError> {
 pub fn measure(
     folder: &Path,
     manifest: &EngineManifest,
-    request: &Request<'_>,
+    setup: Setup<'_>,
+    load: Load,
     progress: &dyn Progress,
     cancel: &CancelToken,
 ) -> Result<Measurement, BenchError> {
-    let backend = backend::by_name(&manifest.backend)?;
-    if request.device.is_some() && !backend.has_devices() {
-        return Err(BenchError::NoDevices { backend: manifest.backend.clone() });
+    let mut engine = EngineLoop::new(folder, manifest, setup, progress, cancel)?;
+    let outputs = outputs(engine.engine(), engine.contexts[0].as_ref())?;
+    let turn = engine.turn(load, progress, cancel)?;
+    if turn.runs.iter().all(Vec::is_empty) {
+        return Err(match load.schedule {
+            Some(_) if !cancel.is_cancelled() => BenchError::NothingDue { duration: load.duration },
+            _ => BenchError::Interrupted,
+        });
     }
-    progress.report("loading", 0, None);
-    let started = Instant::now();
-    let engine = backend.load(folder, manifest, &LoadOptions::on(request.device))?;
-    let load = started.elapsed();
-
-    let feed = Feed::new(engine.as_ref(), manifest, request.inputs)?;
-    let mut contexts = Vec::with_capacity(request.contexts.get());
-    for _ in 0..request.contexts.get() {
-        contexts.push(feed.context(&engine)?);
-    }
-    progress.report("first run", 0, None);
-    let first_run = first_runs(&mut contexts, cancel)?;
-    let outputs = outputs(engine.as_ref(), contexts[0].as_ref())?;
-
-    let runs = closed_loop::drive(&mut contexts, request.load, progress, cancel)?;
-    if runs.iter().all(Vec::is_empty) {
-        return Err(BenchError::Interrupted);
-    }
-    let totals = Totals::of(&runs);
-    let report = Report {
-        backend: manifest.backend.clone(),
-        device: request.device,
-        made_by: manifest.tensorrt.as_ref().map(tensorrt::EngineFacts::maker),
-        tools: tools(backend),
-        inputs: feed.describe(engine.inputs()),
-        data: request.inputs.data.map(|data| data.path().display().to_string()),
-        profile: feed.chosen.profile,
-        assumed: feed.chosen.assumed.clone(),
-        contexts: contexts.len(),
-        warmup: match request.load.warmup {
-            Warmup::Runs(runs) => Some(runs),
-            Warmup::Time(_) => None,
-        },
-        warmup_seconds: match request.load.warmup {
-            Warmup::Runs(_) => None,
-            Warmup::Time(time) => Some(time.as_secs_f64()),
-        },
-        interrupted: cancel.is_cancelled(),
-        load_ms: load.as_secs_f64() * 1e3,
-        first_run_ms: first_run.as_secs_f64() * 1e3,
-        samples_per_second: feed.samples().map(|samples| totals.samples_per_second(samples)),
-        memory: engine.memory(),
-        totals,
-    };
-    Ok(Measurement { report, runs, outputs })
-}
-
-/// Runs each context once, one after the other; how long the first took.
-fn first_runs(
-    contexts: &mut [Box<dyn ExecutionContext>],
-    cancel: &CancelToken,
-) -> Result<Duration, BenchError> {
-    let mut first = None;
-    for context in contexts {
-        if cancel.is_cancelled() {
-            return Err(BenchError::Interrupted);
-        }
-        let started = Instant::now();
-        context.run()?;
-        first.get_or_insert(started.elapsed());
-    }
-    Ok(first.unwrap_or_default())
+    let report = Report::new(&engine, manifest, setup, load, &turn, cancel.is_cancelled());
+    Ok(Measurement { report, runs: turn.runs, outputs })
 }
 
 /// What ran it: versions of the backend's libraries, and the machine.
@@ -187,7 +133,7 @@ fn tools(backend: &dyn Backend) -> BTreeMap<String, String> {
         tracing::warn!("what ran the engine is not known: {error}");
         BTreeMap::new()
     });
-    tools.insert("processor".to_owned(), backend::cpu::processor());
+    tools.insert("processor".to_owned(), cpu::processor());
     tools
 }
 

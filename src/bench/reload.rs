@@ -31,20 +31,20 @@ pub fn reload(
     folder: &Path,
     manifest: &EngineManifest,
     inputs: InputChoice<'_>,
-    device: Option<usize>,
+    options: &LoadOptions,
     cycles: NonZeroUsize,
     cancel: &CancelToken,
     on_cycle: &mut dyn FnMut(Cycle),
 ) -> Result<(), BenchError> {
     let backend = backend::by_name(&manifest.backend)?;
-    if device.is_some() && !backend.has_devices() {
+    if options.device.is_some() && !backend.has_devices() {
         return Err(BenchError::NoDevices { backend: manifest.backend.clone() });
     }
     for cycle in 1..=cycles.get() {
         if cancel.is_cancelled() {
             return Err(BenchError::Interrupted);
         }
-        let engine = backend.load(folder, manifest, &LoadOptions::on(device))?;
+        let engine = backend.load(folder, manifest, options)?;
         let feed = Feed::new(engine.as_ref(), manifest, inputs)?;
         let (mut first, mut second) = (feed.context(&engine)?, feed.context(&engine)?);
         first.run()?;
@@ -52,7 +52,7 @@ pub fn reload(
         // The engine before its contexts: they keep alive what they need of it.
         drop(engine);
         drop((first, second));
-        let usage = backend.usage(device);
+        let usage = backend.usage(options.device);
         on_cycle(Cycle {
             cycle,
             accounted: usage.map(|usage| usage.accounted),

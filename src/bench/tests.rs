@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::closed_loop::{Load, Warmup, drive};
+use super::drive::{self, Load, Warmup};
 use super::shapes::{Choice, Chosen};
 use super::{BenchError, Run, Totals};
 use crate::backend::{BackendError, ExecutionContext, Profile, RunTimes, ShapeRange};
@@ -64,7 +64,8 @@ fn contexts<const N: usize>(
 }
 
 /// So many runs that nobody gets there before it is stopped, which takes a few of them.
-const ENDLESS: Load = Load { warmup: Warmup::Runs(2), runs: 20_000_000, duration: Duration::MAX };
+const ENDLESS: Load =
+    Load { warmup: Warmup::Runs(2), runs: 20_000_000, duration: Duration::MAX, schedule: None };
 
 fn was_stopped(count: &AtomicUsize) -> bool {
     count.load(Ordering::SeqCst) < ENDLESS.runs
@@ -75,13 +76,13 @@ fn run(
     load: Load,
     cancel: &CancelToken,
 ) -> Result<Vec<Vec<Run>>, BenchError> {
-    drive(contexts, load, &NoProgress, cancel)
+    Ok(drive::drive(contexts, load, &mut [], &NoProgress, cancel)?.runs)
 }
 
 #[test]
 fn every_context_runs_as_often_as_asked_and_warm_up_does_not_count() {
     let (mut contexts, counts) = contexts([(0, Then::Nothing), (0, Then::Nothing)]);
-    let load = Load { warmup: Warmup::Runs(3), runs: 5, duration: Duration::MAX };
+    let load = Load { warmup: Warmup::Runs(3), runs: 5, duration: Duration::MAX, schedule: None };
     let runs = run(&mut contexts, load, &CancelToken::default()).unwrap();
     assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5]);
     assert!(counts.iter().all(|count| count.load(Ordering::SeqCst) == 8));
@@ -133,7 +134,7 @@ fn cancelling_keeps_what_was_measured_until_then() {
 #[test]
 #[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 fn throughput_is_that_of_all_contexts_from_the_first_start_to_the_last_end() {
-    let run = |started, took| Run { started, took, upload: 0, compute: took, download: 0 };
+    let run = |started, took| Run { started, took, upload: 0, compute: took, download: 0, late: 0 };
     let half = 500_000_000;
     let totals = Totals::of(&[
         vec![run(half, half), run(2 * half, half)],

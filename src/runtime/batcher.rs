@@ -6,6 +6,7 @@
 //! Where the batches of an engine on this processor are over sooner than a thread is woken, those
 //! who wait for answers help: they form the batch and run it themselves.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -133,15 +134,20 @@ impl Batcher {
     }
 
     fn refused(&self, refusal: &Refusal) -> InferError {
-        let model = self.model.clone();
         match refusal {
-            Refusal::Closed => {
-                InferError::NotReady { model, reason: "it is being unloaded".to_owned() }
-            }
-            Refusal::Full => {
-                InferError::QueueFull { model, limit: self.limit, retry_after: self.retry_after() }
-            }
+            Refusal::Closed => self.closed(),
+            Refusal::Full => InferError::QueueFull {
+                model: self.model.clone(),
+                limit: self.limit,
+                retry_after: self.retry_after(),
+            },
         }
+    }
+
+    /// Why nothing is taken any more.
+    pub(super) fn closed(&self) -> InferError {
+        let reason = "it is being unloaded".to_owned();
+        InferError::NotReady { model: self.model.clone(), reason }
     }
 
     /// How long the queue as it is takes.
@@ -155,6 +161,11 @@ impl Batcher {
     pub(super) fn worker(self: &Arc<Self>) -> Worker {
         self.queue.worker_comes();
         Worker(Arc::clone(self))
+    }
+
+    /// One more that uses the contexts; `None` where the queue is closed.
+    pub(super) fn worker_if_open(self: &Arc<Self>) -> Option<Worker> {
+        self.queue.worker_comes_if_open().then(|| Worker(Arc::clone(self)))
     }
 
     /// Runs the batches that can go until `is_answered`; where no context is free for one, or it
@@ -285,12 +296,8 @@ impl Batcher {
             let ran = lease.using(|context| runner.run(context, &requests));
             ran.inspect(|_| lease.count_batch())
         };
-        let outcome = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
-            Err(BackendError::Run { reason: format!("it panicked and said: {said}") })
-        });
-        Ok(outcome?)
+        let outcome = catch_unwind(AssertUnwindSafe(attempt));
+        Ok(outcome.unwrap_or_else(|panic| Err(panicked(&*panic)))?)
     }
 
     fn answer(&self, entries: impl Iterator<Item = Entry<Job>>, ran: Ran, started: Instant) {
@@ -312,6 +319,13 @@ impl Batcher {
 /// Whether a run failed with its device, or for want of one.
 fn is_lost<T>(outcome: &Result<T, InferError>) -> bool {
     matches!(outcome, Err(InferError::Backend(BackendError::DeviceLost { .. })))
+}
+
+/// What a panic of an engine is to whoever asked for a run.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> BackendError {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+    BackendError::Run { reason: format!("it panicked and said: {said}") }
 }
 
 /// The bytes of a request's inputs; never 0, as it takes its time even without.

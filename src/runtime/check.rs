@@ -39,7 +39,7 @@ pub(super) struct Fit {
     pub(super) shape: Vec<usize>,
 }
 
-fn wrong(spec: &TensorSpec, reason: String) -> InferError {
+pub(super) fn wrong(spec: &TensorSpec, reason: String) -> InferError {
     InferError::Input { input: spec.name.clone(), reason }
 }
 

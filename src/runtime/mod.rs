@@ -20,6 +20,7 @@ mod reach;
 mod registry;
 mod reload;
 mod request;
+mod session;
 mod slot;
 mod smoothed;
 mod statistics;
@@ -34,8 +35,12 @@ pub use device::{DeviceLoss, DeviceStatus};
 pub use error::{ErrorKind, InferError};
 pub use model::Model;
 pub use pending::Pending;
+pub use placement::{
+    DeviceLoad, LeastOutstanding, MemoryAware, Placement, Random, RoundRobin, Utilization,
+};
 pub use registry::{Candidate, ModelRegistry};
 pub use reload::{Gate, Outcome, ReloadError, ReloadRecord, Samples};
 pub use request::{InferRequest, InferResponse, InputTensor, OutputTensor, PhaseTimes};
+pub use session::Session;
 pub use statistics::{BatchTotals, Distribution, Phase, Snapshot, Statistics, Total, Window};
 pub use status::{Applied, ModelState, ModelStatus, ReloadCounts, VersionState, VersionStatus};

@@ -1,13 +1,15 @@
 //! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use crate::backend::{self, Backend, BackendError, EngineManifest, EngineMemory, LoadOptions};
-use crate::deployment::{ModelConfig, Placement};
+use crate::backend::{
+    self, Backend, BackendError, EngineManifest, EngineMemory, LoadOptions, Profile,
+};
+use crate::deployment::{ModelConfig, WarmupConfig};
 use crate::tensor::TensorSpec;
 
 use super::batch_former::Rules;
@@ -18,8 +20,8 @@ use super::device::{Gauge, Loaded, Usage};
 use super::pending::Pending;
 use super::warm_up::WarmUp;
 use super::{
-    DeviceLoss, DeviceStatus, InferError, InferRequest, InferResponse, Samples, Statistics,
-    placement,
+    DeviceLoss, DeviceStatus, InferError, InferRequest, InferResponse, Placement, Samples, Session,
+    Statistics, placement,
 };
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub struct Model {
     samples: Samples,
     /// Who hears of devices that it loses.
     heard: Hearer,
+    warming_up: Mutex<()>,
 }
 
 /// Where the losses of devices are told, once that is known.
@@ -51,6 +54,18 @@ impl Model {
         version: u32,
         engine: &Path,
         deployment: &Path,
+    ) -> Result<Self, InferError> {
+        let placement = placement::of(config.placement);
+        Self::load_placed(config, version, engine, deployment, placement)
+    }
+
+    /// As [`Model::load`], with a placement of the caller's own in place of the configuration's.
+    pub fn load_placed(
+        config: ModelConfig,
+        version: u32,
+        engine: &Path,
+        deployment: &Path,
+        placement: Box<dyn Placement>,
     ) -> Result<Self, InferError> {
         let manifest = EngineManifest::read(engine)?;
         let backend = backend::by_name(&manifest.backend)?;
@@ -76,8 +91,7 @@ impl Model {
         if let Some(error) = lost.filter(|_| loaded.is_empty()) {
             return Err(error.into());
         }
-        let gauge = gauge(backend, config.placement);
-        Self::of(config, version, loaded, gauge, deployment)
+        Self::of(config, version, loaded, (placement, gauge(backend)), deployment)
     }
 
     /// A model with an engine that is loaded already.
@@ -99,14 +113,16 @@ impl Model {
         loaded: Vec<Loaded>,
         deployment: &Path,
     ) -> Result<Self, InferError> {
-        Self::of(config, version, loaded, Box::new(|_| Usage::default()), deployment)
+        let placement = placement::of(config.placement);
+        let gauge = Box::new(|_| Usage::default());
+        Self::of(config, version, loaded, (placement, gauge), deployment)
     }
 
     fn of(
         config: ModelConfig,
         version: u32,
         loaded: Vec<Loaded>,
-        gauge: Gauge,
+        (placement, gauge): (Box<dyn Placement>, Gauge),
         deployment: &Path,
     ) -> Result<Self, InferError> {
         let rules = rules(&config);
@@ -118,7 +134,6 @@ impl Model {
         let interface =
             Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
         let workers = config.instances.max(1) * loaded.len();
-        let placement = placement::of(config.placement);
         let heard = Arc::default();
         let on_loss = on_loss(&config, version, &heard);
         let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge, on_loss)?;
@@ -135,7 +150,8 @@ impl Model {
         // From here on, dropping the model lets threads end that have started.
         let samples = Samples::new(&config.reload);
         let batcher = Arc::new(batcher);
-        let model = Self { config, version, timeout, batcher, samples, heard };
+        let warming_up = Mutex::default();
+        let model = Self { config, version, timeout, batcher, samples, heard, warming_up };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -171,6 +187,35 @@ impl Model {
     /// Outputs in the model's order.
     pub fn outputs(&self) -> &[TensorSpec] {
         &self.batcher.interface.outputs
+    }
+
+    /// The optimization profiles of its engine; empty where any shape the model allows will do.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.batcher.interface.profiles
+    }
+
+    /// Lends an execution context, to be run by the caller without a queue; waits where none is
+    /// free. What was taken before [`Model::close`] is let finish, as requests are.
+    pub fn session(&self) -> Result<Session<'_>, InferError> {
+        let asked = Instant::now();
+        Session::of(&self.batcher).inspect_err(|error| {
+            self.batcher.statistics.failed(error.kind(), asked.elapsed());
+        })
+    }
+
+    /// Runs every instance so many times with each batch size it may be asked for; waits until all
+    /// of them are free.
+    pub fn warm_up(&self, iterations: usize) -> Result<(), InferError> {
+        // Two at once would each hold contexts that the other one waits for.
+        let _alone = self.warming_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let _at_work = self.batcher.worker_if_open().ok_or_else(|| self.batcher.closed())?;
+        let warm_up = WarmUp {
+            interface: &self.batcher.interface,
+            rules: &rules(&self.config),
+            config: &WarmupConfig { iterations, data: None },
+            folder: Path::new(""),
+        };
+        warm_up.run(&self.batcher.pool)
     }
 
     /// What happened to its requests.
@@ -267,12 +312,8 @@ impl Drop for Model {
     }
 }
 
-/// What a backend says of its devices. Asking takes longer than choosing a device should, so it is
-/// done only where the placement looks at it.
-fn gauge(backend: &'static dyn Backend, placement: Placement) -> Gauge {
-    if !matches!(placement, Placement::MemoryAware | Placement::Utilization) {
-        return Box::new(|_| Usage::default());
-    }
+/// What a backend says of its devices.
+fn gauge(backend: &'static dyn Backend) -> Gauge {
     Box::new(|device| {
         let usage = backend.usage(device);
         let utilization = usage.and_then(|usage| usage.utilization);

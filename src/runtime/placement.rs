@@ -7,20 +7,49 @@ use crate::deployment;
 
 /// A device with a free context, and how loaded it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct DeviceLoad {
+pub struct DeviceLoad {
     /// Its place among the model's devices.
-    pub(super) at: usize,
+    pub at: usize,
     /// Batches of this model that it runs now.
-    pub(super) outstanding: usize,
+    pub outstanding: usize,
     /// Bytes in use on it, by whatever program; `None` where the backend does not count them.
-    pub(super) memory: Option<u64>,
+    pub memory: Option<u64>,
     /// The fraction of the last second in which it ran batches of this model, by context.
-    pub(super) utilization: f64,
+    pub utilization: f64,
 }
 
 /// A way to choose a device.
-pub(super) trait Placement: Send {
-    /// The index in `free`, which is not empty, of the device to run on.
+///
+/// One of your own:
+///
+/// ```
+/// use trt_pipeline::runtime::{DeviceLoad, Placement};
+///
+/// /// The first device, until it runs as many batches as this: then the next one.
+/// struct FillUp {
+///     most: usize,
+/// }
+///
+/// impl Placement for FillUp {
+///     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
+///         free.iter().position(|load| load.outstanding < self.most).unwrap_or(0)
+///     }
+/// }
+///
+/// let load = |at, outstanding| DeviceLoad { at, outstanding, memory: None, utilization: 0.0 };
+/// assert_eq!(FillUp { most: 2 }.choose(&[load(0, 2), load(1, 0)]), 1);
+/// ```
+///
+/// `EngineBuilder::placement` of the library API takes it.
+pub trait Placement: Send {
+    /// Whether it looks at the memory and the utilization of devices. Asking for them takes longer
+    /// than choosing should, and is left out where it does not.
+    fn needs_usage(&self) -> bool {
+        true
+    }
+
+    /// The index in `free`, which is not empty, of the device to run on. Called for each batch,
+    /// under a lock, so it must be short; an index past the end means the first device.
     fn choose(&mut self, free: &[DeviceLoad]) -> usize;
 }
 
@@ -29,8 +58,8 @@ pub(super) fn of(policy: deployment::Placement) -> Box<dyn Placement> {
     use deployment::Placement as Policy;
     match policy {
         Policy::LeastOutstanding => Box::new(LeastOutstanding),
-        Policy::RoundRobin => Box::new(RoundRobin { next: 0 }),
-        Policy::Random => Box::new(Random { seed: RandomState::new(), drawn: 0 }),
+        Policy::RoundRobin => Box::new(RoundRobin::default()),
+        Policy::Random => Box::new(Random::default()),
         Policy::MemoryAware => Box::new(MemoryAware),
         Policy::Utilization => Box::new(Utilization),
     }
@@ -47,20 +76,32 @@ fn least<K: PartialOrd>(free: &[DeviceLoad], measure: impl Fn(&DeviceLoad) -> K)
     best
 }
 
-struct LeastOutstanding;
+/// The device that runs the fewest batches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeastOutstanding;
 
 impl Placement for LeastOutstanding {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         least(free, |load| load.outstanding)
     }
 }
 
-struct RoundRobin {
+/// Each device in turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RoundRobin {
     /// The place from which the next device is sought.
     next: usize,
 }
 
 impl Placement for RoundRobin {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         let index = free.iter().position(|load| load.at >= self.next).unwrap_or(0);
         self.next = free[index].at + 1;
@@ -68,12 +109,18 @@ impl Placement for RoundRobin {
     }
 }
 
-struct Random {
+/// Any device.
+#[derive(Debug, Clone, Default)]
+pub struct Random {
     seed: RandomState,
     drawn: u64,
 }
 
 impl Placement for Random {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         self.drawn += 1;
         let number = self.seed.hash_one(self.drawn) % free.len() as u64;
@@ -81,7 +128,9 @@ impl Placement for Random {
     }
 }
 
-struct MemoryAware;
+/// The device with the least memory in use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemoryAware;
 
 impl Placement for MemoryAware {
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
@@ -89,7 +138,9 @@ impl Placement for MemoryAware {
     }
 }
 
-struct Utilization;
+/// The device that was busy for the least of the last second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Utilization;
 
 impl Placement for Utilization {
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
@@ -122,7 +173,7 @@ mod tests {
 
     #[test]
     fn in_turn_means_every_device_also_when_some_are_not_free() {
-        let mut policy = RoundRobin { next: 0 };
+        let mut policy = RoundRobin::default();
         let turns: Vec<_> = (0..4).map(|_| loads()[policy.choose(&loads())].at).collect();
         assert_eq!(turns, [0, 1, 3, 0]);
         assert_eq!(loads()[1..][policy.choose(&loads()[1..])].at, 1);

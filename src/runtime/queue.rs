@@ -284,6 +284,13 @@ impl<T: Waiting> Queue<T> {
         self.lock().workers += 1;
     }
 
+    /// Somebody is about to use the contexts, unless nothing is taken any more.
+    pub(super) fn worker_comes_if_open(&self) -> bool {
+        let mut state = self.lock();
+        state.workers += usize::from(!state.is_closed);
+        !state.is_closed
+    }
+
     /// One of those leaves. The last one does `last` before anybody hears that all have left.
     pub(super) fn worker_leaves(&self, last: impl FnOnce()) {
         let mut state = self.lock();

@@ -41,6 +41,12 @@ impl From<Vec<usize>> for Shape {
     }
 }
 
+impl<const RANK: usize> From<[usize; RANK]> for Shape {
+    fn from(extents: [usize; RANK]) -> Self {
+        Self(extents.into())
+    }
+}
+
 impl From<&[usize]> for Shape {
     fn from(extents: &[usize]) -> Self {
         Self(extents.to_vec())

@@ -1,5 +1,7 @@
 //! [`Ratio`]: how many times slower one thing is than another that ran in turns with it.
 
+use serde::Serialize;
+
 /// The fewest ratios of which a range can be told.
 pub const FEWEST_BLOCKS: usize = 7;
 
@@ -12,7 +14,7 @@ const DOUBT: f64 = 0.01;
 /// What slows the machine down for a while slows both halves of a block, so it does not change the
 /// block's ratio. The range is that of the sign test: it supposes nothing of how times are
 /// distributed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratio {
     /// The median of the blocks' ratios.
     pub median: f64,
@@ -23,6 +25,9 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    /// How likely the true ratio is within the range, at least.
+    pub const CONFIDENCE: f64 = 1.0 - 2.0 * DOUBT;
+
     /// Out of the ratios of single blocks, in any order; `None` where there are fewer than
     /// [`FEWEST_BLOCKS`].
     pub fn of(blocks: impl IntoIterator<Item = f64>) -> Option<Self> {

@@ -24,7 +24,7 @@ const SHARED: [&str; 14] = [
 ];
 
 /// Module => modules it may use beside the shared words.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("backend", &[]),
     ("stage", &["backend"]),
     ("spec", &["stage"]),
@@ -32,6 +32,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("execute", &["plan", "stage", "backend"]),
     ("bench", &["backend", "runtime"]),
     ("runtime", &["backend"]),
+    ("inference", &["backend", "runtime"]),
     ("server", &["runtime"]),
     (
         "cli",

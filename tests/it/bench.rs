@@ -40,7 +40,10 @@ fn bench(project: &Project, args: &[&str]) -> Ran {
 /// Takes out of a snapshot what another machine or another moment changes.
 fn with_measurements_filtered(body: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
-    settings.add_filter(r"(?m)^( (run|upload|compute|download)) [ \d.]+$", "$1 [times]");
+    settings.add_filter(
+        r"(?m)^( (run|upload|compute|download|end-to-end|H2D|D2H)) [ \d.]+$",
+        "$1 [times]",
+    );
     settings.add_filter(r"(?m)^ (µs|ms|s) +min .*$", " [unit] min mean p50 p90 p95 p99 max iqr");
     settings.add_filter(r"\d+(\.\d+)? (µs|ms|s)\b", "[time]");
     settings.add_filter(r"[\d ]+(\.\d+)? (runs|samples)/s", " [number] $2/s");
@@ -79,7 +82,7 @@ fn the_json_line_agrees_with_every_run_that_was_written_down() {
 
     let text = project.read("runs.csv");
     let (header, rows) = text.split_once('\n').unwrap();
-    assert_eq!(header, "context,started_ns,run_ns,upload_ns,compute_ns,download_ns");
+    assert_eq!(header, "context,started_ns,run_ns,upload_ns,compute_ns,download_ns,late_ns");
     let rows: Vec<Vec<u64>> = rows
         .lines()
         .map(|row| row.split(',').map(|cell| cell.parse().unwrap()).collect())

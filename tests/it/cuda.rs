@@ -99,8 +99,8 @@ fn devices_are_described_with_their_properties_and_what_tensorrt_compares() {
         assert_eq!(second.uuid, "GPU-f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfe01");
         assert_eq!(first.compute_capability, (8, 6));
         assert_eq!((first.total_memory, first.multiprocessors), (4096, 132));
-        assert_eq!(first.pci_bus_id, "0000:1a:00.0");
-        assert_eq!(second.pci_bus_id, "0000:1b:00.0");
+        assert_eq!(first.pci_bus_id, "0000:3a:00.0");
+        assert_eq!(second.pci_bus_id, "0000:3b:00.0");
         let properties = &first.properties;
         assert_eq!((properties.warp_size, properties.max_threads_per_block), (32, 1024));
         assert_eq!((properties.clock_khz, properties.copy_engines), (1_980_000, 3));

@@ -102,10 +102,10 @@ CUresult cuDeviceGetUuid_v2(char *uuid, CUdevice device) {
     return SUCCESS;
 }
 
-CUresult cuDeviceGetPCIBusId(char *id, int length, CUdevice device) {
+CUresult cuDeviceGetPCIBusId(char *place, int length, CUdevice device) {
     ENTER;
     STARTED;
-    snprintf(id, (size_t)length, "0000:%02X:00.0", 0x1A + device);
+    snprintf(place, (size_t)length, "0000:%02X:00.0", 0x3A + device);
     return SUCCESS;
 }
 

@@ -130,7 +130,7 @@ impl Driver {
                 ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ),
-            pci_bus_id: self.device_bus_id(device)?,
+            pci_bus_id: self.device_bus(device)?.to_ascii_lowercase(),
             total_memory: self.device_memory(device)?,
             multiprocessors: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             properties: DeviceProperties::ask(ask)?,

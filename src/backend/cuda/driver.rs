@@ -95,7 +95,7 @@ functions! {
     device_name = "cuDeviceGetName"(*mut c_char, c_int, CUdevice);
     device_uuid = "cuDeviceGetUuid_v2"(*mut CUuuid, CUdevice);
     device_attribute = "cuDeviceGetAttribute"(*mut c_int, CUdevice_attribute, CUdevice);
-    device_bus_id = "cuDeviceGetPCIBusId"(*mut c_char, c_int, CUdevice);
+    device_bus = "cuDeviceGetPCIBusId"(*mut c_char, c_int, CUdevice);
     device_memory = "cuDeviceTotalMem_v2"(*mut usize, CUdevice);
     context_retain = "cuDevicePrimaryCtxRetain"(*mut CUcontext, CUdevice);
     context_release = "cuDevicePrimaryCtxRelease_v2"(CUdevice);
@@ -293,28 +293,24 @@ impl Driver {
 
     /// A device's name.
     pub(super) fn device_name(&self, device: CUdevice) -> Result<String, CudaError> {
-        self.device_text(self.functions.device_name, "ask a GPU for its name", device)
-    }
-
-    /// Where a device is on the bus, as `0000:1b:00.0`.
-    pub(super) fn device_bus_id(&self, device: CUdevice) -> Result<String, CudaError> {
-        let id = self.device_text(self.functions.device_bus_id, "ask a GPU for its bus", device)?;
-        Ok(id.to_ascii_lowercase())
-    }
-
-    fn device_text(
-        &self,
-        function: unsafe extern "C" fn(*mut c_char, c_int, CUdevice) -> c_int,
-        operation: &'static str,
-        device: CUdevice,
-    ) -> Result<String, CudaError> {
-        let mut text = [0_u8; 256];
-        let start = text.as_mut_ptr().cast();
+        let mut name = [0_u8; 256];
+        let start = name.as_mut_ptr().cast();
         // SAFETY: the driver writes at most the given number of bytes, which are there.
-        let code = unsafe { function(start, 256, device) };
-        self.check(operation, code)?;
-        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        Ok(String::from_utf8_lossy(&text[..end]).into_owned())
+        let code = unsafe { (self.functions.device_name)(start, 256, device) };
+        self.check("ask a GPU for its name", code)?;
+        let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+        Ok(String::from_utf8_lossy(&name[..end]).into_owned())
+    }
+
+    /// A device's place on the PCI bus, such as `0000:3B:00.0`.
+    pub(super) fn device_bus(&self, device: CUdevice) -> Result<String, CudaError> {
+        let mut place = [0_u8; 32];
+        let start = place.as_mut_ptr().cast();
+        // SAFETY: the driver writes at most the given number of bytes, which are there.
+        let code = unsafe { (self.functions.device_bus)(start, 32, device) };
+        self.check("ask a GPU for its place on the bus", code)?;
+        let end = place.iter().position(|&byte| byte == 0).unwrap_or(place.len());
+        Ok(String::from_utf8_lossy(&place[..end]).into_owned())
     }
 
     /// The 16 bytes that tell a device from all others.

@@ -97,8 +97,8 @@ impl GpuDriver {
     /// The processors near the GPU, where the machine has others.
     pub(super) fn near(self, device: CUdevice) -> Option<&'static Processors> {
         let find = || {
-            let bus = self.driver.device_bus_id(device).ok()?;
-            numa::near(Path::new("/sys"), &bus)
+            let bus = self.driver.device_bus(device).ok()?;
+            numa::near(Path::new("/sys"), &bus.to_ascii_lowercase())
         };
         self.gpu.near.get_or_init(find).as_ref()
     }

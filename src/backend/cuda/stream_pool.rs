@@ -72,7 +72,8 @@ impl StreamPool {
     /// Lends a stream until the guard is dropped. Work that was submitted to it by then is still
     /// done, before that of whoever gets it next.
     pub fn lend(&self) -> Result<PooledStream<'_>, CudaError> {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let statistics = &mut state.statistics;
         let is_grown = statistics.lent == statistics.streams;
         if is_grown && statistics.streams >= Self::MOST {
@@ -87,7 +88,7 @@ impl StreamPool {
         statistics.leases += 1;
         let warns = is_grown && !std::mem::replace(&mut state.has_warned, is_grown);
         let idle = state.idle.pop();
-        drop(state);
+        drop(guard);
         if warns {
             let device = self.context.ordinal();
             tracing::warn!(device, "all CUDA streams of a pool are lent: it makes more");

@@ -14,9 +14,10 @@ use crate::process::{CancelGuard, CancelToken};
 use crate::progress::Progress;
 
 use super::BenchError;
-use super::closed_loop::Warmup;
-use super::compare::{EngineLoop, Rounds};
+use super::drive::Warmup;
 use super::endpoint::{Counters, Description, Endpoint, EndpointOptions};
+use super::engine_loop::EngineLoop;
+use super::overhead::Rounds;
 
 mod check;
 mod drive;
@@ -34,6 +35,7 @@ pub use check::{CheckReport, Oracle};
 pub use drive::Limits;
 pub use dump::Dump;
 pub use latencies::Percentiles;
+pub(super) use pace::Arrivals;
 pub use pace::{Gaps, Pace};
 pub use record::Count;
 pub use report::{LevelReport, PaceReport, Part, PhaseReport, ServerReport};

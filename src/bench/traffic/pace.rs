@@ -51,9 +51,19 @@ pub enum Gaps {
     Constant,
 }
 
+impl Gaps {
+    /// In reports.
+    pub(in crate::bench) fn name(self) -> &'static str {
+        match self {
+            Self::Poisson => "poisson",
+            Self::Constant => "constant",
+        }
+    }
+}
+
 /// The moments at which the requests of an open loop are due, from its start.
 #[derive(Debug, Clone)]
-pub(super) struct Arrivals {
+pub(in crate::bench) struct Arrivals {
     mean: f64,
     gaps: Gaps,
     random: fastrand::Rng,
@@ -63,7 +73,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new(rate: f64, gaps: Gaps, seed: u64) -> Self {
+    pub(in crate::bench) fn new(rate: f64, gaps: Gaps, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         Self { mean: rate.recip(), gaps, random, last: 0.0, count: 0 }
     }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::bench::compare::Overhead;
 use crate::bench::endpoint::Counters;
+use crate::bench::overhead::Overhead;
 
 use super::check::CheckReport;
 use super::latencies::Percentiles;
-use super::pace::{Gaps, Pace};
+use super::pace::Pace;
 use super::record::{Class, Count, Recorder};
 
 /// What one pace came to. Times are in milliseconds, absent values `null`.
@@ -79,11 +79,8 @@ impl From<Pace> for PaceReport {
         match pace {
             Pace::Closed { .. } => Self { kind: "closed", concurrency, rate: None, arrivals: None },
             Pace::Open { rate, gaps, .. } => {
-                let arrivals = match gaps {
-                    Gaps::Poisson => "poisson",
-                    Gaps::Constant => "constant",
-                };
-                Self { kind: "open", concurrency, rate: Some(rate), arrivals: Some(arrivals) }
+                let arrivals = Some(gaps.name());
+                Self { kind: "open", concurrency, rate: Some(rate), arrivals }
             }
         }
     }

@@ -146,8 +146,14 @@ fn an_engine_in_turns_with_its_server_tells_what_serving_costs() {
     let shapes = session.samples().shapes();
     let inputs =
         crate::bench::InputChoice { shapes: &shapes, profile: None, batch: None, data: None };
-    let two = NonZeroUsize::new(2).unwrap();
-    let mut engine = EngineLoop::new(folder.path(), &manifest, inputs, two, &cancel).unwrap();
+    let setup = crate::bench::Setup {
+        inputs,
+        contexts: NonZeroUsize::new(2).unwrap(),
+        devices: &crate::bench::Devices::First,
+        cuda_graphs: &crate::deployment::CudaGraphs::Auto,
+    };
+    let mut engine =
+        EngineLoop::new(folder.path(), &manifest, setup, &NoProgress, &cancel).unwrap();
     let level = Level {
         rounds: NonZeroUsize::new(3).unwrap(),
         ..level(CLOSED, None, Duration::from_millis(5))

@@ -3,16 +3,30 @@
 use std::fmt::Write as _;
 
 use crate::backend::MemoryStats;
-use crate::bench::{Cycle, Distribution, LatencyReport, Report};
+use crate::bench::{Cycle, Distribution, LatencyReport, Report, Totals};
 use crate::cli::facts::Facts;
 use crate::cli::quantity::{grouped, measured, significant, size, time, time_unit};
+use crate::deployment::CudaGraphs;
 
+use super::clocks_text;
 use super::table::Numbers;
 
-/// What the numbers are.
-const MEANING: &str = "\
+/// What the numbers of a closed loop are.
+const CLOSED: &str = "\
 percentiles are nearest-rank; closed loop: each context starts its next run when
 its last one ended, so no time that a request would wait is in these numbers
+";
+
+/// What the numbers of an open loop are.
+const OPEN: &str = "\
+percentiles are nearest-rank; open loop: end-to-end counts from the moment a run
+was due, so waiting for a free context is in it; run counts from its start
+";
+
+/// What the parts of runs on a device are.
+const ON_DEVICE: &str = "\
+H2D, compute and D2H are timed on the device, of some of the runs; end-to-end is
+what the caller sees
 ";
 
 /// A line about one cycle of `--reload`.
@@ -29,7 +43,20 @@ pub(super) fn cycle(cycle: &Cycle) -> String {
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = what(report).text();
-    let _ = write!(text, "\n{}\n{}", latencies(&report.totals.latency), memory(report));
+    let _ = write!(text, "\n{}\n{}", latencies(report), memory(report));
+    if report.devices.len() > 1 {
+        text += &format!("\n{}", devices(report));
+    }
+    let clocks = report.devices.iter().filter_map(|one| Some((one.device, one.clocks.as_ref()?)));
+    text += &clocks_text::of_devices(&clocks.collect::<Vec<_>>());
+    if report.unstarted > 0 {
+        let _ = writeln!(
+            text,
+            "\nabout {} runs were due but not begun when time was up: the contexts cannot keep\n\
+             up with this rate, and the slowest latencies are not in the table",
+            grouped(report.unstarted)
+        );
+    }
     if report.totals.noisy {
         let percent = report.totals.latency.run.spread * 100.0;
         let _ = writeln!(
@@ -41,12 +68,20 @@ pub(super) fn text(report: &Report) -> String {
     if report.interrupted {
         text += "\ninterrupted: this is what was measured until then\n";
     }
-    text + "\n" + MEANING
+    text += "\n";
+    text += if report.rate.is_some() { OPEN } else { CLOSED };
+    if report.on_host { text } else { text + ON_DEVICE }
 }
 
 fn what(report: &Report) -> Facts {
     let mut facts = Facts::default();
-    let device = report.device.map_or(String::new(), |device| format!(", device {device}"));
+    let numbers: Vec<String> =
+        report.devices.iter().filter_map(|one| Some(one.device?.to_string())).collect();
+    let device = match &numbers[..] {
+        [] => String::new(),
+        [only] => format!(", device {only}"),
+        several => format!(", devices {}", several.join(", ")),
+    };
     facts.add("backend", format!("{}{device}", report.backend));
     if let Some(maker) = &report.made_by {
         facts.add("built by", maker);
@@ -73,6 +108,13 @@ fn what(report: &Report) -> Facts {
     }
     facts.add("load", measured(report.load_ms));
     facts.add("first run", measured(report.first_run_ms));
+    if report.cuda_graphs != CudaGraphs::Auto {
+        let asked = if report.cuda_graphs == CudaGraphs::Off { "off" } else { "on" };
+        facts.add("CUDA graphs", asked);
+    }
+    if let (Some(rate), Some(arrivals)) = (report.rate, report.arrivals) {
+        facts.add("open loop", format!("{} runs/s due ({arrivals})", significant(rate)));
+    }
     let contexts = match report.contexts {
         1 => "1 context".to_owned(),
         more => format!("{more} contexts"),
@@ -93,23 +135,54 @@ fn what(report: &Report) -> Facts {
     facts
 }
 
-/// A row for the whole run and one for each of its parts, all in one unit.
-fn latencies(latency: &LatencyReport) -> String {
-    let (unit, per_millisecond) = time_unit(latency.run.p50_ms);
+/// A row for the whole run and one for each of its parts that takes time, all in one unit.
+fn latencies(report: &Report) -> String {
+    let LatencyReport { end_to_end, run, upload, compute, download } = &report.totals.latency;
+    let (unit, per_millisecond) = time_unit(end_to_end.p50_ms);
     let header = [unit, "min", "mean", "p50", "p90", "p95", "p99", "max", "iqr"];
     let mut table = Numbers::new(header);
+    let names = if report.on_host { ["upload", "download"] } else { ["H2D", "D2H"] };
+    let run = report.rate.map(|_| run);
     let rows = [
-        ("run", &latency.run),
-        ("upload", &latency.upload),
-        ("compute", &latency.compute),
-        ("download", &latency.download),
+        (names[0], Some(upload)),
+        ("compute", Some(compute)),
+        (names[1], Some(download)),
+        ("run", run),
+        ("end-to-end", Some(end_to_end)),
     ];
-    for (part, times) in rows {
+    let rows = rows.into_iter().filter_map(|(part, times)| Some((part, times?)));
+    for (part, times) in rows.filter(|(_, times)| times.max_ms > 0.0) {
         let Distribution {
             min_ms, mean_ms, p50_ms, p90_ms, p95_ms, p99_ms, max_ms, iqr_ms, ..
         } = *times;
         let numbers = [min_ms, mean_ms, p50_ms, p90_ms, p95_ms, p99_ms, max_ms, iqr_ms];
         table.row(part, numbers.map(|milliseconds| significant(milliseconds * per_millisecond)));
+    }
+    table.text()
+}
+
+/// A row for each device.
+fn devices(report: &Report) -> String {
+    let (unit, per_millisecond) = time_unit(report.totals.latency.end_to_end.p50_ms);
+    let [p50, p99] = ["p50", "p99"].map(|percentile| format!("{percentile} {unit}"));
+    let header = ["device", "contexts", "runs", "runs/s", "samples/s", &p50, &p99, "load ms"];
+    let mut table = Numbers::new(header);
+    for device in &report.devices {
+        let Totals { runs, runs_per_second, latency, .. } = &device.totals;
+        let number = device.device.map_or("-".to_owned(), |number| number.to_string());
+        let time = |milliseconds: f64| significant(milliseconds * per_millisecond);
+        table.row(
+            &number,
+            [
+                device.contexts.to_string(),
+                grouped(*runs as u64),
+                significant(*runs_per_second),
+                device.samples_per_second.map_or("-".to_owned(), significant),
+                time(latency.end_to_end.p50_ms),
+                time(latency.end_to_end.p99_ms),
+                significant(device.load_ms),
+            ],
+        );
     }
     table.text()
 }
@@ -132,7 +205,8 @@ fn memory(report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::backend::EngineMemory;
-    use crate::bench::{InputReport, Totals};
+    use crate::backend::cuda::{GpuClocks, GpuState, ThrottleReason};
+    use crate::bench::{ClockReport, ClocksSeen, DeviceReport, InputReport};
     use crate::tensor::DType;
 
     fn times(milliseconds: f64) -> Distribution {
@@ -149,8 +223,59 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_engine_on_a_gpu_has_its_maker_its_device_and_its_memory() {
+    fn totals() -> Totals {
+        Totals {
+            runs: 135_000,
+            seconds: 5.0,
+            runs_per_second: 27_000.05,
+            latency: LatencyReport {
+                end_to_end: times(0.037_13),
+                run: times(0.036),
+                upload: times(0.004),
+                compute: times(0.031),
+                download: times(0.0),
+            },
+            noisy: true,
+        }
+    }
+
+    fn state(sm_mhz: u32, reasons: &[ThrottleReason]) -> GpuState {
+        GpuState {
+            clocks: GpuClocks {
+                sm_mhz: Some(sm_mhz),
+                memory_mhz: Some(3201),
+                throttle_reasons: Some(reasons.to_vec()),
+            },
+            max_sm_mhz: Some(1980),
+            temperature_celsius: Some(41),
+            power_milliwatts: Some(312_345),
+            ..GpuState::default()
+        }
+    }
+
+    fn on(device: usize, min_sm_mhz: u32, reasons: &[ThrottleReason]) -> DeviceReport {
+        DeviceReport {
+            device: Some(device),
+            contexts: 2,
+            load_ms: 617.25,
+            samples_per_second: Some(216_000.4),
+            memory: None,
+            clocks: Some(ClockReport {
+                before: state(345, &[ThrottleReason::Idle]),
+                during: ClocksSeen {
+                    samples: 25,
+                    min_sm_mhz: Some(min_sm_mhz),
+                    mean_sm_mhz: Some(1_961.25),
+                    max_sm_mhz: Some(1980),
+                    throttle_reasons: reasons.iter().copied().collect(),
+                },
+                after: state(1965, &[]),
+            }),
+            totals: totals(),
+        }
+    }
+
+    fn report(devices: Vec<DeviceReport>, rate: Option<f64>) -> Report {
         let held = |bytes| MemoryStats {
             current: bytes,
             peak: 2 * bytes,
@@ -158,9 +283,9 @@ mod tests {
             allocations: 7,
             live: 2,
         };
-        let report = Report {
+        Report {
             backend: "tensorrt".to_owned(),
-            device: Some(1),
+            device: None,
             made_by: Some("TensorRT 8.6.0.12 on NVIDIA H200".to_owned()),
             tools: [("tensorrt".to_owned(), "8.6.0.12".to_owned())].into(),
             inputs: vec![InputReport {
@@ -173,6 +298,10 @@ mod tests {
             profile: Some(1),
             assumed: Vec::new(),
             contexts: 4,
+            cuda_graphs: CudaGraphs::Off,
+            rate,
+            arrivals: rate.map(|_| "poisson"),
+            unstarted: if rate.is_some() { 1234 } else { 0 },
             warmup: Some(10),
             warmup_seconds: None,
             interrupted: true,
@@ -180,19 +309,66 @@ mod tests {
             first_run_ms: 0.25,
             samples_per_second: Some(216_000.4),
             memory: Some(EngineMemory { device: held(40 << 20), pinned: held(1 << 20) }),
-            totals: Totals {
-                runs: 135_000,
-                seconds: 5.0,
-                runs_per_second: 27_000.05,
-                latency: LatencyReport {
-                    run: times(0.037_13),
-                    upload: times(0.004),
-                    compute: times(0.031),
-                    download: times(0.002),
-                },
-                noisy: true,
-            },
-        };
+            on_host: false,
+            devices,
+            totals: totals(),
+        }
+    }
+
+    #[test]
+    fn engines_on_gpus_have_a_row_for_each_and_say_what_slowed_them() {
+        use ThrottleReason::{Idle, PowerCap, ThermalSlowdown};
+        let devices = vec![on(0, 1965, &[Idle]), on(1, 1500, &[Idle, PowerCap, ThermalSlowdown])];
+        insta::assert_snapshot!(text(&report(devices, None)), @r"
+    backend         tensorrt, devices 0, 1
+    built by        TensorRT 8.6.0.12 on NVIDIA H200
+    runs with       tensorrt 8.6.0.12
+    input           image float16 [8,3,224,224]
+    values          random, always the same
+    shapes          of profile 1
+    load            1.234 s
+    first run       250.0 µs
+    CUDA graphs     off
+    measured        135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
+    throughput      27 000 runs/s, 216 000 samples/s
+
+     µs            min   mean    p50    p90    p95    p99    max    iqr
+     H2D         4.000  4.040  4.000  8.000  12.00  40.00  400.0  2.000
+     compute     31.00  31.31  31.00  62.00  93.00  310.0  3 100  15.50
+     end-to-end  37.13  37.50  37.13  74.26  111.4  371.3  3 713  18.57
+
+     memory      held  in pieces      peak  allocated  allocations
+     device  40.0 MiB          2  80.0 MiB  120.0 MiB            7
+     pinned   1.0 MiB          2   2.0 MiB    3.0 MiB            7
+
+     device  contexts     runs  runs/s  samples/s  p50 µs  p99 µs  load ms
+     0              2  135 000  27 000    216 000   37.13   371.3    617.2
+     1              2  135 000  27 000    216 000   37.13   371.3    617.2
+
+     SM clock, MHz  before   min  mean  after  fastest  °C      W
+     GPU 0             345  1965  1961   1965     1980  41  312.3
+     GPU 1             345  1500  1961   1965     1980  41  312.3
+
+    warning: the SM clock of GPU 1 was between 1500 and 1980 MHz while it was
+    measured; lock it (`nvidia-smi -lgc`) or measure again
+
+    warning: GPU 1 was held back while it was measured: power cap, thermal slowdown
+
+    noisy: the middle half of the runs spreads over 50 % of the median;
+    something else was running, or the clock changes
+
+    interrupted: this is what was measured until then
+
+    percentiles are nearest-rank; closed loop: each context starts its next run when
+    its last one ended, so no time that a request would wait is in these numbers
+    H2D, compute and D2H are timed on the device, of some of the runs; end-to-end is
+    what the caller sees
+    ");
+    }
+
+    #[test]
+    fn an_open_loop_that_cannot_keep_up_says_so() {
+        let report = report(vec![on(1, 1965, &[])], Some(30_000.0));
         insta::assert_snapshot!(text(&report), @r"
     backend         tensorrt, device 1
     built by        TensorRT 8.6.0.12 on NVIDIA H200
@@ -202,26 +378,36 @@ mod tests {
     shapes          of profile 1
     load            1.234 s
     first run       250.0 µs
+    CUDA graphs     off
+    open loop       30 000 runs/s due (poisson)
     measured        135 000 runs in 5.00 s, 4 contexts, 10 to warm up each
     throughput      27 000 runs/s, 216 000 samples/s
 
-     µs          min   mean    p50    p90    p95    p99    max    iqr
-     run       37.13  37.50  37.13  74.26  111.4  371.3  3 713  18.57
-     upload    4.000  4.040  4.000  8.000  12.00  40.00  400.0  2.000
-     compute   31.00  31.31  31.00  62.00  93.00  310.0  3 100  15.50
-     download  2.000  2.020  2.000  4.000  6.000  20.00  200.0  1.000
+     µs            min   mean    p50    p90    p95    p99    max    iqr
+     H2D         4.000  4.040  4.000  8.000  12.00  40.00  400.0  2.000
+     compute     31.00  31.31  31.00  62.00  93.00  310.0  3 100  15.50
+     run         36.00  36.36  36.00  72.00  108.0  360.0  3 600  18.00
+     end-to-end  37.13  37.50  37.13  74.26  111.4  371.3  3 713  18.57
 
      memory      held  in pieces      peak  allocated  allocations
      device  40.0 MiB          2  80.0 MiB  120.0 MiB            7
      pinned   1.0 MiB          2   2.0 MiB    3.0 MiB            7
+
+     SM clock, MHz  before   min  mean  after  fastest  °C      W
+     GPU 1             345  1965  1961   1965     1980  41  312.3
+
+    about 1 234 runs were due but not begun when time was up: the contexts cannot keep
+    up with this rate, and the slowest latencies are not in the table
 
     noisy: the middle half of the runs spreads over 50 % of the median;
     something else was running, or the clock changes
 
     interrupted: this is what was measured until then
 
-    percentiles are nearest-rank; closed loop: each context starts its next run when
-    its last one ended, so no time that a request would wait is in these numbers
+    percentiles are nearest-rank; open loop: end-to-end counts from the moment a run
+    was due, so waiting for a free context is in it; run counts from its start
+    H2D, compute and D2H are timed on the device, of some of the runs; end-to-end is
+    what the caller sees
     ");
     }
 }

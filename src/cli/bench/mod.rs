@@ -5,13 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::backend::BackendError;
 use crate::bench::endpoint::{Address, EndpointError};
-use crate::bench::{BenchError, Warmup};
+use crate::bench::traffic::Gaps;
+use crate::bench::{BenchError, Schedule, Warmup};
 use crate::data::Dataset;
 use crate::process::CancelToken;
 use crate::progress::Progress;
@@ -23,7 +24,10 @@ use super::diagnostic::with_causes;
 use super::quantity::duration;
 use super::signals;
 
+mod clocks_text;
+mod compare;
 mod engine;
+mod engine_args;
 mod engine_text;
 mod served;
 mod served_args;
@@ -58,14 +62,30 @@ pub(super) struct BenchArgs {
     /// --requests]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// How many contexts of an engine run at the same time, each in a thread of its own
-    #[arg(long, value_name = "N", default_value = "1")]
-    contexts: NonZeroUsize,
+    /// How many contexts of an engine run at the same time on each device, each in a thread of its
+    /// own, on a GPU with a stream of its own
+    #[arg(long, value_name = "N", default_value = "1", visible_alias = "contexts")]
+    streams: NonZeroUsize,
+    /// An open loop of so many requests, or runs of an engine, a second, whether those before them
+    /// have ended or not: latency counts from when each was due. Of requests several rates with
+    /// commas, one after the other
+    #[arg(long, value_name = "R", value_delimiter = ',', value_parser = rate)]
+    rate: Vec<f64>,
+    /// How far apart those of an open loop are [default: poisson]
+    #[arg(long, value_enum, requires = "rate")]
+    arrivals: Option<ArrivalsArg>,
+    /// What the arrivals of a Poisson process are drawn from [default: 1]
+    #[arg(long, value_name = "N", requires = "rate")]
+    seed: Option<u64>,
+    /// How often an engine and --compare, or a served model and --engine, take turns
+    /// [default: 10 of 500ms each, or 5 of 2s each]
+    #[arg(long, value_name = "N", requires = "turns")]
+    rounds: Option<NonZeroUsize>,
     /// Write the nanoseconds of everything that counts to this file, as CSV
     #[arg(long, value_name = "FILE")]
     dump_latencies: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Engines")]
-    engine: engine::EngineArgs,
+    engine: engine_args::EngineArgs,
     #[command(flatten, next_help_heading = "Served models")]
     served: served_args::ServedArgs,
 }
@@ -79,6 +99,19 @@ fn shape(text: &str) -> Result<(String, Shape), String> {
     Ok((name.to_owned(), Shape(extents)))
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ArrivalsArg {
+    /// As those of many callers who know nothing of each other
+    Poisson,
+    /// All the same
+    Constant,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "write how many a second, such as `200` or `0.5`".to_owned())
+}
+
 fn warmup(text: &str) -> Result<Warmup, String> {
     match text.parse() {
         Ok(runs) => Ok(Warmup::Runs(runs)),
@@ -89,6 +122,16 @@ fn warmup(text: &str) -> Result<Warmup, String> {
 impl BenchArgs {
     fn shapes(&self) -> BTreeMap<String, Shape> {
         self.shapes.iter().cloned().collect()
+    }
+
+    /// The open loops that are asked for, one after the other.
+    fn schedules(&self) -> impl Iterator<Item = Schedule> {
+        let gaps = match self.arrivals {
+            None | Some(ArrivalsArg::Poisson) => Gaps::Poisson,
+            Some(ArrivalsArg::Constant) => Gaps::Constant,
+        };
+        let seed = self.seed.unwrap_or(1);
+        self.rate.iter().map(move |&rate| Schedule { rate, gaps, seed })
     }
 
     fn data(&self) -> Result<Option<Dataset>, Failure> {

@@ -9,13 +9,14 @@ use crate::bench::endpoint::{Address, EndpointOptions, Protocol};
 use crate::bench::traffic::{
     Client, Dump, LevelReport, Oracle, SampleChoice, Samples, Session, Target,
 };
-use crate::bench::{BenchError, EngineLoop, InputChoice};
+use crate::bench::{BenchError, Devices, EngineLoop, InputChoice, Setup};
 use crate::cli::ExitStatus;
 use crate::cli::console::Console;
 use crate::cli::diagnostic::with_causes;
 use crate::cli::project;
-use crate::deployment::{self, Deployment};
+use crate::deployment::{self, CudaGraphs, Deployment};
 use crate::process::CancelToken;
+use crate::progress::NoProgress;
 use crate::runtime::Model;
 
 use super::{BenchArgs, Failure, Watch, engine, served_text};
@@ -120,8 +121,13 @@ fn alone(args: &BenchArgs, samples: &Samples, cancel: &CancelToken) -> Result<En
     };
     let (data, shapes) = (args.data()?, samples.shapes());
     let (profile, batch) = (None, None);
-    let inputs = InputChoice { shapes: &shapes, profile, batch, data: data.as_ref() };
-    Ok(EngineLoop::new(&folder, &manifest, inputs, args.contexts, cancel)?)
+    let setup = Setup {
+        inputs: InputChoice { shapes: &shapes, profile, batch, data: data.as_ref() },
+        contexts: args.streams,
+        devices: &Devices::First,
+        cuda_graphs: &CudaGraphs::Auto,
+    };
+    Ok(EngineLoop::new(&folder, &manifest, setup, &NoProgress, cancel)?)
 }
 
 /// The engines whose answers are right.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::bench::Schedule;
 use crate::bench::endpoint::{Address, Protocol};
-use crate::bench::traffic::{Gaps, Level, Limits, Pace};
+use crate::bench::traffic::{Level, Limits, Pace};
 use crate::cli::ExitStatus;
 
 use super::{BenchArgs, DEFAULT_DURATION, Failure, duration};
@@ -35,15 +36,6 @@ pub(super) struct ServedArgs {
     /// --rate, most requests without an answer [default: 1, and 256]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     concurrency: Vec<NonZeroUsize>,
-    /// An open loop of so many requests a second, whether answered or not; several with commas
-    #[arg(long, value_name = "R", value_delimiter = ',', value_parser = rate)]
-    rate: Vec<f64>,
-    /// How far apart the requests of an open loop are [default: poisson]
-    #[arg(long, value_enum, requires = "rate")]
-    arrivals: Option<ArrivalsArg>,
-    /// What the arrivals of a Poisson process are drawn from [default: 1]
-    #[arg(long, value_name = "N", requires = "rate")]
-    seed: Option<u64>,
     /// Stop after so many requests that count
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
@@ -59,7 +51,7 @@ pub(super) struct ServedArgs {
     pub(super) distinct: bool,
     /// An engine to compare with: measured in this process, in turns with the served model. With
     /// --check it says which answers are right, and there may be several, one for each version
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", group = "turns")]
     pub(super) engine: Vec<PathBuf>,
     /// Run --engine on the inputs of every request and compare; takes the client's time, so
     /// latencies are not those without it
@@ -69,9 +61,6 @@ pub(super) struct ServedArgs {
     /// not at all [default: 1e-5]
     #[arg(long, value_name = "X", requires = "check", value_parser = fraction)]
     pub(super) tolerance: Option<f64>,
-    /// How often served model and --engine take turns [default: 5, of 2s each]
-    #[arg(long, value_name = "N", requires = "engine", conflicts_with = "check")]
-    rounds: Option<NonZeroUsize>,
     /// In a closed loop, how far apart the requests of each caller should have been: longer times
     /// are corrected for those not made meanwhile
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
@@ -97,19 +86,6 @@ enum ProtocolArg {
     Grpc,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ArrivalsArg {
-    /// As those of many callers who know nothing of each other
-    Poisson,
-    /// All the same
-    Constant,
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "write requests a second, such as `200` or `0.5`".to_owned())
-}
-
 fn fraction(text: &str) -> Result<f64, String> {
     let fraction = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     fraction.ok_or_else(|| "write a fraction, such as `1e-3`".to_owned())
@@ -123,7 +99,6 @@ impl ServedArgs {
             ("model", self.model.is_some()),
             ("protocol", self.protocol.is_some()),
             ("concurrency", !self.concurrency.is_empty()),
-            ("rate", !self.rate.is_empty()),
             ("requests", self.requests.is_some()),
             ("connections", self.connections.is_some()),
             ("threads", self.threads.is_some()),
@@ -167,19 +142,15 @@ impl ServedArgs {
         }
     }
 
-    fn paces(&self) -> Vec<Pace> {
-        if self.rate.is_empty() {
+    fn paces(&self, args: &BenchArgs) -> Vec<Pace> {
+        if args.rate.is_empty() {
             let one = [NonZeroUsize::MIN];
             let asked = if self.concurrency.is_empty() { &one[..] } else { &self.concurrency };
             return asked.iter().map(|&concurrency| Pace::Closed { concurrency }).collect();
         }
-        let gaps = match self.arrivals {
-            None | Some(ArrivalsArg::Poisson) => Gaps::Poisson,
-            Some(ArrivalsArg::Constant) => Gaps::Constant,
-        };
-        let seed = self.seed.unwrap_or(1);
         let outstanding = self.concurrency.first().copied().unwrap_or(OUTSTANDING);
-        self.rate.iter().map(|&rate| Pace::Open { rate, gaps, outstanding, seed }).collect()
+        let open = |Schedule { rate, gaps, seed }| Pace::Open { rate, gaps, outstanding, seed };
+        args.schedules().map(open).collect()
     }
 
     pub(super) fn levels(&self, args: &BenchArgs) -> Vec<Level> {
@@ -188,7 +159,7 @@ impl ServedArgs {
             (false, Some(_)) => Duration::MAX,
             (false, None) => DEFAULT_DURATION,
         };
-        let rounds = self.rounds.unwrap_or(ROUNDS);
+        let rounds = args.rounds.unwrap_or(ROUNDS);
         let level = |pace| Level {
             pace,
             warmup: args.warmup,
@@ -196,7 +167,7 @@ impl ServedArgs {
             rounds: if self.compares() { rounds } else { NonZeroUsize::MIN },
             expected_interval: self.expected_interval,
         };
-        self.paces().into_iter().map(level).collect()
+        self.paces(args).into_iter().map(level).collect()
     }
 
     /// Refuses what does not go together.
@@ -205,7 +176,7 @@ impl ServedArgs {
             let (message, help) = (message.to_owned(), Some(help.to_owned()));
             Err(Failure { message, help, status: ExitStatus::USAGE })
         };
-        if !self.rate.is_empty() && self.concurrency.len() > 1 {
+        if !args.rate.is_empty() && self.concurrency.len() > 1 {
             return wrong(
                 "an open loop has one `--concurrency`",
                 "leave out `--rate` for closed loops, or give several rates",
@@ -220,8 +191,11 @@ impl ServedArgs {
                 "`--duration` says how long each round is",
             );
         }
-        if args.contexts != NonZeroUsize::MIN && !self.compares() {
-            return wrong("`--contexts` is for an engine", "`--concurrency` is for requests");
+        if args.streams != NonZeroUsize::MIN && !self.compares() {
+            return wrong("`--streams` is for an engine", "`--concurrency` is for requests");
+        }
+        if args.rounds.is_some() && self.check {
+            return wrong("`--rounds` does not go with `--check`", "leave out one of them");
         }
         Ok(())
     }

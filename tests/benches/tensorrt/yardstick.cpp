@@ -152,8 +152,8 @@ struct Tensor {
         if (!on_host) cuda(cudaMalloc(&device, std::max<size_t>(bytes, 1)), "cudaMalloc");
     }
 
-    // Bytes of a file, else numbers between 0 and 1 that are the same each time (0 and 1 for
-    // integers, which may be indices).
+    // Bytes of a file, else the numbers that `trt-pipeline bench` takes: from 0 to 1 for float32, 0
+    // or 1 for integers, from a sequence (SplitMix64) that starts at the hash (FNV-1a) of the name.
     void fill(std::map<std::string, std::string> const& files) {
         auto file = files.find(name);
         if (file != files.end()) {
@@ -163,12 +163,18 @@ struct Tensor {
             std::memcpy(host, content.data(), bytes);
             return;
         }
+        uint64_t state = 0xcbf29ce484222325u;
+        for (unsigned char letter : name) state = (state ^ letter) * 0x100000001b3u;
+        size_t const size = element_bytes(type);
         std::memset(host, 0, bytes);
-        if (type != DataType::kFLOAT) return;
-        uint32_t state = 1;
-        for (size_t i = 0; i < bytes / sizeof(float); ++i) {
-            state = state * 1664525u + 1013904223u;
-            static_cast<float*>(host)[i] = static_cast<float>(state >> 8) / 16777216.0f;
+        for (char *element = static_cast<char*>(host), *end = element + bytes; element != end; element += size) {
+            uint64_t mixed = state += 0x9e3779b97f4a7c15u;
+            mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+            mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+            mixed ^= mixed >> 31;
+            float const fraction = static_cast<float>(mixed >> 40) / 16777216.0f;
+            if (type == DataType::kFLOAT) std::memcpy(element, &fraction, sizeof fraction);
+            else if (type != DataType::kHALF) *element = static_cast<char>(mixed >> 63);
         }
     }
 };

@@ -53,7 +53,7 @@ def facts():
 def without_places(text):
     """Folders of this machine by the names of what is in them."""
     root = str(Path(__file__).resolve().parents[3])
-    for name in ("YARDSTICK", "TENSORRT_LIBS", "OUT", "WORK"):
+    for name in ("TOOLS", "TENSORRT_LIBS", "OUT", "WORK"):
         if os.environ.get(name):
             text = text.replace(os.environ[name], f"${name}")
     return text.replace(f"{root}/", "")
@@ -116,30 +116,143 @@ def timing_cache(arguments):
     return passed, {"engines": {stage: {"first": cold, "second": warm} for stage, cold, warm in rows}}, text
 
 
+def growth(cycles, slacks):
+    """-> whether nothing grew, and a table. `slacks` says how many bytes each number may grow by."""
+    rows, passed = [], True
+    for name, slack in slacks.items():
+        values = [cycle[name] for cycle in cycles]
+        if None in values:
+            rows.append([name, "unknown", "unknown", "unknown", f"{slack / 2**20:.0f}"])
+            passed = False
+            continue
+        # The first cycles fill caches of the driver and the C library.
+        early, late = statistics.median(values[20:40]), statistics.median(values[-20:])
+        rows.append([name, f"{early / 2**20:.2f}", f"{late / 2**20:.2f}", f"{(late - early) / 2**20:+.2f}", f"{slack / 2**20:.0f}"])
+        passed = passed and late - early <= slack
+    return passed, table(["MiB after the unload", "cycles 21 to 40", "last 20", "growth", "allowed"], rows, ["---", "--:", "--:", "--:", "--:"])
+
+
 def leaks(arguments):
     """Lines with `cycle`, and after its unload `device_used` and `rss` of the whole process and
     `accounted`, the bytes that the product says are still allocated."""
     cycles = [line for line in json_lines(arguments.raw / "cycles.jsonl") if "cycle" in line]
     if len(cycles) < 100:
         return False, {}, f"Only {len(cycles)} cycles."
-    rows, passed = [], all(cycle["accounted"] == 0 for cycle in cycles)
-    for name, slack in (("device_used", 0), ("rss", RSS_SLACK)):
-        values = [cycle[name] for cycle in cycles]
-        # The first cycles fill caches of the driver and the C library.
-        early, late = statistics.median(values[20:40]), statistics.median(values[-20:])
-        rows.append([name, f"{early / 2**20:.2f}", f"{late / 2**20:.2f}", f"{(late - early) / 2**20:+.2f}", f"{slack / 2**20:.0f}"])
-        passed = passed and late - early <= slack
-    text = table(["MiB after the unload", "cycles 21 to 40", "last 20", "growth", "allowed"], rows, ["---", "--:", "--:", "--:", "--:"])
+    passed, text = growth(cycles, {"device_used": 0, "rss": RSS_SLACK})
     worst = max(cycle["accounted"] for cycle in cycles)
-    return passed, {"cycles": cycles}, f"{len(cycles)} cycles; most bytes still accounted for after an unload: {worst}\n\n{text}"
+    return passed and worst == 0, {"cycles": cycles}, f"{len(cycles)} cycles; most bytes still accounted for after an unload: {worst}\n\n{text}"
 
 
-def overhead(arguments):
-    found = [json.loads(path.read_text()) for path in sorted(arguments.raw.glob("*.json"))]
-    texts = [path.read_text() for path in sorted(arguments.raw.glob("*.md"))]
-    rows = [[one["label"], f"{one['yardstick']['median_ns'] / 1e3:.2f}", f"{one['ours']['median_ns'] / 1e3:.2f}", f"{one['ratio']:.4f}", "met" if one["met"] else "MISSED"] for one in found]
-    text = table(["engine, batch", "yardstick us", "ours us", "ratio", ">= 0.98"], rows, ["---", "--:", "--:", "--:", "---"])
-    return bool(found) and all(one["met"] for one in found), {"comparisons": found}, "\n\n".join([text, *texts])
+def reloads(arguments):
+    """`leaks`, and the same of a server that changes its model under load."""
+    passed, data, text = leaks(arguments)
+    lines = json_lines(arguments.raw / "hot.jsonl")
+    hot, ends = [line for line in lines if "cycle" in line], [line for line in lines if "answered" in line]
+    if len(hot) < 100 or not ends:
+        return False, data | {"hot": hot}, f"{text}\n\nOnly {len(hot)} hot reloads."
+    level, hot_text = growth(hot, {"device_used": 0, "rss": 2 * RSS_SLACK})
+    about = f"{len(hot)} hot reloads of a server under load, {ends[0]['answered']:,} requests answered and none failed"
+    return passed and level, data | {"hot": hot, "answered": ends[0]["answered"]}, f"{text}\n\n{about}\n\n{hot_text}"
+
+
+def speed(arguments):
+    path = arguments.raw / "compared.json"
+    if not path.exists():
+        return False, {}, "The comparison did not end."
+    found, same = json.loads(path.read_text()), (arguments.raw / "same.txt").read_text()
+    return found["met"], {"same": same.splitlines(), "comparison": found}, f"Answers of both:\n\n```\n{same}```\n\n{path.with_suffix('.md').read_text()}"
+
+
+def calls(arguments):
+    """A run may wait once for the GPU."""
+    found = json_lines(arguments.raw / "calls.jsonl")
+    if len(found) != 6:
+        return False, {"measured": found}, f"Only {len(found)} of 6 were measured."
+    summary = table(
+        ["program", "graphs", "unit", "waits a unit"],
+        [[one["program"], one["graphs"], one["unit"], f"{one['waits']:.3f}"] for one in found],
+        ["---", "---", "---", "--:"],
+    )
+    texts = [summary]
+    for one in found:
+        rows = [[name, f"{call['calls']:.3f}", f"{call['ns'] / 1e3:.2f}"] for name, call in one["calls"].items()]
+        texts.append(f"## {one['program']}, graphs {one['graphs']}: calls of the CUDA driver a {one['unit']}\n\n" + table(["function", "calls", "us each"], rows, ["---", "--:", "--:"]))
+        rows = [[f"{start / 1e3:.1f}", name, f"{took / 1e3:.1f}"] for name, start, took in one["window"][:40]]
+        texts.append("Calls of one thread, in order:\n\n" + table(["at us", "function", "us"], rows, ["--:", "---", "--:"]))
+    passed = all(one["waits"] <= 1.01 for one in found if one["program"] != "yardstick")
+    return passed, {"measured": found}, "\n\n".join(texts)
+
+
+def best_level(events, transport, model):
+    """The level of a concurrency with the highest median, in the middle of its rounds."""
+    levels = {}
+    for event in events:
+        if event["event"] == "level" and (event["transport"], event["model"]) == (transport, model):
+            levels.setdefault(event["concurrency"], []).append(event)
+    rounds = max(levels.values(), key=lambda found: statistics.median(one["per_second"] for one in found))
+    rate = statistics.median(one["per_second"] for one in rounds)
+    return rate, min(rounds, key=lambda one: abs(one["per_second"] - rate)), [one["per_second"] for one in rounds]
+
+
+def served(arguments):
+    """What is served against the smaller of the engine in process and the transport's ceiling; and how
+    the share comes about: how fast batches of that size run in all instances, and how much of the
+    time instances have one."""
+    events = json_lines(arguments.raw / "served.jsonl")
+    settings = next((event for event in events if event["event"] == "settings"), None)
+    halves = [event for event in events if event["event"] == "half_load"]
+    if settings is None or len(halves) != 3:
+        return False, {"events": events}, "The measurement did not end."
+    alone = [event for event in events if event["event"] == "in_process"]
+    best = max(event["samples_per_second"] for event in alone)
+    wrong = sum(event["wrong"] for event in events if event["event"] == "checked")
+    passed, shares, explained, phases = wrong == 0, [], [], []
+    for transport in [event["transport"] for event in halves]:
+        rate, level, rounds = best_level(events, transport, "resnet50")
+        ceiling, _, _ = best_level(events, transport, "identity")
+        limit = min(best, ceiling)
+        passed = passed and rate >= 0.85 * limit
+        shares.append([transport, f"{best:,.0f}", f"{ceiling:,.0f}", f"{rate:,.0f} ({min(rounds):,.0f} .. {max(rounds):,.0f})", f"{100 * rate / limit:.1f} %", "met" if rate >= 0.85 * limit else "MISSED"])
+        server = level["server"]
+        batch_ms = sum(server["batch_ms"].values())
+        speed_ = settings["instances"] * server["mean_batch"] / batch_ms * 1e3
+        busy = rate / speed_
+        requests = server["executions"] * server["mean_batch"]
+        explained.append([
+            transport, level["concurrency"], f"{server['mean_batch']:.1f}", *(f"{server['batch_ms'][part]:.2f}" for part in ("upload", "compute", "download")),
+            f"{100 * speed_ / best:.1f} %", f"{100 * busy:.1f} %",
+            f"{server['server_cpu_seconds'] / requests * 1e6:.0f}", f"{level['client_cpu_seconds'] / requests * 1e6:.0f}",
+        ])
+        phases.append([transport, *(f"{server['phases_ms'].get(name, 0):.2f}" for name in ("parse", "queue", "upload", "compute", "download", "encode", "total")), f"{level['p50_ms']:.2f}", f"{level['p99_ms']:.2f}"])
+    rows = []
+    for half in halves:
+        compute = half["server"]["phases_ms"]["compute"]
+        bound = compute + half["delay_ms"] + 2
+        passed = passed and half["p99_ms"] <= bound
+        rows.append([
+            half["transport"], f"{half['rate']:,.0f}", f"{half['per_second']:,.0f}", f"{half['server']['mean_batch']:.1f}", f"{half['p50_ms']:.2f}", f"{half['p99_ms']:.2f}",
+            f"{compute:.2f} + {half['delay_ms']:g} + 2 = {bound:.2f}", "met" if half["p99_ms"] <= bound else "MISSED",
+        ])
+    right, number = "--:", ["--:"] * 12
+    text = "\n\n".join([
+        f"{settings['instances']} instances, batches up to {settings['max_batch']}, delay {settings['delay_ms']:g} ms, CUDA graphs {settings['graphs']}; the server has processors {settings['server_cores']}, the client {settings['client_cores']}. {wrong} wrong answers.",
+        table(["batch", "streams", "images/s in process", "p50 ms"], [[event["batch"], event["streams"], f"{event['samples_per_second']:,.0f}", f"{event['p50_ms']:.2f}"] for event in alone], [right] * 4),
+        table(["transport", "in process", "transport alone", "served", "of the smaller", ">= 85 %"], shares, ["---", *number[:4], "---"]),
+        "Share of the best in process = what the instances would reach with these batches, were they always busy, times how busy they are:",
+        table(["transport", "concurrency", "mean batch", "upload ms", "compute ms", "download ms", "of the best, if busy", "busy", "server CPU us/request", "client CPU us/request"], explained, ["---", *number[:9]]),
+        "Mean milliseconds of a request in each phase, and as the client saw it:",
+        table(["transport", "parse", "queue", "upload", "compute", "download", "encode", "total", "client p50", "client p99"], phases, ["---", *number[:9]]),
+        "At half of what is served, requests come at random:",
+        table(["transport", "asked/s", "answered/s", "mean batch", "p50 ms", "p99 ms", "compute + delay + 2 ms", "p99 within"], rows, ["---", *number[:6], "---"]),
+    ])
+    return passed, {"events": events}, text
+
+
+def soak(arguments):
+    text = (arguments.raw / "soak.txt").read_text() if (arguments.raw / "soak.txt").exists() else ""
+    path = arguments.raw / "soak.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return found.get("is_good", False), {"found": found}, f"```\n{text}```"
 
 
 def serve(arguments):
@@ -159,7 +272,23 @@ def doctor(arguments):
     return bool(text), {"doctor": json_lines(arguments.raw / "doctor.jsonl")}, f"```\n{text}```"
 
 
-STEPS = {"doctor": doctor, "digits": stages, "models": stages, "precision": stages, "timing-cache": timing_cache, "leaks": leaks, "serve": serve, "overhead": overhead}
+STEPS = {
+    "doctor": doctor,
+    "digits": stages,
+    "models": stages,
+    "precision": stages,
+    "timing-cache": timing_cache,
+    "leaks": leaks,
+    "serve": serve,
+    "engines": stages,
+    "speed-thin": speed,
+    "speed-resnet50": speed,
+    "speed-encoder": speed,
+    "calls": calls,
+    "served": served,
+    "reloads": reloads,
+    "soak": soak,
+}
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The GPU measurements, step by step:
 #
-#   TENSORRT_LIBS=FOLDER YARDSTICK=FOLDER tests/evidence/gpu/run.sh [--again] STEP..
+#   TENSORRT_LIBS=FOLDER TOOLS=FOLDER tests/evidence/gpu/run.sh [--again] STEP..
 #
 #   doctor        what is installed here
 #   digits        FP32, TF32, FP16, INT8 by entropy, minmax and Q/DQ: build, validate, accuracy
@@ -10,7 +10,14 @@
 #   precision     ResNet-18 and a transformer in FP16 and INT8 graphs: accuracy, and not slower
 #   leaks         200 times load, run and unload
 #   serve         hot reloads under load with every answer checked, and what serving costs
-#   overhead      `trt-pipeline bench` against the C++ yardstick (needs models and digits)
+#   engines       makes and builds what the steps below measure, all but soak
+#   speed-thin    `trt-pipeline bench` against the C++ yardstick at 1, 2 and 4 streams, graphs off and
+#                 on: a CNN that is mostly launches
+#   speed-resnet50, speed-encoder   the same of a ResNet-50 and a transformer, batch 1
+#   calls         what a run and a served batch call of the CUDA driver, and what they wait for
+#   served        ResNet-50 behind the server, against the engine in process and the transports
+#   reloads       device memory over 200 loads and 200 hot reloads, with graphs
+#   soak          10^6 requests with graphs and 20 hot reloads, each answer checked; then a GPU breaks
 #   save          packs what of the cache is small, for `restore` on another machine
 #   restore       unpacks it
 #
@@ -19,26 +26,30 @@
 # STEP.json and STEP.log a step; models, caches and raw numbers to WORK.
 #
 #   TENSORRT_LIBS  folder with libnvinfer.so.8 and libnvonnxparser.so.8
-#   YARDSTICK      folder that tests/benches/tensorrt/build.sh made (for overhead)
+#   TOOLS          folder that tests/evidence/gpu/build.sh made (for speed-*, calls and served)
 #   TRT_PIPELINE   the program (target/release/trt-pipeline)
 #   OUT, WORK      target/gpu/evidence, target/gpu
 #   COMMIT         what was built, where this is not a git checkout
-#   CYCLES, ROUNDS 200 of leaks, 8 of each comparison in overhead
+#   CYCLES, ROUNDS 200 of leaks and reloads, 7 of each comparison in speed-*
 #   REQUESTS       200000 with 5 hot reloads among them in serve
+#   SOAK_REQUESTS, FAULT_AFTER   1000000; the batches after which the GPU breaks in soak
+#   SERVED         more options of served_speed.py, such as `--instances 2 --max-batch 32`
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
-steps=(doctor digits timing-cache models precision leaks serve overhead save restore)
+steps=(doctor digits timing-cache models precision leaks serve
+  engines speed-thin speed-resnet50 speed-encoder calls served reloads soak save restore)
 limit=470
 cycles=${CYCLES:-200}
-rounds=${ROUNDS:-8}
+rounds=${ROUNDS:-7}
 requests=${REQUESTS:-200000}
 
 export TRT_PIPELINE=${TRT_PIPELINE:-$root/target/release/trt-pipeline}
 export WORK=${WORK:-$root/target/gpu} OUT=${OUT:-$root/target/gpu/evidence}
 models=(--set "models=$WORK/models" "$here/models.yaml")
+speed=$root/build/gpu-speed
 export COMMIT=${COMMIT:-$(git -C "$root" describe --always --dirty --abbrev=40 2>/dev/null || true)}
 
 # Says what is run, for the log and the evidence, and runs it.
@@ -106,24 +117,80 @@ step_serve() {
   run python3 "$here/served.py" "$TRT_PIPELINE" "$root/build/gpu-digits/fp16" >"$raw/levels.jsonl"
 }
 
-# against_yardstick NAME ENGINE SHAPE..
-against_yardstick() {
-  local name=$1 engine=$2 theirs=() ours=()
-  for shape in "${@:3}"; do theirs+=(--shape "$shape") ours+=(--shapes "$shape"); done
-  run python3 "$root/tests/benches/tensorrt/compare.py" --label "$name" --rounds "$rounds" --out "$raw/$name" \
-    --yardstick "$YARDSTICK/yardstick $engine/engine.plan ${theirs[*]} --warmup {warmup} --iterations {iterations} --samples {samples}" \
-    --ours "$TRT_PIPELINE bench $engine ${ours[*]} --warmup {warmup} --runs {iterations} --dump-latencies {samples}" || missed=1
+step_engines() {
+  run python3 "$here/make_speed_models.py" "$WORK/speed-models"
+  pipeline "$WORK/cache" "$raw/events.jsonl" --set "models=$WORK/speed-models" "$here/speed.yaml"
 }
 
-step_overhead() {
-  : "${YARDSTICK:?is the folder that tests/benches/tensorrt/build.sh made}"
-  local missed=0 links=$root/build
-  against_yardstick digits-fp16-1 "$links/gpu-digits/fp16" image=1x1x8x8
-  against_yardstick digits-fp16-64 "$links/gpu-digits/fp16" image=64x1x8x8
-  against_yardstick resnet50-fp16-1 "$links/gpu-models/resnet50" image=1x3x224x224
-  against_yardstick resnet50-fp16-8 "$links/gpu-models/resnet50" image=8x3x224x224
-  against_yardstick encoder-fp16-8 "$links/gpu-models/encoder" tokens=8x64 mask=8x64
-  return "$missed"
+# against_yardstick STAGE OUTPUT LABEL SHAPE.. [--OPTION..]
+against_yardstick() {
+  local engine=$speed/$1 output=$2 label=$3 theirs=() ours=() graphs
+  : "${TOOLS:?is the folder that tests/evidence/gpu/build.sh made}"
+  shift 3
+  while [ $# -gt 0 ] && [[ $1 != --* ]]; do
+    theirs+=(--shape "$1") ours+=(--shapes "$1")
+    shift
+  done
+  # Both compute the same. What differs is told; the numbers below stand without it.
+  run "$TRT_PIPELINE" bench "$engine" "${ours[@]}" --graphs off --runs 1 --output-npz "$raw/ours.npz" >/dev/null
+  for graphs in off on; do
+    run "$TOOLS/yardstick" "$engine/engine.plan" "${theirs[@]}" --graphs "$graphs" --warmup 1 --iterations 1 \
+      --samples /dev/null --output "$output=$raw/theirs.raw" >/dev/null
+    python3 "$root/tests/benches/tensorrt/same.py" "$raw/theirs.raw" "$raw/ours.npz" "$output" 2>&1 |
+      sed "s/^/the yardstick's, graphs $graphs, and ours: /" >>"$raw/same.txt" || true
+  done
+  rm -f "$raw/theirs.raw" "$raw/ours.npz"
+  run python3 "$root/tests/benches/tensorrt/compare.py" --label "$label" --rounds "$rounds" --at-most-seconds 400 \
+    --out "$raw/compared" "$@" \
+    --yardstick "$TOOLS/yardstick $engine/engine.plan ${theirs[*]} --streams {streams} --graphs {graphs} --warmup {warmup} --milliseconds {milliseconds} --samples {samples}" \
+    --ours "$TRT_PIPELINE bench $engine ${ours[*]} --streams {streams} --graphs {graphs} --warmup {warmup} --duration {milliseconds}ms --dump-latencies {samples} --format json"
+}
+
+step_speed-thin() {
+  against_yardstick thin logits "24 thin convolutions, batch 1, FP16" image=1x3x32x32 --graphs-at-least 1.3
+}
+
+step_speed-resnet50() {
+  against_yardstick resnet50 logits "ResNet-50, batch 1, FP16" image=1x3x224x224
+}
+
+step_speed-encoder() {
+  against_yardstick encoder hidden "6-layer encoder, 128 tokens, batch 1, FP16" tokens=1x128 mask=1x128
+}
+
+step_calls() {
+  : "${TOOLS:?is the folder that tests/evidence/gpu/build.sh made}"
+  run python3 "$here/calls/per_run.py" "$TRT_PIPELINE" "$speed/thin" --calls "$TOOLS/calls.so" \
+    --shape image=1x3x32x32 --yardstick "$TOOLS/yardstick" --served "$speed/encoder" >"$raw/calls.jsonl"
+}
+
+step_served() {
+  : "${TOOLS:?is the folder that tests/evidence/gpu/build.sh made}"
+  local options
+  read -ra options <<<"${SERVED:-}"
+  lscpu -e >"$raw/cores.txt" || true
+  run python3 "$here/served_speed.py" "$TRT_PIPELINE" "$speed/resnet50" "$speed/identity" \
+    --replay "$TOOLS/replay" "${options[@]}" >"$raw/served.jsonl"
+}
+
+step_reloads() {
+  run "$TRT_PIPELINE" bench "$speed/thin" --reload "$cycles" --graphs on --format json >"$raw/cycles.jsonl"
+  run python3 "$here/hot_reloads.py" "$TRT_PIPELINE" --reloads "$cycles" >"$raw/hot.jsonl"
+}
+
+# With one GPU all is over when it breaks: it does so behind the requests and reloads. Of several the
+# second breaks among them.
+step_soak() {
+  local devices fault serve="cuda_graphs: on"
+  devices=$(nvidia-smi --list-gpus | wc -l)
+  fault=(--fault-device 0 --fault-after "${FAULT_AFTER:-200000}")
+  if [ "$devices" -gt 1 ]; then
+    fault=(--fault-device 1 --fault-after "${FAULT_AFTER:-10000}")
+    serve+="; devices: all"
+  fi
+  run python3 "$root/tests/soak/million.py" "$TRT_PIPELINE" --backend tensorrt --requests "${SOAK_REQUESTS:-1000000}" \
+    --reloads 20 --devices "$devices" --serve "$serve" "${fault[@]}" --fault-kind kernel --json "$raw/soak.json" |
+    tee "$raw/soak.txt"
 }
 
 step_save() {

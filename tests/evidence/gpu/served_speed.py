@@ -2,7 +2,7 @@
 """Serves a ResNet-50 and a model that only takes and gives as many bytes, and measures how near the
 served ResNet comes to what holds it: the engine in process at its best batch, and the transport.
 
-    served_speed.py PROGRAM ENGINE IDENTITY --replay REPLAY --server-cores 0-7 --client-cores 8-15
+    served_speed.py PROGRAM ENGINE IDENTITY --replay REPLAY
 
 Requests are of one image; over gRPC, over HTTP with binary tensors, and with tensors in system shared
 memory (sent by tests/benches/serving/replay.c). One JSON object a line: `in_process`, `checked`,
@@ -44,6 +44,24 @@ stages:
   identity: {{ serve: {{ name: identity, from: {{ file: "{identity}", kind: engine }}, {settings} }} }}
 """
 SETTINGS = "instances: {instances}, batching: {{ max_batch: {max_batch}, max_delay_ms: {delay_ms:g} }}, queue: {{ limit: 8192 }}, cuda_graphs: \"{graphs}\""
+
+
+def halves():
+    """-> two lists of processors, as of taskset, that share no core."""
+    allowed = os.sched_getaffinity(0)
+    cores = sorted({
+        tuple(sorted({*expanded(Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list").read_text())} & allowed))
+        for number in allowed
+    })
+    half = len(cores) // 2
+    return [",".join(str(number) for core in part for number in core) for part in (cores[:half], cores[half:])]
+
+
+def expanded(text):
+    """`0-2,8` as numbers."""
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
 
 
 def say(event, **fields):
@@ -238,8 +256,8 @@ def main():
     parser.add_argument("engine", type=lambda path: Path(path).resolve())
     parser.add_argument("identity", type=lambda path: Path(path).resolve())
     parser.add_argument("--replay", required=True, type=lambda path: Path(path).resolve())
-    parser.add_argument("--server-cores", required=True, help="as of taskset, such as 0-7")
-    parser.add_argument("--client-cores", required=True)
+    parser.add_argument("--server-cores", help="as of taskset, such as 0-7 [default: half of the cores]")
+    parser.add_argument("--client-cores", help="likewise [default: the other half]")
     parser.add_argument("--graphs", default="on", choices=("on", "off", "auto"))
     parser.add_argument("--instances", type=int, default=4)
     parser.add_argument("--max-batch", type=int, default=64)
@@ -253,6 +271,8 @@ def main():
     parser.add_argument("--half-seconds", type=float, default=4, help="at half load")
     parser.add_argument("--in-process-ms", type=int, default=800)
     args = parser.parse_args()
+    if not (args.server_cores and args.client_cores):
+        args.server_cores, args.client_cores = halves()
     args.all_cores = f"{args.server_cores},{args.client_cores}"
     wanted = ("graphs", "instances", "max_batch", "delay_ms", "server_cores", "client_cores", "threads")
     say("settings", **{name: getattr(args, name) for name in wanted})

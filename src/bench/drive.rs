@@ -1,8 +1,9 @@
-//! Threads that run their contexts back to back and write down how long each run took.
+//! Threads that run their contexts, back to back or when runs are due, and write down how long each
+//! run took.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use crate::backend::{BackendError, ExecutionContext};
 use crate::process::CancelToken;
 use crate::progress::Progress;
 
+use super::clocks::{self, ClockWatch};
+use super::schedule::{Due, Queue, Schedule};
 use super::{BenchError, Run};
 
 /// What runs before that which counts.
@@ -28,8 +31,19 @@ pub struct Load {
     pub warmup: Warmup,
     /// Each context stops after so many runs that count,
     pub runs: usize,
-    /// or starts none after so much time, but runs once at least.
+    /// or starts none after so much time, but, back to back, runs once at least.
     pub duration: Duration,
+    /// When runs are due; without it, each context runs back to back.
+    pub schedule: Option<Schedule>,
+}
+
+/// The runs that count.
+#[derive(Debug)]
+pub(super) struct Driven {
+    /// By context, in the order of running.
+    pub(super) runs: Vec<Vec<Run>>,
+    /// About how many runs were due and had not begun when time was up.
+    pub(super) unstarted: u64,
 }
 
 /// What the threads share.
@@ -40,32 +54,45 @@ struct Shared<'a> {
     failed: AtomicBool,
     /// Locked until every context is warm; then holds the moment at which they start together.
     start: RwLock<Option<Instant>>,
+    /// The runs that are still to come, in an open loop.
+    queue: Option<Mutex<Queue>>,
 }
 
-/// Runs every context in a thread of its own; gives the runs of each that count.
+/// Runs every context in a thread of its own; another one watches the clocks while runs count.
 pub(super) fn drive(
     contexts: &mut [Box<dyn ExecutionContext>],
     load: Load,
+    watches: &mut [ClockWatch],
     progress: &dyn Progress,
     cancel: &CancelToken,
-) -> Result<Vec<Vec<Run>>, BenchError> {
-    let shared = Shared { load, cancel, failed: AtomicBool::new(false), start: RwLock::new(None) };
+) -> Result<Driven, BenchError> {
+    let queue = load.schedule.map(|schedule| Mutex::new(Queue::new(schedule, load.duration)));
+    let (failed, start) = (AtomicBool::new(false), RwLock::new(None));
+    let shared = Shared { load, cancel, failed, start, queue };
     progress.report("warming up", 0, None);
-    thread::scope(|scope| {
+    let runs = thread::scope(|scope| {
         let mut start = shared.start.write().unwrap_or_else(PoisonError::into_inner);
         let (warm, all_warm) = mpsc::channel::<()>();
         let mut threads = Vec::with_capacity(contexts.len());
+        let spawn_failed = |at: usize| move |source| BenchError::Thread { context: at, source };
         for (at, context) in contexts.iter_mut().enumerate() {
             let (shared, warm) = (&shared, warm.clone());
             let thread = thread::Builder::new()
                 .name(format!("context-{at}"))
                 .spawn_scoped(scope, move || shared.run(context.as_mut(), warm))
-                .map_err(|source| BenchError::Thread { context: at, source })?;
+                .map_err(spawn_failed(at))?;
             threads.push(thread);
         }
         drop(warm);
         // Nothing is ever sent: this waits until every thread has let go of its sender.
         let _ = all_warm.recv();
+        let (running, ended) = mpsc::channel::<()>();
+        if !watches.is_empty() {
+            thread::Builder::new()
+                .name("clocks".to_owned())
+                .spawn_scoped(scope, move || clocks::sample(watches, &ended))
+                .map_err(spawn_failed(threads.len()))?;
+        }
         progress.report("measuring", 0, None);
         *start = Some(Instant::now());
         drop(start);
@@ -74,8 +101,13 @@ pub(super) fn drive(
             Err(panic) => std::panic::resume_unwind(panic),
         });
         // All are joined before the first failure is told.
-        ended.collect::<Vec<Result<_, BenchError>>>().into_iter().collect()
-    })
+        let ended = ended.collect::<Vec<Result<_, BenchError>>>();
+        drop(running);
+        ended.into_iter().collect::<Result<Vec<_>, _>>()
+    })?;
+    let queue =
+        shared.queue.map(|queue| queue.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(Driven { runs, unstarted: queue.map_or(0, |queue| queue.unstarted()) })
 }
 
 /// Sets the flag when it is dropped, by an error or by a panic.
@@ -124,10 +156,8 @@ impl Shared<'_> {
         let Some(start) = start else { return Ok(Vec::new()) };
         let mut runs = Vec::with_capacity(self.load.runs.min(1 << 16));
         while runs.len() < self.load.runs && !self.is_over() {
+            let Some(due) = self.next(start, runs.is_empty()) else { break };
             let started = Instant::now();
-            if started - start >= self.load.duration && !runs.is_empty() {
-                break;
-            }
             let times = context.run()?;
             let took = started.elapsed();
             runs.push(Run {
@@ -136,9 +166,44 @@ impl Shared<'_> {
                 upload: nanoseconds(times.upload),
                 compute: nanoseconds(times.compute),
                 download: nanoseconds(times.download),
+                late: nanoseconds(started.saturating_duration_since(due)),
             });
         }
         Ok(runs)
+    }
+
+    /// Waits until the next run is due; `None` where there is none any more.
+    fn next(&self, start: Instant, is_first: bool) -> Option<Instant> {
+        let Some(queue) = &self.queue else {
+            let now = Instant::now();
+            return (now - start < self.load.duration || is_first).then_some(now);
+        };
+        // Whoever waits for a run to be due keeps the queue: the others could only wait, too.
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match queue.next(start.elapsed()) {
+                Due::Now(due) => return start.checked_add(due),
+                Due::In(left) if !self.is_over() => wait(left),
+                Due::In(_) | Due::Never => return None,
+            }
+        }
+    }
+}
+
+/// How long a thread may be woken too late.
+const SLACK: Duration = Duration::from_micros(150);
+
+/// How often a thread that waits looks whether all is over.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Waits for so long, or for a while where that is long. The end is waited for awake: it would be
+/// late otherwise.
+fn wait(left: Duration) {
+    let began = Instant::now();
+    let left = left.min(PATIENCE);
+    thread::sleep(left.saturating_sub(SLACK));
+    while began.elapsed() < left {
+        std::hint::spin_loop();
     }
 }
 
