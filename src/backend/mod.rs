@@ -419,7 +419,7 @@ pub trait Backend: Send + Sync {
         folder: &Path,
         manifest: &EngineManifest,
         options: &[LoadOptions],
-    ) -> Result<Vec<Result<Arc<dyn Engine>, BackendError>>, BackendError> {
+    ) -> Result<Vec<LoadedEngine>, BackendError> {
         Ok(options.iter().map(|options| self.load(folder, manifest, options)).collect())
     }
 
@@ -441,6 +441,9 @@ pub trait Backend: Send + Sync {
         self.reference(model, &[])
     }
 }
+
+/// What became of loading an engine.
+pub type LoadedEngine = Result<Arc<dyn Engine>, BackendError>;
 
 /// A loaded engine, shared by its contexts.
 pub trait Engine: Send + Sync {

@@ -6,7 +6,7 @@
 //! - `device` is the GPU's number;
 //! - `after` is how many pieces of work are submitted to it and waited for ([`Stream::scope`]: each
 //!   run of an engine is one) before the one that goes wrong;
-//! - `kind` is `error`, where every call for the GPU is reported as CUDA_ERROR_ILLEGAL_ADDRESS from
+//! - `kind` is `error`, where every call for the GPU is reported as `CUDA_ERROR_ILLEGAL_ADDRESS` from
 //!   then on, or `kernel`, where a kernel runs that writes to an address that is not there, so that
 //!   the driver itself breaks the context.
 //!

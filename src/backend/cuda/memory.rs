@@ -144,7 +144,7 @@ impl DeviceBuffer {
         }
         self.context.make_current()?;
         let driver = self.context.driver();
-        let code = call(&driver.functions);
+        let code = call(driver.functions);
         // The driver returns before the device has the bytes where those are not pinned, or are a
         // device's: only streams that wait for the default stream would not see that.
         // SAFETY: a context is current; null is its default stream, which these copies go to.

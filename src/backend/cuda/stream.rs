@@ -238,6 +238,6 @@ impl<'scope, 'env> Submission<'scope, 'env> {
         }
         self.stream.context.make_current()?;
         let driver = self.stream.context.driver();
-        driver.check(operation, call(&driver.functions, self.stream.raw))
+        driver.check(operation, call(driver.functions, self.stream.raw))
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cuda::{Context, CudaError, Driver, GpuMonitor, Ledger, MemoryKind};
 use super::{
     Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, LoadOptions,
-    regular,
+    LoadedEngine, regular,
 };
 
 mod calibration;
@@ -133,7 +133,7 @@ impl Backend for TensorRtBackend {
         folder: &Path,
         manifest: &EngineManifest,
         options: &[LoadOptions],
-    ) -> Result<Vec<Result<Arc<dyn Engine>, BackendError>>, BackendError> {
+    ) -> Result<Vec<LoadedEngine>, BackendError> {
         let opened = Opened::new(folder, manifest)?;
         Ok(options.iter().map(|options| opened.load(folder, manifest, options)).collect())
     }
