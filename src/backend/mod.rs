@@ -390,12 +390,6 @@ pub trait Backend: Send + Sync {
         Ok(vec![None])
     }
 
-    /// The fraction of the last moments in which a device was busy, with whatever program, where
-    /// the backend can tell.
-    fn utilization(&self, _device: Option<usize>) -> Option<f64> {
-        None
-    }
-
     /// What this process holds on a device, where the backend counts it.
     fn usage(&self, _device: Option<usize>) -> Option<DeviceUsage> {
         None
@@ -418,6 +412,17 @@ pub trait Backend: Send + Sync {
         options: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError>;
 
+    /// Loads a compiled engine as often as there are options, for several devices say; each may fail
+    /// by itself. Its files are read once where the backend can.
+    fn load_each(
+        &self,
+        folder: &Path,
+        manifest: &EngineManifest,
+        options: &[LoadOptions],
+    ) -> Result<Vec<LoadedEngine>, BackendError> {
+        Ok(options.iter().map(|options| self.load(folder, manifest, options)).collect())
+    }
+
     /// Loads a model as it is, with every intermediate value computed in the model's own
     /// precision and no optimisation that may change results: the reference of `validate` and
     /// the executor of constant folding. `outputs` selects tensors by name, intermediates
@@ -436,6 +441,9 @@ pub trait Backend: Send + Sync {
         self.reference(model, &[])
     }
 }
+
+/// What became of loading an engine.
+pub type LoadedEngine = Result<Arc<dyn Engine>, BackendError>;
 
 /// A loaded engine, shared by its contexts.
 pub trait Engine: Send + Sync {

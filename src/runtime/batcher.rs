@@ -316,16 +316,16 @@ impl Batcher {
     }
 }
 
+/// Whether a run failed with its device, or for want of one.
+fn is_lost<T>(outcome: &Result<T, InferError>) -> bool {
+    matches!(outcome, Err(InferError::Backend(BackendError::DeviceLost { .. })))
+}
+
 /// What a panic of an engine is to whoever asked for a run.
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> BackendError {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
     BackendError::Run { reason: format!("it panicked and said: {said}") }
-}
-
-/// Whether a run failed with its device, or for want of one.
-fn is_lost<T>(outcome: &Result<T, InferError>) -> bool {
-    matches!(outcome, Err(InferError::Backend(BackendError::DeviceLost { .. })))
 }
 
 /// The bytes of a request's inputs; never 0, as it takes its time even without.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext, MemoryStats};
 use crate::tensor::Shape;
 
-use super::device::{Device, DeviceStatus, Gauge, Loaded};
+use super::device::{Device, DeviceStatus, Gauge, Loaded, Usage};
 use super::placement::{DeviceLoad, Placement};
 
 /// Hears of every device that is lost: its number, why, and how many are left.
@@ -42,6 +42,8 @@ impl ContextPool {
         gauge: Gauge,
         on_loss: OnLoss,
     ) -> Result<Self, BackendError> {
+        let gauge: Gauge =
+            if placement.needs_usage() { gauge } else { Box::new(|_| Usage::default()) };
         let device = |loaded| Device::new(loaded, instances, &gauge);
         let devices = loaded.into_iter().map(device).collect::<Result<Vec<_>, _>>()?;
         let state = Mutex::new(State { devices, placement, waiting: 0 });
@@ -55,27 +57,43 @@ impl ContextPool {
     /// Lends a context of the device that the placement chooses; waits where none is free. An
     /// error where no device is left.
     pub(super) fn lease(&self) -> Result<Lease<'_>, BackendError> {
+        let lent = self.lease_beside(&[])?;
+        lent.ok_or_else(|| BackendError::Run { reason: "it has no execution context".to_owned() })
+    }
+
+    /// Lends one more context to whoever holds these; `None` where that is all there are.
+    fn lease_beside(&self, held: &[Lease<'_>]) -> Result<Option<Lease<'_>>, BackendError> {
         loop {
-            let (state, at) = self.wait_for_one()?;
+            let Some((state, at)) = self.wait_for_one(held)? else { return Ok(None) };
             match self.lend(state, at) {
                 // It was lost while it was idle: another one may have a context.
                 Err(BackendError::DeviceLost { .. }) => {}
-                lent => return lent,
+                lent => return lent.map(Some),
             }
         }
     }
 
-    fn wait_for_one(&self) -> Result<(MutexGuard<'_, State>, usize), BackendError> {
+    fn wait_for_one(
+        &self,
+        held: &[Lease<'_>],
+    ) -> Result<Option<(MutexGuard<'_, State>, usize)>, BackendError> {
         let mut state = self.lock();
         loop {
             if let Some(at) = state.choose(&self.gauge) {
-                return Ok((state, at));
+                return Ok(Some((state, at)));
             }
             if let Some(end) = self.end.get() {
                 return Err(end.clone());
             }
             if state.devices.is_empty() {
                 return Err(BackendError::Run { reason: "its engine was unloaded".to_owned() });
+            }
+            // Those of a device that was lost meanwhile do not come back.
+            let is_used = |at: usize| state.devices[at].loss.is_none();
+            let used = state.devices.iter().filter(|device| device.loss.is_none());
+            let contexts: usize = used.map(Device::contexts).sum();
+            if held.iter().filter(|lease| is_used(lease.at)).count() == contexts {
+                return Ok(None);
             }
             state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +162,11 @@ impl ContextPool {
 
     /// Every context of every device: waits until all are free.
     pub(super) fn lease_all(&self) -> Result<Vec<Lease<'_>>, BackendError> {
-        (0..self.contexts()).map(|_| self.lease()).collect()
+        let mut leases = Vec::new();
+        while let Some(lease) = self.lease_beside(&leases)? {
+            leases.push(lease);
+        }
+        Ok(leases)
     }
 
     /// Whether every engine computes on this machine's own processor.
@@ -295,7 +317,6 @@ mod tests {
     use super::*;
     use crate::backend::fake::{Fake, until};
     use crate::deployment;
-    use crate::runtime::device::Usage;
     use crate::runtime::placement;
     use std::sync::atomic::Ordering;
 

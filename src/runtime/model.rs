@@ -38,9 +38,9 @@ pub struct Model {
     timeout: Option<Duration>,
     batcher: Arc<Batcher>,
     samples: Samples,
-    warming_up: Mutex<()>,
     /// Who hears of devices that it loses.
     heard: Hearer,
+    warming_up: Mutex<()>,
 }
 
 /// Where the losses of devices are told, once that is known.
@@ -73,20 +73,19 @@ impl Model {
             Some(devices) => devices.iter().map(|device| Some(*device as usize)).collect(),
             None => backend.devices()?,
         };
-        let load = |device| {
-            let options = LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() };
-            let engine = backend.load(engine, &manifest, &options)?;
-            Ok(Loaded { device, engine })
-        };
+        let options = devices
+            .iter()
+            .map(|&device| LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() });
+        let engines = backend.load_each(engine, &manifest, &options.collect::<Vec<_>>())?;
         let (mut loaded, mut lost) = (Vec::new(), None);
-        for device in devices {
-            match load(device) {
+        for (device, engine) in devices.into_iter().zip(engines) {
+            match engine {
                 // Those that a deployment names must all be there.
                 Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
                     tracing::warn!("model `{}` is loaded without it: {error}", config.name);
                     lost = Some(error);
                 }
-                other => loaded.push(other?),
+                engine => loaded.push(Loaded { device, engine: engine? }),
             }
         }
         if let Some(error) = lost.filter(|_| loaded.is_empty()) {
@@ -152,7 +151,7 @@ impl Model {
         let samples = Samples::new(&config.reload);
         let batcher = Arc::new(batcher);
         let warming_up = Mutex::default();
-        let model = Self { config, version, timeout, batcher, samples, warming_up, heard };
+        let model = Self { config, version, timeout, batcher, samples, heard, warming_up };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -338,9 +337,10 @@ impl Drop for Model {
 
 /// What a backend says of its devices.
 fn gauge(backend: &'static dyn Backend) -> Gauge {
-    Box::new(|device| Usage {
-        memory: backend.usage(device).map(|usage| usage.used),
-        utilization: backend.utilization(device),
+    Box::new(|device| {
+        let usage = backend.usage(device);
+        let utilization = usage.and_then(|usage| usage.utilization);
+        Usage { memory: usage.map(|usage| usage.used), utilization }
     })
 }
 

@@ -42,6 +42,12 @@ pub struct DeviceLoad {
 ///
 /// `MultiDevice` of the library API takes it.
 pub trait Placement: Send {
+    /// Whether it looks at the memory and the utilization of devices. Asking for them takes longer
+    /// than choosing should, and is left out where it does not.
+    fn needs_usage(&self) -> bool {
+        true
+    }
+
     /// The index in `free`, which is not empty, of the device to run on. Called for each batch,
     /// under a lock, so it must be short; an index past the end means the first device.
     fn choose(&mut self, free: &[DeviceLoad]) -> usize;
@@ -75,6 +81,10 @@ fn least<K: PartialOrd>(free: &[DeviceLoad], measure: impl Fn(&DeviceLoad) -> K)
 pub struct LeastOutstanding;
 
 impl Placement for LeastOutstanding {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         least(free, |load| load.outstanding)
     }
@@ -88,6 +98,10 @@ pub struct RoundRobin {
 }
 
 impl Placement for RoundRobin {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         let index = free.iter().position(|load| load.at >= self.next).unwrap_or(0);
         self.next = free[index].at + 1;
@@ -103,6 +117,10 @@ pub struct Random {
 }
 
 impl Placement for Random {
+    fn needs_usage(&self) -> bool {
+        false
+    }
+
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
         self.drawn += 1;
         let number = self.seed.hash_one(self.drawn) % free.len() as u64;

@@ -61,12 +61,6 @@ pub enum CudaError {
         /// Bytes of the buffer.
         available: usize,
     },
-    /// A pool has as many streams as it may, and all are lent.
-    #[error("all {limit} CUDA streams that a pool may have are lent")]
-    NoStream {
-        /// How many it may have.
-        limit: usize,
-    },
     /// The driver reported that the GPU's context is broken: nothing can be done on that GPU any
     /// more, until this program is started again.
     #[error("GPU {device} is lost: {reason}")]
@@ -83,6 +77,12 @@ pub enum CudaError {
         variable: &'static str,
         /// What it says.
         value: String,
+    },
+    /// A pool has as many streams as it may, and all are lent.
+    #[error("all {limit} CUDA streams that a pool may have are lent")]
+    NoStream {
+        /// How many it may have.
+        limit: usize,
     },
     /// A call failed for a reason of the driver's.
     #[error("failed to {operation}: {name} ({text})")]
@@ -108,23 +108,37 @@ const STUB_LIBRARY: i32 = 34;
 const SYSTEM_NOT_READY: i32 = 802;
 const SYSTEM_DRIVER_MISMATCH: i32 = 803;
 
-/// Whether a code of the driver's says that the context is broken. Of most of these it says that
-/// they leave "the process in an inconsistent state and any further CUDA work will return the same
-/// error". Beside them stand the errors of the hardware that no context survives, and those of a
-/// context that is no longer there.
+/// The codes that say that the context is broken. Of most of these the driver says that they leave
+/// "the process in an inconsistent state and any further CUDA work will return the same error".
+/// Beside them stand the errors of the hardware that no context survives, and those of a context
+/// that is no longer there.
+const BROKEN: [i32; 16] = [
+    // Errors of memory and of NVLink, and what the GPU contained of either.
+    214,
+    220,
+    226,
+    ILLEGAL_ADDRESS,
+    // A kernel that took too long; a context that was destroyed; an assert.
+    702,
+    709,
+    710,
+    // Of a kernel: stack, instruction, alignment, address space, counter, launch, tensor memory.
+    714,
+    715,
+    716,
+    717,
+    718,
+    719,
+    721,
+    // The MPS server ended this client; it has to start again.
+    808,
+    // A device outside of CUDA failed.
+    911,
+];
+
+/// Whether a code of the driver's says that the context is broken.
 pub(super) fn breaks_context(code: i32) -> bool {
-    matches!(
-        code,
-        // Memory, NVLink and what the GPU contained of either.
-        214 | 220 | 226
-        // An illegal address, a kernel that took too long, a context that was destroyed, an assert.
-        | ILLEGAL_ADDRESS | 702 | 709 | 710
-        // The stack, instruction, alignment, address space, counter, launch, and tensor memory.
-        | 714
-            ..=719 | 721
-        // The MPS server ended this client; a device outside of CUDA failed.
-        | 808 | 911
-    )
+    BROKEN.contains(&code)
 }
 
 impl CudaError {
@@ -156,7 +170,6 @@ impl CudaError {
                 "the NVIDIA kernel module and the driver's libraries do not work together: \
                  restart the machine, or start its NVIDIA services"
             }
-            Self::NoStream { .. } => "give streams back sooner: drop what `lend` gave",
             Self::DeviceLost { .. } => {
                 "start the program again to use the GPU; `dmesg` shows what NVIDIA's kernel module \
                  said of it (`Xid`), `nvidia-smi -q` its counts of errors"
@@ -165,6 +178,7 @@ impl CudaError {
                 "unset it, or write `device=1,after=5000,kind=error` or `kind=kernel`, for a GPU \
                  that there is"
             }
+            Self::NoStream { .. } => "give streams back sooner: drop what `lend` gave",
             Self::OutOfBounds { .. } | Self::Call { .. } => return None,
         })
     }

@@ -98,7 +98,7 @@ impl GpuDriver {
     pub(super) fn near(self, device: CUdevice) -> Option<&'static Processors> {
         let find = || {
             let bus = self.driver.device_bus(device).ok()?;
-            numa::near(Path::new("/sys"), &bus)
+            numa::near(Path::new("/sys"), &bus.to_ascii_lowercase())
         };
         self.gpu.near.get_or_init(find).as_ref()
     }

@@ -13,8 +13,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Processors(Vec<RangeInclusive<usize>>);
 
-/// The processors near a PCI device, which is named as the driver does (`0000:3B:00.0`). `None`
-/// where all are equally near, or nobody knows. `sys` is where the kernel's `/sys` is.
+/// The processors near a PCI device, which is named as `0000:3b:00.0`. `None` where all are equally near, or nobody knows. `sys` is where the kernel's `/sys` is.
 pub(super) fn near(sys: &Path, bus: &str) -> Option<Processors> {
     let read = |path: &str| fs::read_to_string(sys.join(path)).ok();
     let list = |path: &str| parse(read(path)?.trim());
@@ -22,7 +21,7 @@ pub(super) fn near(sys: &Path, bus: &str) -> Option<Processors> {
     if nodes.len() < 2 {
         return None;
     }
-    let node = read(&format!("bus/pci/devices/{}/numa_node", bus.to_ascii_lowercase()))?;
+    let node = read(&format!("bus/pci/devices/{bus}/numa_node"))?;
     // -1 where the firmware does not say.
     let node: u32 = node.trim().parse().ok()?;
     let near = list(&format!("devices/system/node/node{node}/cpulist"))?;
@@ -94,7 +93,7 @@ mod tests {
         }
 
         fn near(&self) -> Option<Processors> {
-            near(self.0.path(), "0000:3B:00.0")
+            near(self.0.path(), "0000:3b:00.0")
         }
     }
 

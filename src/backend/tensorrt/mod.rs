@@ -4,14 +4,13 @@
 //! engines in a process of their own.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cuda::{Context, CudaError, Driver, GpuMonitor, Ledger, MemoryKind};
 use super::{
     Backend, BackendError, CompileRequest, DeviceUsage, Engine, EngineManifest, LoadOptions,
-    regular,
+    LoadedEngine, regular,
 };
 
 mod calibration;
@@ -126,23 +125,17 @@ impl Backend for TensorRtBackend {
         manifest: &EngineManifest,
         options: &LoadOptions,
     ) -> Result<Arc<dyn Engine>, BackendError> {
-        let path = folder.join(&manifest.file);
-        let unreadable = |error: io::Error| BackendError::Load {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
-        let plan = regular::read(&path).map_err(unreadable)?;
-        let flavor = manifest.tensorrt.as_ref().map(|facts| facts.flavor);
-        let selection = TensorRtSelection { flavor, ..TensorRtSelection::default() };
-        let found = discover::find(&selection).map_err(|error| error.loading(&path))?;
-        let library = Library::open(&found.runtime, found.flavor).map_err(|error| {
-            TrtError::from(error).into_error("loading the engine", |reason| BackendError::Load {
-                path: path.display().to_string(),
-                reason,
-            })
-        })?;
-        let plan = Plan { bytes: &plan, path: &path, folder, found: &found };
-        Ok(TensorRtEngine::load(library, plan, manifest, options)?)
+        Opened::new(folder, manifest)?.load(folder, manifest, options)
+    }
+
+    fn load_each(
+        &self,
+        folder: &Path,
+        manifest: &EngineManifest,
+        options: &[LoadOptions],
+    ) -> Result<Vec<LoadedEngine>, BackendError> {
+        let opened = Opened::new(folder, manifest)?;
+        Ok(options.iter().map(|options| opened.load(folder, manifest, options)).collect())
     }
 
     fn reference(
@@ -154,6 +147,39 @@ impl Backend for TensorRtBackend {
             path: model.display().to_string(),
             reason: "TensorRT optimises whatever it runs and is no reference".to_owned(),
         })
+    }
+}
+
+/// A plan that was read, and the library that loads it.
+struct Opened {
+    path: PathBuf,
+    plan: Vec<u8>,
+    found: Found,
+    library: &'static Library,
+}
+
+impl Opened {
+    fn new(folder: &Path, manifest: &EngineManifest) -> Result<Self, BackendError> {
+        let path = folder.join(&manifest.file);
+        let refused = |reason| BackendError::Load { path: path.display().to_string(), reason };
+        let plan = regular::read(&path).map_err(|error| refused(error.to_string()))?;
+        let flavor = manifest.tensorrt.as_ref().map(|facts| facts.flavor);
+        let selection = TensorRtSelection { flavor, ..TensorRtSelection::default() };
+        let found = discover::find(&selection).map_err(|error| error.loading(&path))?;
+        let library = Library::open(&found.runtime, found.flavor)
+            .map_err(|error| TrtError::from(error).into_error("loading the engine", refused))?;
+        Ok(Self { path, plan, found, library })
+    }
+
+    fn load(
+        &self,
+        folder: &Path,
+        manifest: &EngineManifest,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Engine>, BackendError> {
+        let Self { path, plan, found, library } = self;
+        let plan = Plan { bytes: plan, path, folder, found };
+        Ok(TensorRtEngine::load(library, plan, manifest, options)?)
     }
 }
 
