@@ -215,7 +215,7 @@ pub enum OnDeviceFailure {
 /// Which runs are submitted to a GPU as one CUDA graph, instead of kernel by kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CudaGraphs {
-    /// Those of shapes that come again and again, where the engine allows it.
+    /// Those of shapes that come again and again, where that is faster.
     #[default]
     Auto,
     /// All, and where that is not possible there is a warning.

@@ -65,7 +65,7 @@ impl MultiDevice {
     }
 
     fn with(devices: Devices) -> Self {
-        Self { devices, placement: Box::new(LeastOutstanding) }
+        Self { devices, placement: Box::new(LeastOutstanding::default()) }
     }
 
     /// How the device of a request is chosen; by default [`LeastOutstanding`].

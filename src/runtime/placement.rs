@@ -57,7 +57,7 @@ pub trait Placement: Send {
 pub(super) fn of(policy: deployment::Placement) -> Box<dyn Placement> {
     use deployment::Placement as Policy;
     match policy {
-        Policy::LeastOutstanding => Box::new(LeastOutstanding),
+        Policy::LeastOutstanding => Box::new(LeastOutstanding::default()),
         Policy::RoundRobin => Box::new(RoundRobin::default()),
         Policy::Random => Box::new(Random::default()),
         Policy::MemoryAware => Box::new(MemoryAware),
@@ -76,9 +76,12 @@ fn least<K: PartialOrd>(free: &[DeviceLoad], measure: impl Fn(&DeviceLoad) -> K)
     best
 }
 
-/// The device that runs the fewest batches.
+/// The device that runs the fewest batches; of several, each in turn.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LeastOutstanding;
+pub struct LeastOutstanding {
+    /// The place from which the next device is sought.
+    next: usize,
+}
 
 impl Placement for LeastOutstanding {
     fn needs_usage(&self) -> bool {
@@ -86,7 +89,9 @@ impl Placement for LeastOutstanding {
     }
 
     fn choose(&mut self, free: &[DeviceLoad]) -> usize {
-        least(free, |load| load.outstanding)
+        let index = least(free, |load| (load.outstanding, load.at < self.next));
+        self.next = free[index].at + 1;
+        index
     }
 }
 
@@ -177,6 +182,16 @@ mod tests {
         let turns: Vec<_> = (0..4).map(|_| loads()[policy.choose(&loads())].at).collect();
         assert_eq!(turns, [0, 1, 3, 0]);
         assert_eq!(loads()[1..][policy.choose(&loads()[1..])].at, 1);
+    }
+
+    #[test]
+    fn devices_that_are_equally_loaded_take_turns() {
+        let idle = |at| DeviceLoad { at, outstanding: 0, memory: None, utilization: 0.0 };
+        let free = [idle(0), idle(1), idle(2)];
+        let mut policy = LeastOutstanding::default();
+        let turns: Vec<_> = (0..4).map(|_| policy.choose(&free)).collect();
+        assert_eq!(turns, [0, 1, 2, 0]);
+        assert_eq!(policy.choose(&[idle(0), DeviceLoad { outstanding: 1, ..idle(1) }]), 0);
     }
 
     #[test]

@@ -49,13 +49,17 @@ const LEFT: &str = "contexts=1 streams=1 events=0 device=1 pinned=0 graphs=0 exe
 #[test]
 fn a_gpu_that_is_ordered_to_fail_is_lost_and_the_other_goes_on() {
     let cuda = Cuda::new().with("DEVICES", 2).leaving(LEFT);
-    cuda.and(FAULT, "device=1,after=2,kind=error").run(|| break_the_second());
+    cuda.and(FAULT, "device=1,after=2,kind=error").run(|| {
+        break_the_second();
+    });
 }
 
 #[test]
 fn a_kernel_that_writes_to_an_illegal_address_breaks_its_gpu_and_no_other() {
     let cuda = Cuda::new().with("DEVICES", 2).with("DEFER", 1).leaving(LEFT);
-    cuda.and(FAULT, "device=1,after=2,kind=kernel").run(|| break_the_second());
+    cuda.and(FAULT, "device=1,after=2,kind=kernel").run(|| {
+        break_the_second();
+    });
 }
 
 #[test]

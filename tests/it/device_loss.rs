@@ -74,14 +74,14 @@ impl Machine {
         })
     }
 
-    fn metric(&self, line: &str) -> f64 {
+    fn metric(&self, line: &str) -> u64 {
         let (status, text) = get(self.admin, "/metrics");
         assert_eq!(status, 200);
         let found = text.lines().find_map(|it| it.strip_prefix(line));
         found.unwrap_or_else(|| panic!("no {line} in {text}")).trim().parse().unwrap()
     }
 
-    fn up(&self, version: u32, device: u32) -> f64 {
+    fn up(&self, version: u32, device: u32) -> u64 {
         let labels = format!("{{model=\"digits\",version=\"{version}\",device=\"{device}\"}}");
         self.metric(&format!("trt_pipeline_device_up{labels}"))
     }
@@ -138,7 +138,7 @@ fn all_right(statuses: &[u16], requests: usize) {
 fn loses_one(kind: &str) {
     let project = project("");
     let mut machine = Machine::serve(&project, &format!("device=1,after=100,kind={kind}"), &[]);
-    assert_eq!((machine.up(1, 0), machine.up(1, 1)), (1.0, 1.0));
+    assert_eq!((machine.up(1, 0), machine.up(1, 1)), (1, 1));
     all_right(&machine.traffic(600), 600);
     let event = machine.program.next("device_lost");
     assert_eq!(
@@ -147,13 +147,13 @@ fn loses_one(kind: &str) {
     );
     assert!(event["reason"].as_str().unwrap().contains("CUDA_ERROR_ILLEGAL_ADDRESS"), "{event}");
 
-    assert_eq!((machine.up(1, 0), machine.up(1, 1)), (1.0, 0.0));
+    assert_eq!((machine.up(1, 0), machine.up(1, 1)), (1, 0));
     let batches = |device: u32| {
         let labels = format!("{{model=\"digits\",version=\"1\",device=\"{device}\"}}");
         machine.metric(&format!("trt_pipeline_device_batches_total{labels}"))
     };
-    assert_eq!(batches(0) + batches(1), 600.0);
-    assert!(batches(1) > 0.0 && batches(1) < 100.0, "warm-up runs are not counted");
+    assert_eq!(batches(0) + batches(1), 600);
+    assert!(batches(1) > 0 && batches(1) < 100, "warm-up runs are not counted");
     let (status, ready) = get(machine.http, "/v2/models/digits/ready");
     assert_eq!(status, 200);
     assert!(ready.contains("degraded: device 1 is lost: "), "{ready}");
@@ -181,11 +181,11 @@ fn a_version_that_is_loaded_after_a_loss_runs_on_the_gpus_that_are_left() {
     all_right(&machine.traffic(300), 300);
     machine.program.next("device_lost");
     let spec = std::fs::read_to_string(project.file("p.yaml")).unwrap();
-    project.write("p.yaml", &spec.replace("instances: 2", "instances: 3"));
+    project.write("p.yaml", spec.replace("instances: 2", "instances: 3"));
     let reload = machine.program.next("reload_finished");
     let reload = if reload["to"] == 1 { machine.program.next("reload_finished") } else { reload };
     assert_eq!((&reload["outcome"], &reload["to"]), (&json!("accepted"), &json!(2)), "{reload}");
-    assert_eq!(machine.up(2, 0), 1.0);
+    assert_eq!(machine.up(2, 0), 1);
     let (_, metrics) = get(machine.admin, "/metrics");
     assert!(!metrics.contains("version=\"2\",device=\"1\""), "{metrics}");
     all_right(&machine.traffic(100), 100);
@@ -213,7 +213,7 @@ fn where_the_last_gpu_is_lost_requests_get_an_error_of_a_kind_and_the_model_is_n
     assert_eq!(status, 503);
     assert!(ready.contains("no device is left to run it: device 1 is lost: "), "{ready}");
     assert_eq!(get(machine.http, "/v2/health/ready").0, 503);
-    assert_eq!(machine.up(1, 1), 0.0);
+    assert_eq!(machine.up(1, 1), 0);
     machine.program.stop();
 }
 
@@ -229,9 +229,9 @@ fn a_server_that_is_to_exit_answers_what_it_can_and_ends_with_a_failure_that_nam
     assert_eq!((&lost["device"], &lost["ends"]), (&json!(1), &json!(true)));
     let (seen, ran) = machine.program.end();
     assert_eq!(ran.status, 1, "{ran:#?}");
-    let last = seen.last().unwrap();
+    let end = seen.last().unwrap();
     assert_eq!(
-        (&last["event"], &last["exit"], &last["aborted"]),
+        (&end["event"], &end["exit"], &end["aborted"]),
         (&json!("serve_finished"), &json!(1), &json!(0))
     );
     let told = seen.iter().find(|event| event["code"] == "serve::device_lost").unwrap();

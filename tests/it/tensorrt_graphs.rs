@@ -69,7 +69,7 @@ impl Digits {
 #[test]
 fn shapes_that_come_again_get_a_graph_in_every_generation() {
     for version in generations() {
-        run(&version, gpu().with("DEFER", 1), || {
+        run(&version.with("ENQUEUE_US", 2000), gpu().with("DEFER", 1), || {
             let mut digits = Digits::new(CudaGraphs::Auto);
             assert_eq!(digits.context.submitted_as(), None);
             let seen: Vec<bool> = (0..4)
@@ -91,6 +91,22 @@ fn shapes_that_come_again_get_a_graph_in_every_generation() {
             nothing_is_held();
         });
     }
+}
+
+#[test]
+fn graphs_that_are_no_faster_are_not_used_nor_tried_for_larger_inputs() {
+    run(&v8_6().with("GRAPH_US", 2000), gpu(), || {
+        let mut digits = Digits::new(CudaGraphs::Auto);
+        (0..3).for_each(|_| digits.run(2));
+        assert!(digits.reason().starts_with("a graph is no faster: "), "{}", digits.reason());
+        (0..3).for_each(|_| digits.run(3));
+        assert_eq!(digits.reason(), "a graph was no faster for smaller inputs");
+        (0..3).for_each(|_| digits.run(1));
+        assert!(digits.reason().starts_with("a graph is no faster: "), "{}", digits.reason());
+        let mut digits = Digits::new(CudaGraphs::On);
+        digits.run(3);
+        assert!(digits.has_graph(), "somebody asked for it");
+    });
 }
 
 #[test]

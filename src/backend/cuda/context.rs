@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
+use std::cell::Cell;
 use std::fmt;
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 use cudarc::driver::sys::{CUcontext, CUdevice};
@@ -12,6 +14,11 @@ use super::error::CudaError;
 use super::gpu::GpuDriver;
 use super::ledger::MemoryInfo;
 use super::numa::Processors;
+
+thread_local! {
+    /// The context that [`Context::make_current`] made current last; null where that failed.
+    static CURRENT: Cell<CUcontext> = const { Cell::new(null_mut()) };
+}
 
 /// A device's primary context, the one TensorRT uses too. Clones share it; it is released when the
 /// last clone and the last object made in it are gone.
@@ -57,10 +64,18 @@ impl Context {
     /// does so by itself; a call into another library that uses CUDA must be preceded by it. An
     /// error where the device is lost: then nothing may be asked of it.
     pub fn make_current(&self) -> Result<(), CudaError> {
+        CURRENT.set(null_mut());
         // SAFETY: the context is retained.
         let code = unsafe { (self.driver().functions.context_set_current)(self.primary.raw) };
         self.driver().check("make the GPU's context current", code)?;
+        CURRENT.set(self.primary.raw);
         self.hold()
+    }
+
+    /// As [`Self::make_current`], for calls that follow each other closely: nobody but this module
+    /// may have made another context current since. It saves a call of the driver for each.
+    pub(in crate::backend) fn keep_current(&self) -> Result<(), CudaError> {
+        if CURRENT.get() == self.primary.raw { self.hold() } else { self.make_current() }
     }
 
     /// How much memory the device has.

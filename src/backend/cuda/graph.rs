@@ -91,7 +91,7 @@ impl CudaGraph {
     /// Submits what was captured, to a stream of the same device; nothing where it is empty.
     pub fn launch<'env>(&'env self, work: &Submission<'_, 'env>) -> Result<(), CudaError> {
         let Some(captured) = &self.captured else { return Ok(()) };
-        self.context.make_current()?;
+        self.context.keep_current()?;
         let driver = self.context.driver();
         // SAFETY: neither is destroyed before the scope has waited. That the memory of the work is
         // there, whoever captured it has promised.

@@ -92,12 +92,13 @@ impl Stream {
         &self,
         submit: impl FnOnce(&Submission<'_, 'env>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.context.make_current()?;
         let waiting = WaitOnUnwind(self);
         let struck = self.context.driver().strike(self).map_err(E::from);
         let outcome = struck.and_then(|()| submit(&Submission::to(self)));
         std::mem::forget(waiting);
         // Wait even where submitting failed half-way; that failure then is the one to tell.
-        let waited = self.synchronize();
+        let waited = self.wait_for_all(self.context.keep_current());
         let value = outcome?;
         waited?;
         Ok(value)
@@ -105,7 +106,10 @@ impl Stream {
 
     /// Waits until the device has done all that was submitted.
     pub fn synchronize(&self) -> Result<(), CudaError> {
-        let current = self.context.make_current();
+        self.wait_for_all(self.context.make_current())
+    }
+
+    fn wait_for_all(&self, current: Result<(), CudaError>) -> Result<(), CudaError> {
         let driver = self.context.driver();
         // SAFETY: the stream is not destroyed. `scope` relies on the wait, so it is tried in any
         // case. An error is no early return: either the work on the stream failed, or its context
@@ -117,6 +121,11 @@ impl Stream {
     /// Submits a note of the time for the event.
     pub fn record(&self, event: &CudaEvent) -> Result<(), CudaError> {
         self.context.make_current()?;
+        self.note(event)
+    }
+
+    /// As [`Self::record`], where the context is current.
+    fn note(&self, event: &CudaEvent) -> Result<(), CudaError> {
         let driver = self.context.driver();
         // SAFETY: neither is destroyed; an event may be destroyed before it is reached.
         let code = unsafe { (driver.functions.event_record)(event.raw(), self.raw) };
@@ -181,6 +190,12 @@ impl<'scope, 'env> Submission<'scope, 'env> {
         self.stream
     }
 
+    /// Submits a note of the time for the event.
+    pub fn record(&self, event: &CudaEvent) -> Result<(), CudaError> {
+        self.stream.context.keep_current()?;
+        self.stream.note(event)
+    }
+
     /// Copies host memory to the start of device memory. Pinned memory is faster.
     pub fn upload(&self, from: &'env [u8], to: &'env DeviceBuffer) -> Result<(), CudaError> {
         self.submit("copy to the GPU", from.len(), &[to], |functions, stream| {
@@ -236,7 +251,7 @@ impl<'scope, 'env> Submission<'scope, 'env> {
         if len == 0 {
             return Ok(());
         }
-        self.stream.context.make_current()?;
+        self.stream.context.keep_current()?;
         let driver = self.stream.context.driver();
         driver.check(operation, call(driver.functions, self.stream.raw))
     }

@@ -6,6 +6,7 @@
 //! that are worth it get a CUDA graph, which is launched instead once it has passed its trial.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::backend::shapes::{
     accept, agree, misfit, no_profile, no_results, no_such, not_set, takes,
@@ -21,6 +22,11 @@ use super::plan;
 use super::staging::{Input, Output};
 use super::stopwatch::Stopwatch;
 use super::trial::{self, POISON};
+
+/// How often a graph and plain runs are timed in turns, and of the shortest time of plain runs the
+/// part that the graph may take to be worth its memory.
+const ROUNDS: usize = 5;
+const WORTH: f64 = 0.97;
 
 /// One run at a time of a [`TensorRtEngine`].
 pub(super) struct TensorRtContext {
@@ -225,19 +231,52 @@ impl TensorRtContext {
     fn make_graph(&mut self) -> Result<(), TrtError> {
         let inputs = trial::read_inputs(&self.inputs);
         let Some(others) = trial::others(&self.inputs, &inputs) else { return Ok(()) };
+        let started = Instant::now();
         match self.handle.capture() {
-            Ok(id) => match self.try_graph(id, [inputs, others])?.and_then(|()| self.keep(id)) {
-                Ok(()) => self.way = Some(Way::Graph(id)),
-                Err(reason) => {
-                    self.handle.release(id);
-                    self.do_without(reason);
+            Ok(id) => {
+                let captured = started.elapsed();
+                let mut passed = self.try_graph(id, [inputs, others])?;
+                if passed.is_ok() && self.graphs.must_pay() {
+                    passed = self.race(id)?;
                 }
-            },
+                match passed.and_then(|()| self.keep(id)) {
+                    Ok(()) => self.way = Some(Way::Graph(id)),
+                    Err(reason) => {
+                        self.handle.release(id);
+                        self.do_without(reason);
+                    }
+                }
+                let all = started.elapsed();
+                tracing::debug!(?captured, ?all, graph = ?self.submitted_as(), "tried a CUDA graph");
+            }
             // The run is over all the same. If more is broken than the capture, the next one fails.
             Err(error) => self.do_without(error.to_string()),
         }
         self.stopwatch.measure_next();
         Ok(())
+    }
+
+    /// Runs a graph and the engine in turns on the inputs as they are. That the graph is not faster
+    /// is the reason not to use it, neither here nor for larger inputs.
+    fn race(&mut self, id: GraphId) -> Result<Result<(), String>, TrtError> {
+        let [mut plain, mut graph] = [Duration::MAX; 2];
+        for _ in 0..ROUNDS {
+            for (way, best) in [(Way::Plain, &mut plain), (Way::Graph(id), &mut graph)] {
+                let started = Instant::now();
+                self.execute(way)?;
+                *best = started.elapsed().min(*best);
+            }
+        }
+        if graph.as_secs_f64() <= plain.as_secs_f64() * WORTH {
+            return Ok(Ok(()));
+        }
+        self.engine.graphs_do_not_pay(self.input_bytes());
+        Ok(Err(format!("a graph is no faster: {graph:.1?} instead of {plain:.1?}")))
+    }
+
+    /// Bytes that a run copies to the GPU.
+    fn input_bytes(&self) -> usize {
+        self.inputs.iter().map(|input| input.staged().len()).sum()
     }
 
     /// Keeps a graph, and lets go of those that make room for it.
@@ -330,7 +369,11 @@ impl ExecutionContext for TensorRtContext {
         let failed = |error| running(error, "running the engine");
         let times = self.execute(way).map_err(failed)?;
         if self.graphs.count() {
-            self.make_graph().map_err(failed)?;
+            if self.graphs.must_pay() && !self.engine.may_graphs_pay(self.input_bytes()) {
+                self.graphs.never("a graph was no faster for smaller inputs".to_owned());
+            } else {
+                self.make_graph().map_err(failed)?;
+            }
         }
         self.has_results = true;
         Ok(times)

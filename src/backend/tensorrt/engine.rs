@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::cuda::{Context, CudaError, DeviceInfo, Driver, Ledger, MemoryKind};
@@ -35,6 +36,8 @@ pub(super) struct TensorRtEngine {
     cuda_graphs: CudaGraphs,
     /// Why runs are not submitted as graphs, as far as that was told.
     told: Mutex<BTreeSet<String>>,
+    /// Bytes of input from which on graphs are no faster than plain runs, as far as is known.
+    slow_graphs_from: AtomicUsize,
 }
 
 /// A plan, and where to find what it needs beside it.
@@ -114,6 +117,7 @@ impl TensorRtEngine {
             values,
             cuda_graphs,
             told: Mutex::default(),
+            slow_graphs_from: AtomicUsize::new(usize::MAX),
         }))
     }
 
@@ -149,6 +153,17 @@ impl TensorRtEngine {
     /// Which runs are to be graphs.
     pub(super) fn cuda_graphs(&self) -> &CudaGraphs {
         &self.cuda_graphs
+    }
+
+    /// Whether a graph may be faster than plain runs for inputs of so many bytes: the more there is
+    /// to compute, the less the time counts that submitting takes.
+    pub(super) fn may_graphs_pay(&self, input_bytes: usize) -> bool {
+        input_bytes < self.slow_graphs_from.load(Ordering::Relaxed)
+    }
+
+    /// Remembers, for all contexts, that a graph was no faster.
+    pub(super) fn graphs_do_not_pay(&self, input_bytes: usize) {
+        self.slow_graphs_from.fetch_min(input_bytes, Ordering::Relaxed);
     }
 
     /// Warns once, for all contexts and shapes, that runs are not submitted as graphs.

@@ -62,6 +62,11 @@ impl Graphs {
         matches!(self.mode, CudaGraphs::On | CudaGraphs::Batches(_))
     }
 
+    /// Whether a graph must be faster than plain runs, since nobody asked for it.
+    pub(super) fn must_pay(&self) -> bool {
+        self.mode == CudaGraphs::Auto
+    }
+
     /// The graph for these shapes, which are those of runs from now on.
     pub(super) fn choose(
         &mut self,

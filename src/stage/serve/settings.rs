@@ -69,9 +69,9 @@ pub struct Serve {
     #[serde(default)]
     pub on_device_failure: Spanned<OnDeviceFailure>,
     /// Which runs are submitted to a GPU as one CUDA graph, which spares the host the work of
-    /// submitting each kernel: `auto` those of shapes that come again and again, `on` all, with a
-    /// warning where that is not possible, `off` none; or a list of batch sizes, as with `on`. A
-    /// graph is used only once it has given the same answers as a plain run.
+    /// submitting each kernel: `auto` those of shapes that come again and again, where that is
+    /// faster; `on` all, with a warning where that is not possible; `off` none; or a list of batch
+    /// sizes, as with `on`. A graph is used only once it has given the same answers as plain runs.
     #[serde(default)]
     pub cuda_graphs: Spanned<CudaGraphs>,
 }

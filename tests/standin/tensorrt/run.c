@@ -3,6 +3,7 @@
 #include "context.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <unistd.h>
 
 static void *reallocate(void *allocator, const char *name, void *current, size_t size,
                         void *stream) {
@@ -71,8 +72,15 @@ static void perform(void *argument) {
     free(run);
 }
 
+/* What a thing of this name is to cost. */
+static void spend(const char *name) {
+    const char *microseconds = setting(name);
+    if (microseconds) usleep((unsigned)atoi(microseconds));
+}
+
 static void repeat(void *argument) {
     struct run *run = argument;
+    spend("GRAPH_US");
     if (!run->context) die("a graph was launched whose execution context is gone");
     if (run->changes != run->context->changes)
         die("a graph was launched whose execution context has changed");
@@ -237,6 +245,7 @@ bool IExecutionContext_enqueueV3(void *self, void *stream) {
         die("an IExecutionContext runs on two threads at once");
     if (!context->memory && !context->lent && context->engine->plan.device_memory)
         die("IExecutionContext::enqueueV3: it was lent no device memory");
+    spend("ENQUEUE_US");
     struct copy *work = NULL;
     bool fine = check_inputs(context) && check_values(context, "IExecutionContext::enqueueV3") &&
                 (!has_open_output(context) || use_scratch(context, stream)) &&

@@ -54,6 +54,7 @@ impl CapturedRun {
             // SAFETY: as above.
             unsafe { execution.set_address(at, *address) }?;
         }
+        // It makes the GPU's context current, too.
         execution.infer_shapes()?;
         // The first run of a shape prepares what a capture could not: it copies and allocates.
         // SAFETY: as above.

@@ -295,7 +295,6 @@ impl ContextHandle {
         work: &Submission<'_, 'env>,
     ) -> Result<(), TrtError> {
         self.check_stream(work);
-        self.engine().runtime().start()?;
         Ok(self.captured[&id].launch(work)?)
     }
 

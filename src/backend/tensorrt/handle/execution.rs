@@ -148,13 +148,13 @@ impl Execution {
         self.recorder.hold("inferShapes", missing == 0)
     }
 
-    /// Submits a run to a stream.
+    /// Submits a run to a stream whose context is current.
     ///
     /// # Safety
     /// Every tensor must have memory enough, which is neither freed nor used otherwise before the
     /// run is over, and the stream must be of the engine's GPU.
     pub(super) unsafe fn enqueue(&self, stream: &Stream) -> Result<(), TrtError> {
-        self.engine.runtime().start()?;
+        self.engine.runtime().start_in_scope()?;
         // SAFETY: context and stream are alive; of the rest, the caller has promised.
         let submitted = unsafe { self.object.get().enqueue_v3(stream.as_ptr()) };
         if submitted { Ok(()) } else { Err(self.failed("enqueueV3")) }

@@ -125,6 +125,12 @@ impl Runtime {
         Ok(self.context.make_current()?)
     }
 
+    /// As [`Self::start`], within a [`crate::backend::cuda::Stream::scope`].
+    pub(super) fn start_in_scope(&self) -> Result<(), TrtError> {
+        self.allocator.take_failure();
+        Ok(self.context.keep_current()?)
+    }
+
     /// The error of a call that failed: a GPU that is lost, memory that was refused, or what the
     /// recorder heard.
     pub(super) fn failed(&self, call: &'static str, recorder: &Recorder) -> TrtError {

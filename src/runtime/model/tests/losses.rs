@@ -55,7 +55,9 @@ fn every_request_of_the_batch_is_answered_where_the_device_breaks_under_a_batch(
         config.placement = Placement::LeastOutstanding;
     });
     // Both devices are busy, so that the rest waits together.
-    fakes.iter().for_each(|fake| fake.close());
+    for fake in &fakes {
+        fake.close();
+    }
     let running = || fakes.iter().map(|fake| fake.run_count()).sum::<usize>();
     let first = [0, 1].map(|seed| {
         let pending = model.submit(rows(1, seed)).unwrap();
@@ -70,7 +72,9 @@ fn every_request_of_the_batch_is_answered_where_the_device_breaks_under_a_batch(
     for (pending, request) in pending.into_iter().zip(&requests) {
         assert_answers(&pending.wait().unwrap(), request);
     }
-    first.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
+    for pending in first {
+        pending.wait().unwrap();
+    }
     assert_eq!(fakes[0].batches(), [1, 6]);
     assert_eq!(fakes[1].batches(), [1, 6], "it ran again as it was");
 }
@@ -109,12 +113,18 @@ fn a_request_whose_time_is_over_when_its_device_breaks_does_not_run_again() {
 #[test]
 fn where_no_device_is_left_requests_get_a_typed_error_and_the_model_says_why() {
     let fakes = fakes::<2>();
-    fakes.iter().for_each(|fake| fake.lose_in_run(0));
+    for fake in &fakes {
+        fake.lose_in_run(0);
+    }
     let model = on_devices(&fakes, |_| {});
-    fakes.iter().for_each(|fake| fake.close());
+    for fake in &fakes {
+        fake.close();
+    }
     let pending: Vec<_> = (0..6).map(|seed| model.submit(rows(1, seed)).unwrap()).collect();
     until("both run", || fakes.iter().all(|fake| fake.run_count() == 1));
-    fakes.iter().for_each(|fake| fake.open());
+    for fake in &fakes {
+        fake.open();
+    }
     for pending in pending {
         assert_eq!(pending.wait().unwrap_err().kind(), ErrorKind::Unavailable);
     }
