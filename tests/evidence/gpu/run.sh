@@ -183,7 +183,7 @@ step_reloads() {
 step_soak() {
   local devices fault serve="cuda_graphs: on"
   devices=$(nvidia-smi --list-gpus | wc -l)
-  fault=(--fault-device 0 --fault-after "${FAULT_AFTER:-200000}")
+  fault=(--fault-device 0 --fault-after "${FAULT_AFTER:-400000}" --pieces 250)
   if [ "$devices" -gt 1 ]; then
     fault=(--fault-device 1 --fault-after "${FAULT_AFTER:-10000}")
     serve+="; devices: all; placement: round_robin"
