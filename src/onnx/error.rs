@@ -67,7 +67,7 @@ pub enum OnnxError {
         folder: PathBuf,
     },
     /// A folder with several ONNX files.
-    #[error("folder `{}` holds several .onnx files: {}", folder.display(), files.join(", "))]
+    #[error("folder `{}` holds several .onnx files: {}", folder.display(), names_text(files))]
     SeveralModelsInFolder {
         /// The folder.
         folder: PathBuf,
@@ -203,6 +203,13 @@ pub enum ExternalProblem {
 }
 
 const SHOWN: usize = 10;
+
+fn names_text(names: &[String]) -> String {
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{}, and {more} more", names[..SHOWN].join(", ")),
+    }
+}
 
 fn defects_text(defects: &[Defect]) -> String {
     if let [only] = defects {

@@ -124,12 +124,11 @@ impl SourceModel {
     fn graph(&self, description: &mut Description) -> Result<(), SourceModelError> {
         let graph = self.walk(&self.path, Graph::read)?;
         description.facts.insert("nodes", graph.nodes.to_string());
-        let output = |name| NamedTensor { name, dtype: "unknown".into(), shape: None };
         description.signatures = vec![Signature {
             name: "graph".into(),
             method: None,
             inputs: graph.placeholders,
-            outputs: graph.ends.unwrap_or_default().into_iter().map(output).collect(),
+            outputs: graph.ends.unwrap_or_default(),
         }];
         Ok(())
     }

@@ -94,9 +94,8 @@ pub fn detect(path: &Path) -> Result<SourceModel, SourceModelError> {
 
 /// A folder: of a `SavedModel`, or with exactly one ONNX file.
 fn folder(path: &Path) -> Result<SourceModel, SourceModelError> {
-    let saved = path.join(SAVED_MODEL);
-    if fs::metadata(&saved).is_ok_and(|found| found.is_file()) {
-        return detect(&saved);
+    if SourceModel::is_saved_model(path) {
+        return detect(&path.join(SAVED_MODEL));
     }
     match onnx::locate(path) {
         Ok(file) => detect(&file).map(|mut model| {
@@ -119,6 +118,7 @@ fn candidate(folder: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
+            && path.is_file()
             && let Some(name) = path.file_name()
         {
             let name = super::shown(&name.to_string_lossy());

@@ -38,7 +38,7 @@ pub(super) struct Graph {
     pub(super) nodes: u64,
     pub(super) placeholders: Vec<NamedTensor>,
     /// Nodes whose values no node reads; `None` where there are too many names to tell.
-    pub(super) ends: Option<Vec<String>>,
+    pub(super) ends: Option<Vec<NamedTensor>>,
 }
 
 /// A node, without its weights.
@@ -83,14 +83,13 @@ impl Node {
         self.attributes.iter().find(|entry| entry.key == key)?.value.as_ref()
     }
 
-    fn placeholder(&self) -> NamedTensor {
+    /// The tensor it gives, as far as its attributes tell; `dtype` is how they call its type.
+    fn tensor(&self, dtype: &str) -> NamedTensor {
+        let shape = self.attribute("shape").and_then(|value| value.shape.as_ref());
         NamedTensor {
             name: self.name.clone().unwrap_or_default(),
-            dtype: data_type(self.attribute("dtype").map_or(0, |value| value.data_type)),
-            shape: self
-                .attribute("shape")
-                .and_then(|value| value.shape.as_ref())
-                .and_then(TensorShape::dims),
+            dtype: data_type(self.attribute(dtype).map_or(0, |value| value.data_type)),
+            shape: shape.and_then(TensorShape::dims),
         }
     }
 }
@@ -108,7 +107,7 @@ impl Graph {
                     graph.nodes += 1;
                     let op = node.op.as_deref().unwrap_or_default();
                     if op == "Placeholder" && graph.placeholders.len() < MOST_ENDS {
-                        graph.placeholders.push(node.placeholder());
+                        graph.placeholders.push(node.tensor("dtype"));
                     }
                     if kept <= MOST_NAMES {
                         for input in &node.inputs {
@@ -120,9 +119,9 @@ impl Graph {
                             }
                         }
                         if !matches!(op, "Placeholder" | "Const" | "NoOp" | "Assert") {
-                            let name = node.name.unwrap_or_default();
-                            kept += name.len();
-                            candidates.push(name);
+                            let end = node.tensor("T");
+                            kept += end.name.len();
+                            candidates.push(end);
                         }
                     }
                 }
@@ -131,7 +130,7 @@ impl Graph {
             }
         }
         if kept <= MOST_NAMES {
-            candidates.retain(|name| !read.contains(name));
+            candidates.retain(|end: &NamedTensor| !read.contains(&end.name));
             candidates.truncate(MOST_ENDS);
             graph.ends = Some(candidates);
         }

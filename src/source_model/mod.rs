@@ -6,7 +6,8 @@
 //! is bounded. Knows nothing of stages, or of how a model is converted.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,11 @@ impl fmt::Display for SourceKind {
 }
 
 impl SourceModel {
+    /// Whether a folder has the file that makes it a `SavedModel`.
+    pub fn is_saved_model(folder: &Path) -> bool {
+        fs::metadata(folder.join(detect::SAVED_MODEL)).is_ok_and(|found| found.is_file())
+    }
+
     /// What `convert` needs for it, or why it does not take it and what to do. `written` is the
     /// path as the user has it.
     pub fn needs(&self, written: &str) -> String {

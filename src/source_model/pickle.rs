@@ -36,11 +36,19 @@ pub(super) struct Pickle {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PickleError {
     #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("a pickle has the unknown opcode {0:#04x}")]
+    Io(io::Error),
+    #[error("the pickle ends early")]
+    Ended,
+    #[error("the pickle has the unknown opcode {0:#04x}")]
     Opcode(u8),
-    #[error("a pickle has a negative or huge length")]
+    #[error("the pickle has a number that is none")]
     Length,
+}
+
+impl From<io::Error> for PickleError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Ended } else { Self::Io(error) }
+    }
 }
 
 impl Pickle {
@@ -257,18 +265,14 @@ impl<R: BufRead> Scan<'_, R> {
 
     fn skip(&mut self, len: u64) -> Result<(), PickleError> {
         let skipped = io::copy(&mut self.input.by_ref().take(len), &mut io::sink())?;
-        if skipped == len {
-            Ok(())
-        } else {
-            Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
-        }
+        if skipped == len { Ok(()) } else { Err(PickleError::Ended) }
     }
 
     fn line(&mut self) -> Result<String, PickleError> {
         let mut line = Vec::new();
         self.input.by_ref().take(1 << 16).read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            return Err(PickleError::Ended);
         }
         line.truncate(1024);
         Ok(String::from_utf8_lossy(&line).into_owned())

@@ -10,7 +10,7 @@ use super::pickle::{Pickle, PickleError};
 use super::{SourceKind, listed, shown};
 
 /// More of a pickle is not read: weights are not in it.
-const LONGEST_PICKLE: u64 = 256 << 20;
+const LONGEST_PICKLE: u64 = 64 << 20;
 
 /// Members that tell what an archive is, or describe it.
 pub(super) fn is_telling(name: &str) -> bool {

@@ -26,6 +26,7 @@ mod events;
 mod examples;
 mod hostile;
 mod inspect_engine;
+mod inspect_source;
 mod latency;
 mod lock;
 mod onnxruntime;

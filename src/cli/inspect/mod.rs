@@ -16,6 +16,7 @@ mod diff;
 mod engine;
 mod folder;
 mod model;
+mod source;
 mod subject;
 mod tables;
 
@@ -23,7 +24,7 @@ use subject::Subject;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// An ONNX file, the folder of an engine or another artifact (such as build/NAME/STAGE), or
+    /// A model of any kind that `convert` knows, the folder of an engine or another artifact (such as build/NAME/STAGE), or
     /// the start of a result's key or artifact's digest
     #[arg(required_unless_present = "diff")]
     what: Option<PathBuf>,

@@ -9,12 +9,13 @@ use crate::backend::EngineManifest;
 use crate::cli::diagnostic::with_causes;
 use crate::cli::project::{self, CacheDir};
 use crate::cli::quantity::size;
-use crate::onnx::{FileType, Model, OnnxError};
+use crate::source_model::{self, SourceKind, SourceModel};
 
 use super::diff::{Diff, Entries, Section, compare};
 use super::engine::EngineFolder;
 use super::folder::Folder;
-use super::model::{ModelFile, failure};
+use super::model::ModelFile;
+use super::source::{self, SourceFile};
 use super::{Failure, View};
 
 /// What is inspected.
@@ -32,8 +33,12 @@ pub(super) struct Subject {
 pub(super) enum Content {
     Model(ModelFile),
     Engine(Box<EngineFolder>),
-    /// An engine's file of so many bytes, without its `engine.json`.
-    BareEngine(u64),
+    /// An engine's file of so many bytes, without its `engine.json`, and what `convert` says of it.
+    BareEngine {
+        bytes: u64,
+        needs: String,
+    },
+    Source(Box<SourceFile>),
     Folder(Folder),
 }
 
@@ -133,16 +138,25 @@ impl Content {
         if path.is_dir() {
             return if path.join(EngineManifest::FILE).exists() {
                 EngineFolder::read(path).map(|engine| Self::Engine(Box::new(engine)))
+            } else if SourceModel::is_saved_model(path) {
+                Self::source(path)
             } else {
                 Folder::read(path).map(Self::Folder)
             };
         }
-        match Model::load(path) {
-            Err(OnnxError::OtherFile { found: FileType::Engine, .. }) => {
-                Ok(Self::BareEngine(std::fs::metadata(path).map_or(0, |found| found.len())))
-            }
-            Err(error) => Err(failure(&error)),
-            Ok(model) => ModelFile::of(&model).map(Self::Model),
+        Self::source(path)
+    }
+
+    /// A model of some framework.
+    fn source(path: &Path) -> Result<Self, Failure> {
+        let model = source_model::detect(path).map_err(|error| source::failure(&error))?;
+        match model.kind {
+            SourceKind::Onnx => ModelFile::read(path).map(Self::Model),
+            SourceKind::Engine => Ok(Self::BareEngine {
+                bytes: std::fs::metadata(path).map_or(0, |found| found.len()),
+                needs: model.needs(&path.display().to_string()),
+            }),
+            _ => SourceFile::read(model, path).map(|file| Self::Source(Box::new(file))),
         }
     }
 
@@ -150,10 +164,11 @@ impl Content {
     fn entries(&self) -> Entries {
         let mut entries = Entries::default();
         let kind = match self {
-            Self::Engine(_) | Self::BareEngine(_) => "engine",
+            Self::Engine(_) | Self::BareEngine { .. } => "engine",
             Self::Model(_) => "model",
             Self::Folder(folder) if folder.model().is_some() => "model",
             Self::Folder(_) => "artifact",
+            Self::Source(file) => &file.kind().to_string(),
         };
         entries.add(Section::Facts, "kind", kind, kind);
         match self {
@@ -164,7 +179,8 @@ impl Content {
                     model.add_to(&mut entries);
                 }
             }
-            Self::BareEngine(_) => {}
+            Self::Source(file) => file.add_to(&mut entries),
+            Self::BareEngine { .. } => {}
         }
         entries
     }
@@ -173,7 +189,10 @@ impl Content {
         match self {
             Self::Model(model) => ("model", model.record()),
             Self::Engine(engine) => ("engine", engine.record()),
-            Self::BareEngine(bytes) => ("engine_file", json!({ "bytes": bytes })),
+            Self::BareEngine { bytes, needs } => {
+                ("engine_file", json!({ "bytes": bytes, "needs": needs }))
+            }
+            Self::Source(file) => ("source_model", file.record()),
             Self::Folder(folder) => ("artifact", folder.record()),
         }
     }
@@ -183,11 +202,13 @@ impl Content {
             Self::Model(model) => model.text(view),
             Self::Engine(engine) => engine.text(view),
             Self::Folder(folder) => folder.text(view),
-            Self::BareEngine(bytes) => format!(
+            Self::Source(file) => file.text(view),
+            Self::BareEngine { bytes, needs } => format!(
                 "the file of a TensorRT engine, {}\n\nonly TensorRT can tell what is in it; `build` \
-                 stages write an `{}` beside\ntheir engines that does: name the folder of both\n",
+                 stages write an `{}` beside\ntheir engines that does: name the folder of both\n\n{}\n",
                 size(*bytes),
-                EngineManifest::FILE
+                EngineManifest::FILE,
+                view.wrapped(&format!("convert: {needs}"))
             ),
         }
     }

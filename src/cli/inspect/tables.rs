@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Row, Table, presets};
 use crate::backend::ShapeRange;
 use crate::backend::tensorrt::Layer;
 use crate::cli::quantity::size;
+use crate::source_model::NamedTensor;
 use crate::stage::Listing;
 use crate::stage::calibrate::Report;
 use crate::tensor::TensorSpec;
@@ -37,6 +38,39 @@ pub(super) fn tensors(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> String {
         }
     }
     lines(&table)
+}
+
+/// Inputs and outputs as a source model tells them.
+pub(super) fn source_tensors(inputs: &[NamedTensor], outputs: &[NamedTensor]) -> String {
+    let mut table = table(["", "tensor", "dtype", "shape"]);
+    for (side, tensors) in [("input", inputs), ("output", outputs)] {
+        for tensor in tensors {
+            table.add_row(row(side, tensor));
+        }
+    }
+    lines(&table)
+}
+
+fn row(first: &str, tensor: &NamedTensor) -> [String; 4] {
+    let safe = |text: &str| text.escape_debug().to_string();
+    [first.to_owned(), safe(&tensor.name), safe(&tensor.dtype), tensor.dims_text()]
+}
+
+/// The tensors of a file of weights, of which there are so many.
+pub(super) fn weights(tensors: &[NamedTensor], count: u64, listing: Listing) -> String {
+    let shown =
+        if listing == Listing::Whole { tensors.len() } else { tensors.len().min(MOST_LAYERS) };
+    let mut table = table(["", "tensor", "dtype", "shape"]);
+    for tensor in &tensors[..shown] {
+        table.add_row(row("weight", tensor));
+    }
+    let mut text = lines(&table);
+    let more = count.saturating_sub(shown as u64);
+    if more > 0 {
+        let all = if shown == tensors.len() { "" } else { "; `--layers` shows all" };
+        let _ = writeln!(text, "\n{more} more tensors{all}");
+    }
+    text
 }
 
 /// Files with their sizes.
