@@ -13,8 +13,9 @@ use rawzip::{
 
 /// More members than any model has.
 const MOST_MEMBERS: usize = 2_000_000;
-/// Members that are kept, of those that are asked for.
-const MOST_KEPT: usize = 4096;
+/// Members that are kept, of those that are asked for, and how long their names may be.
+const MOST_KEPT: usize = 65_536;
+const LONGEST_NAME: usize = 512;
 
 /// A zip file.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// The name without the folder that PyTorch puts all members into.
+    /// The name without the folder that `PyTorch` puts all members into.
     pub(super) fn inner(&self) -> &str {
         inner(&self.name)
     }
@@ -62,7 +63,8 @@ impl Archive {
                 return Err(io::Error::other(reason).into());
             }
             let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
-            if members.len() < MOST_KEPT && (wanted(&name) || wanted(inner(&name))) {
+            let fits = members.len() < MOST_KEPT && name.len() <= LONGEST_NAME;
+            if fits && (wanted(&name) || wanted(inner(&name))) {
                 members.push(Member {
                     name: name.clone(),
                     size: entry.uncompressed_size_hint(),

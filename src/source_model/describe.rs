@@ -92,8 +92,8 @@ impl SourceModel {
             SourceKind::SavedModel => self.saved_model(&mut description)?,
             SourceKind::GraphDef => self.graph(&mut description)?,
             SourceKind::Safetensors => {
-                let tensors = safetensors::read(self.open(&self.path)?)
-                    .map_err(|error| self.damaged(&error))?;
+                let tensors =
+                    safetensors::read(open(&self.path)?).map_err(|error| self.damaged(&error))?;
                 description.tensors = Some(tensors);
             }
             SourceKind::TorchScript | SourceKind::ExportedProgram | SourceKind::Keras => {
@@ -134,7 +134,7 @@ impl SourceModel {
     }
 
     fn archive(&self, description: &mut Description) -> Result<(), SourceModelError> {
-        let mut file = self.open(&self.path)?;
+        let mut file = open(&self.path)?;
         if !is_zip(&mut file) {
             return Ok(());
         }
@@ -157,16 +157,12 @@ impl SourceModel {
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> Result<File, SourceModelError> {
-        File::open(path).map_err(SourceModelError::io(path))
-    }
-
     fn walk<T>(
         &self,
         path: &Path,
         read: fn(&mut Wire) -> Result<T, WireError>,
     ) -> Result<T, SourceModelError> {
-        let mut wire = Wire::new(self.open(path)?).map_err(SourceModelError::io(path))?;
+        let mut wire = Wire::new(open(path)?).map_err(SourceModelError::io(path))?;
         read(&mut wire).map_err(|error| self.damaged(&error))
     }
 
@@ -179,6 +175,10 @@ impl SourceModel {
         };
         SourceModelError::Damaged { path: self.path.clone(), what, reason: error.to_string() }
     }
+}
+
+fn open(path: &Path) -> Result<File, SourceModelError> {
+    File::open(path).map_err(SourceModelError::io(path))
 }
 
 /// Whether a file starts as an archive; it is at its start again then.

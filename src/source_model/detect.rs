@@ -176,6 +176,7 @@ fn protobuf(file: File, path: &Path) -> Result<Option<(SourceKind, String)>, Sou
 
 /// The fields of a file's outer message, as far as they tell formats apart.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mark that a file has or has not")]
 struct Outer {
     /// Field 1 is a number: a version.
     version: bool,

@@ -1,4 +1,4 @@
-//! What the archives of PyTorch and Keras tell of how they are called.
+//! What the archives of `PyTorch` and Keras tell of how they are called.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -135,7 +135,7 @@ pub(super) fn program(archive: &Archive) -> Result<Option<Signature>, rawzip::Er
     }))
 }
 
-/// PyTorch's element types, as its programs number them.
+/// `PyTorch`'s element types, as its programs number them.
 fn scalar_type(number: u32) -> &'static str {
     match number {
         1 => "uint8",

@@ -12,9 +12,8 @@ const LONGEST_NAME: u64 = 512;
 /// The number that starts what `torch.save` wrote before it wrote archives.
 const TORCH_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// Classes of dictionaries.
-const DICTIONARIES: [&str; 3] =
-    ["collections.OrderedDict", "collections.defaultdict", "builtins.dict"];
+/// The class of dictionaries that is not `dict`, which has an opcode.
+const DICTIONARY: &str = "collections.OrderedDict";
 const PROTOCOL: u8 = 0x80;
 const FRAME: u8 = 0x95;
 const STOP: u8 = b'.';
@@ -76,9 +75,7 @@ impl Pickle {
         // A dictionary starts empty, or with the name of its class, as one text or as two.
         found.is_dict = match start {
             Some(b'}') => true,
-            Some(b'c' | b'X' | b'U' | 0x8c) => {
-                found.first.as_deref().is_some_and(|first| DICTIONARIES.contains(&first))
-            }
+            Some(b'c' | b'X' | b'U' | 0x8c) => found.first.as_deref() == Some(DICTIONARY),
             _ => false,
         };
         Ok(found)

@@ -1,5 +1,6 @@
-//! Files of PyTorch: archives, and the pickles that `torch.save` wrote before there were any.
+//! Files of `PyTorch`: archives, and the pickles that `torch.save` wrote before there were any.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
@@ -14,12 +15,12 @@ const LONGEST_PICKLE: u64 = 64 << 20;
 
 /// Members that tell what an archive is, or describe it.
 pub(super) fn is_telling(name: &str) -> bool {
-    let is_json = name.ends_with(".json");
+    let ends_in = |end: &str| Path::new(name).extension() == Some(OsStr::new(end));
     matches!(
         name,
         "data.pkl" | "constants.pkl" | "archive_format" | "archive_version" | "saved_model.pb"
-    ) || name.starts_with("code/") && name.ends_with(".py")
-        || name.starts_with("models/") && is_json
+    ) || name.starts_with("code/") && ends_in("py")
+        || name.starts_with("models/") && ends_in("json")
         || name.starts_with("data/aotinductor/")
         || name == SERIALIZED_PROGRAM
         || matches!(name, "config.json" | "metadata.json" | "model.weights.h5")
@@ -158,62 +159,27 @@ fn of_pickle(
     })
 }
 
-/// Whether a name in a pickle is of plain data: tensors, their types, and Python's containers.
+/// Whether a name in a pickle is of plain data, such as `weights_only` loads: tensors, their types,
+/// and containers.
 fn is_data(name: &str) -> bool {
     let (module, name) = name.rsplit_once('.').unwrap_or(("", name));
-    let lower = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase());
     match module {
-        // Element types (`float32`), layouts and schemes are lower case, and so are functions.
-        "torch" => {
-            name.ends_with("Storage")
-                || matches!(name, "Size" | "device" | "Tensor" | "BoolTensor")
-                || lower(name) && (name.ends_with(|c: char| c.is_ascii_digit()) || is_type(name))
+        "torch" | "torch.cuda" | "torch.sparse" | "torch.cuda.sparse" | "torch.storage" => {
+            matches!(name, "Size" | "device")
+                || name.ends_with("Storage")
+                || name.ends_with("Tensor")
+                || TYPES.iter().any(|start| name.starts_with(start))
         }
-        "torch._utils" => name.starts_with("_rebuild_"),
-        "torch._tensor" => name.starts_with("_rebuild_"),
-        "torch.nn.parameter" => matches!(name, "Parameter" | "UninitializedParameter" | "Buffer"),
-        "torch.storage" => matches!(name, "TypedStorage" | "UntypedStorage"),
+        "torch._utils" | "torch._tensor" => name.starts_with("_rebuild_"),
+        "torch.nn.parameter" => name == "Parameter",
         "torch.serialization" => name == "_get_layout",
-        "collections" => matches!(name, "OrderedDict" | "defaultdict" | "Counter"),
+        "collections" => matches!(name, "OrderedDict" | "Counter"),
         "_codecs" => name == "encode",
-        "builtins" => matches!(
-            name,
-            "dict"
-                | "list"
-                | "tuple"
-                | "set"
-                | "frozenset"
-                | "bytearray"
-                | "complex"
-                | "int"
-                | "float"
-                | "bool"
-                | "str"
-                | "slice"
-        ),
+        "builtins" => matches!(name, "bytearray" | "complex" | "set"),
         _ => false,
     }
 }
 
-/// Element types, quantization schemes and layouts that do not end in a digit.
-fn is_type(name: &str) -> bool {
-    matches!(
-        name,
-        "bool"
-            | "half"
-            | "float"
-            | "double"
-            | "int"
-            | "long"
-            | "short"
-            | "strided"
-            | "per_tensor_affine"
-            | "per_channel_affine"
-            | "per_tensor_symmetric"
-            | "per_channel_symmetric"
-            | "float8_e4m3fn"
-            | "float8_e5m2"
-            | "float8_e4m3fnuz"
-            | "float8_e5m2fnuz"
-    )
-}
+/// How the names of element types and quantization schemes start.
+const TYPES: [&str; 10] =
+    ["bfloat", "bits", "bool", "complex", "float", "int", "per_", "qint", "quint", "uint"];

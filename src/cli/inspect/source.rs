@@ -89,7 +89,7 @@ impl SourceFile {
             let _ = write!(text, "\n{weights}");
         }
         let needs = self.needs.as_str();
-        let _ = writeln!(text, "\n{}", view.wrapped(&format!("convert: {needs}")));
+        let _ = writeln!(text, "\n{}", view.wrapped(&format!("to convert: {needs}")));
         text
     }
 }

@@ -208,7 +208,7 @@ impl Content {
                  stages write an `{}` beside\ntheir engines that does: name the folder of both\n\n{}\n",
                 size(*bytes),
                 EngineManifest::FILE,
-                view.wrapped(&format!("convert: {needs}"))
+                view.wrapped(&format!("to convert: {needs}"))
             ),
         }
     }
