@@ -242,12 +242,12 @@ impl TensorRtContext {
                     Ok(()) => self.way = Some(Way::Graph(id)),
                     Err(reason) => {
                         self.handle.release(id);
+                        if is_broken {
+                            // The outputs are those of another run, if of any.
+                            self.run_on(&inputs, Way::Plain)?;
+                        }
                         self.do_without(reason);
                     }
-                }
-                // The outputs are those of another run, if of any.
-                if is_broken {
-                    self.run_on(&inputs, Way::Plain)?;
                 }
                 let all = started.elapsed();
                 tracing::debug!(?captured, ?all, graph = ?self.submitted_as(), "tried a CUDA graph");
