@@ -304,7 +304,9 @@ impl Model {
         let mut hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *hearer, Hearer::Some(to.clone()));
         if let Hearer::None(losses) = before {
-            losses.into_iter().for_each(|loss| hearer.tell(loss));
+            for loss in losses {
+                hearer.tell(loss);
+            }
         }
     }
 
