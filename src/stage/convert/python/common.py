@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -23,6 +25,7 @@ MOST_WARNINGS = 20
 MOST_CHARACTERS = 2000
 
 Extent = Union[int, str]
+
 
 class ExportError(Exception):
     """A failure with a cause that the user can mend; `kind` is a word of the protocol."""
@@ -179,20 +182,20 @@ def shortened(text: str) -> str:
 
 
 def described(error: BaseException) -> str:
-    """The error in one line: its type and the first line that says something."""
+    """The error in one line: its type and the first sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0].split('. ')[0]}" if lines else type(error).__name__
 
 
-def raised_in(error: BaseException, path: Optional[str] = None) -> str:
-    """The error and its place: the last frame within `path`, or the last one of all."""
+def raised_in(error: BaseException, path: str) -> str:
+    """The error and its place: the last frame within the user's file, where it came that far."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if path and os.path.realpath(frame.filename) == os.path.realpath(path)]
+    own = [frame for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(path)]
     if isinstance(error, SyntaxError) and error.filename:
         return f"{described(error)} ({os.path.basename(error.filename)}, line {error.lineno})"
-    if not (own or frames):
+    if not own:
         return described(error)
-    frame = (own or frames)[-1]
+    frame = own[-1]
     return f"{described(error)} ({os.path.basename(frame.filename)}, line {frame.lineno}, in {frame.name})"
 
 
@@ -287,5 +290,31 @@ def noted(records: Iterable[warnings.WarningMessage]) -> List[str]:
         if issubclass(each.category, (DeprecationWarning, FutureWarning, PendingDeprecationWarning)):
             continue
         text = described(each.message) if isinstance(each.message, Warning) else str(each.message)
+        text = re.sub(r" at 0x[0-9a-f]+", "", text)
         kept[f"{text} ({os.path.basename(each.filename)}, line {each.lineno})"] = None
     return list(kept)[:MOST_WARNINGS]
+
+
+class Kept(logging.Handler):
+    """Keeps what a library logs, for the result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: List[Tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append((record.levelno, record.getMessage()))
+
+
+class logged:
+    """Within it, what a library logs is kept."""
+
+    def __init__(self, name: str) -> None:
+        self.logger, self.handler = logging.getLogger(name), Kept()
+
+    def __enter__(self) -> List[Tuple[int, str]]:
+        self.logger.addHandler(self.handler)
+        return self.handler.messages
+
+    def __exit__(self, *_: Any) -> None:
+        self.logger.removeHandler(self.handler)

@@ -57,16 +57,17 @@ def export(request: Request) -> common.Result:
     onnx = common.require("onnx", "onnx", "exporting a TensorFlow model")
     tf2onnx = common.require("tf2onnx", "tf2onnx", "exporting a TensorFlow model")
     tf.random.set_seed(request.seed)
+    tf.get_logger().setLevel(logging.ERROR)  # tf2onnx uses what TensorFlow calls deprecated
     common.progress("loading the model")
     source = load(tf, request)
     drawn = cases.cases_of(request, source.inputs)
     computed = cases.write_cases(request, drawn, source.run)
     common.progress("exporting with tf2onnx")
-    with warnings.catch_warnings(record=True) as records, logged("tf2onnx") as messages:
+    with warnings.catch_warnings(record=True) as records, common.logged("tf2onnx") as messages:
         warnings.simplefilter("always")
         convert(request, onnx, tf2onnx, source, messages)
     common.progress("saving")
-    opset = onnx_file.tidy(request, onnx, source.inputs, output_extents(source, drawn, computed))
+    opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     check_names(request, onnx, source)
     notes = common.noted(records) + [text for level, text in messages if level >= logging.WARNING]
     return common.Result("tf2onnx", source.inputs, source.outputs, opset, notes, source.choices)
@@ -114,11 +115,13 @@ def chosen_signature(request: Request, signatures: Dict[str, Any]) -> str:
 
 def same(signatures: Dict[str, Any]) -> bool:
     """Whether all are one function: Keras exports its one under two names."""
-    graphs = set()
+    found = set()
     for each in signatures.values():
         graph = each.graph.as_graph_def()
-        graphs.add(graph.SerializeToString(deterministic=True))
-    return len(graphs) == 1
+        for node in graph.node:
+            node.attr.pop("_user_specified_name", None)  # of a variable: where it stands in the file
+        found.add((graph.SerializeToString(deterministic=True), tuple(map(id, each.captured_inputs))))
+    return len(found) == 1
 
 
 def described(function: Any) -> str:
@@ -138,7 +141,8 @@ def load_keras(tf: Any, request: Request) -> Source:
         raise ExportError("not_a_model", "the Keras model was saved before its inputs were known", help)
     names = [name_of(each) for each in model.inputs]
     signature = [tf.TensorSpec(each.shape, each.dtype, name=name) for each, name in zip(model.inputs, names)]
-    outputs = list(getattr(model, "output_names", None) or [])
+    # As Keras names outputs: by the layers that make them.
+    outputs = list(getattr(model, "output_names", None) or [model.layers[-1].name])
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(*values: Any) -> Dict[str, Any]:
@@ -179,7 +183,7 @@ def frozen(
     def run(arrays: cases.Arrays) -> cases.Arrays:
         values = {name: tf.constant(array) for name, array in arrays.items()}
         result = failing_told(arrays, lambda: function(*values.values()) if names else function(**values))
-        return {name: result[key].numpy() for name, key in zip(outputs, sorted(result))}
+        return {name: result[name].numpy() for name in outputs}
 
     # `owner` holds the variables for as long as `run` lives.
     run.owner = owner  # type: ignore[attr-defined]
@@ -203,10 +207,14 @@ def inputs_of(function: Any, names: Sequence[str], positional: Optional[List[str
 
 
 def outputs_of(request: Request, function: Any, what: str) -> Tuple[List[str], List[str]]:
-    """The outputs' names and tensors, sorted by name as TensorFlow has them; those the user chose."""
+    """The names and tensors of the outputs that the user chose, or of all by name."""
     found = sorted(function.structured_outputs)
     tensors = dict(zip(found, (each.name for each in function.outputs)))
-    return found, [tensors[name] for name in found]
+    for name in request.outputs:
+        if name not in tensors:
+            raise ExportError("inputs", f"{what} has no output `{name}`", f"`outputs:` may be {common.listed(found)}")
+    chosen = list(request.outputs or found)
+    return chosen, [tensors[name] for name in chosen]
 
 
 def tensor(name: str, spec: Any) -> Tensor:
@@ -330,31 +338,6 @@ def failing_told(arrays: cases.Arrays, run: Callable[[], Any]) -> Any:
 # -- exporting -------------------------------------------------------------------------------
 
 
-class Kept(logging.Handler):
-    """Keeps what a library logs, for the result."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: List[Tuple[int, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append((record.levelno, record.getMessage()))
-
-
-class logged:
-    """Within it, what a library logs is kept."""
-
-    def __init__(self, name: str) -> None:
-        self.logger, self.handler = logging.getLogger(name), Kept()
-
-    def __enter__(self) -> List[Tuple[int, str]]:
-        self.logger.addHandler(self.handler)
-        return self.handler.messages
-
-    def __exit__(self, *_: Any) -> None:
-        self.logger.removeHandler(self.handler)
-
-
 def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages: List[Tuple[int, str]]) -> None:
     names = dict(zip(source.input_tensors + source.output_tensors, [each.name for each in source.inputs] + source.outputs))
     try:
@@ -380,25 +363,6 @@ def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages:
                 file.write(content)
     with open(request.onnx_path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
-
-
-def output_extents(source: Source, drawn: Sequence[cases.Arrays], computed: Sequence[cases.Arrays]) -> onnx_file.Outputs:
-    """The outputs' extents by what the cases show: tf2onnx gives unknown ones names of its own. One
-    that never changed is a number; one that is as a symbol is that symbol."""
-    sizes: Dict[str, List[int]] = {}
-    for each in source.inputs:
-        for axis, extent in enumerate(each.shape):
-            if isinstance(extent, str):
-                sizes[extent] = [arrays[each.name].shape[axis] for arrays in drawn]
-
-    def extent(name: str, axis: int) -> common.Extent:
-        seen = [arrays[name].shape[axis] for arrays in computed]
-        known = [symbol for symbol, values in sizes.items() if values == seen]
-        if len(known) == 1:
-            return known[0]
-        return seen[0] if len(set(seen)) == 1 and not known else f"{name}_{axis}"
-
-    return {name: [extent(name, axis) for axis in range(computed[0][name].ndim)] for name in source.outputs}
 
 
 def check_names(request: Request, onnx: Any, source: Source) -> None:

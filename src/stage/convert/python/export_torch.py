@@ -27,10 +27,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 # The dynamo exporter writes this opset and later ones; for earlier ones it would convert back.
 FIRST_OPSET_OF_DYNAMO = 18
+# Warnings about the exporter's own ways.
+NOISE = ("_decide_input_format", "legacy TorchScript-based ONNX export", "shares the same shape constraints")
 # Keys under which training scripts keep the state dict of a checkpoint.
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "module")
 UNKNOWN_OPERATOR = re.compile(r"(?:Unknown builtin op: |operator |_OpNamespace ')([A-Za-z_]\w*::\w+)")
-UNSUPPORTED = re.compile(r"operator '([\w.:]+)' to ONNX|(?:op='([\w.:]+)')|No ONNX function found for <?([^>\n]+)|Unsupported FX nodes: ([^\n]+)")
+UNSUPPORTED = re.compile(
+    r"operator '([\w.:]+)' to ONNX|ONNX function found for <OpOverload\(op='([\w.:]+)'|ONNX function found for ([^\n]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def export(request: Request) -> common.Result:
     source = load(torch, request)
     exporter = chosen_exporter(request, source)
     drawn = cases.cases_of(request, source.inputs, source.smallest)
-    names = reference_outputs(torch, request, source, drawn)
+    names, computed = reference_outputs(torch, request, source, drawn)
     common.progress(f"exporting with {exporter}")
     with warnings.catch_warnings(record=True) as records:
         warnings.simplefilter("always")
@@ -81,9 +85,9 @@ def export(request: Request) -> common.Result:
         else:
             export_torchscript(torch, request, source, drawn[-1], names)
     common.progress("saving")
-    opset = onnx_file.tidy(request, onnx, source.inputs)
+    opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     wanted = request.opset
-    notes = common.noted(records)
+    notes = [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
     if wanted and wanted != opset:
         notes.insert(0, f"opset {wanted} was asked for, the exporter could only write {opset}")
     call = f"torch.onnx.export(dynamo={exporter == 'dynamo'})"
@@ -113,11 +117,13 @@ def load_script(torch: Any, request: Request) -> Source:
 
 
 def load_program(torch: Any, request: Request) -> Source:
-    try:
-        program = torch.export.load(request.model)
-        module = program.module()
-    except Exception as error:
-        raise not_loaded(request, error, "a program of `torch.export`") from error
+    with common.logged("torch.export") as messages:
+        try:
+            program = torch.export.load(request.model)
+            module = program.module()
+        except Exception as error:
+            told = "\n".join(text for _, text in messages)  # the error itself names nothing
+            raise not_loaded(request, error, "a program of `torch.export`", told) from error
     inputs, smallest = inputs_of_program(torch, program)
     if request.inputs and not {each.name for each in request.inputs} <= {each.name for each in inputs}:
         if len(request.inputs) != len(inputs):
@@ -134,18 +140,22 @@ def load_program(torch: Any, request: Request) -> Source:
 
 
 def inputs_of_program(torch: Any, program: Any) -> Tuple[List[Tensor], Dict[str, int]]:
-    """The inputs as the program declares them, and the smallest value of each symbol."""
+    """The inputs as the program declares them, and the smallest value of each symbol; the first
+    symbol that leads a shape is called `batch`, programs number theirs."""
     signature = program.graph_signature
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    inputs = []
+    inputs, batch = [], None
     for name in signature.user_inputs:
         value = values.get(name) if isinstance(name, str) else None
         if not isinstance(value, torch.Tensor):
             message = f"the program's input `{name}` is no tensor"
             raise ExportError("inputs", message, "export the program with tensors as its only arguments")
         shape = tuple(each if isinstance(each, int) else str(each) for each in value.shape)
+        batch = batch or (shape[0] if shape and isinstance(shape[0], str) else None)
+        shape = tuple("batch" if each == batch else each for each in shape)
         inputs.append(Tensor(name, str(value.dtype).replace("torch.", ""), shape))
-    lower = {str(symbol): limits.lower for symbol, limits in program.range_constraints.items()}
+    names = ((symbol, str(symbol)) for symbol in program.range_constraints)
+    lower = {"batch" if name == batch else name: program.range_constraints[symbol].lower for symbol, name in names}
     return inputs, {symbol: int(low) for symbol, low in lower.items() if low.is_number and low.is_finite}
 
 
@@ -241,12 +251,13 @@ def declared(request: Request, parameters: Sequence[str]) -> List[Tensor]:
     )
 
 
-def not_loaded(request: Request, error: Exception, what: str) -> ExportError:
+def not_loaded(request: Request, error: Exception, what: str, told: str = "") -> ExportError:
     """Why a file could not be loaded, as far as the message tells."""
     name = os.path.basename(request.model)
     if isinstance(error, MemoryError):
         return common.out_of_memory()
-    found = UNKNOWN_OPERATOR.search(str(error)) or re.search(r"torch\.ops\.(\w+\.\w+)", str(error))
+    text = f"{error}\n{told}"
+    found = UNKNOWN_OPERATOR.search(text) or re.search(r"failed to resolve torch\.ops\.(\w+\.\w+)", text)
     if found:
         operator = found.group(1).replace(".", "::", 1)
         return ExportError(
@@ -277,21 +288,23 @@ def not_weights(request: Request, error: Exception) -> ExportError:
 # -- running ---------------------------------------------------------------------------------
 
 
-def reference_outputs(torch: Any, request: Request, source: Source, drawn: Sequence[cases.Arrays]) -> List[str]:
-    """Runs the model on every case; the names of its outputs."""
+def reference_outputs(
+    torch: Any, request: Request, source: Source, drawn: Sequence[cases.Arrays]
+) -> Tuple[List[str], List[cases.Arrays]]:
+    """Runs the model on every case; the names of its outputs and what they were."""
     names: List[str] = []
 
     def run(arrays: cases.Arrays) -> cases.Arrays:
-        pairs = computed(torch, source, arrays)
+        pairs = tensors_of(torch, source, arrays)
         if not names:
             names.extend(cases.name_outputs(request, cases.output_names(pairs)))
         return {name: value.detach().numpy() for name, (_, value) in zip(names, pairs)}
 
-    cases.write_cases(request, drawn, run)
-    return names
+    computed = cases.write_cases(request, drawn, run)
+    return names, computed
 
 
-def computed(torch: Any, source: Source, arrays: cases.Arrays) -> List[Tuple[str, Any]]:
+def tensors_of(torch: Any, source: Source, arrays: cases.Arrays) -> List[Tuple[str, Any]]:
     args, kwargs = source.arguments(tensors(torch, arrays))
     try:
         with torch.no_grad():
@@ -374,6 +387,8 @@ def export_torchscript(torch: Any, request: Request, source: Source, example: ca
         for each in ordered
     }
     args, kwargs = source.arguments(tensors(torch, example))
+    if source.program is not None:
+        source.module.train = lambda mode=True: source.module  # programs have one mode and refuse to be told
     try:
         torch.onnx.export(
             source.module,
