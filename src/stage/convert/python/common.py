@@ -192,7 +192,7 @@ def raised_in(error: BaseException, path: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(path)]
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{described(error)} ({os.path.basename(error.filename)}, line {error.lineno})"
+        return described(error)  # it names file and line itself
     if not own:
         return described(error)
     frame = own[-1]

@@ -12,12 +12,16 @@ dict of numpy arrays named as the outputs. The conversion is compared with it.
         return lambda inputs: {"logits": net(inputs["image"])}
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import Any, Callable, List, Optional, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases  # noqa: E402
 import common  # noqa: E402
+from common import Request, Tensor  # noqa: E402
 
 del sys.path[0]
 
@@ -27,7 +31,7 @@ CONTRACT = (
 )
 
 
-def export(request):
+def export(request: Request) -> common.Result:
     common.progress("loading the script")
     path = request.script
     module = common.load_module(path, "script")
@@ -41,11 +45,11 @@ def export(request):
         raise common.ExportError("script", message, CONTRACT)
     inputs, outputs, opset = declared(request)
     drawn = cases.cases_of(request, inputs)
-    cases.write_cases(request, drawn, lambda arrays: reference(compute, path, arrays, outputs))
-    return common.Result(os.path.basename(path), inputs, outputs, opset)
+    computed = cases.write_cases(request, drawn, lambda arrays: reference(compute, path, arrays, outputs))
+    return common.Result(os.path.basename(path), inputs, outputs, opset, cases.says_little(computed))
 
 
-def called(function, path, *arguments):
+def called(function: Callable[..., Any], path: str, *arguments: Any) -> Any:
     """Runs the user's function; what it raises is told with its place in the user's file."""
     try:
         return function(*arguments)
@@ -60,7 +64,7 @@ def called(function, path, *arguments):
         raise common.ExportError("script", common.raised_in(error, path), help) from error
 
 
-def declared(request):
+def declared(request: Request) -> Tuple[List[Tensor], List[str], Optional[int]]:
     """The model's inputs with what the spec says of them, its outputs, its opset."""
     onnx = common.require("onnx", "onnx", "reading what the script wrote")
     try:
@@ -79,17 +83,17 @@ def declared(request):
     return cases.merged(inputs, request.inputs, "the script's model"), outputs, opset
 
 
-def tensor(onnx, value):
+def tensor(onnx: Any, value: Any) -> Tensor:
     kind = value.type.tensor_type
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     extents = [
         each.dim_value if each.HasField("dim_value") else each.dim_param or f"{value.name}_{axis}"
         for axis, each in enumerate(kind.shape.dim)
     ]
-    return common.Tensor(value.name, dtype, tuple(extents))
+    return Tensor(value.name, dtype, tuple(extents))
 
 
-def reference(compute, path, arrays, outputs):
+def reference(compute: Callable[..., Any], path: str, arrays: cases.Arrays, outputs: List[str]) -> cases.Arrays:
     """What the user's function computes, checked for its form."""
     np = cases.numpy()
     computed = called(compute, path, dict(arrays))

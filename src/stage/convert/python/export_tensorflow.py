@@ -69,7 +69,7 @@ def export(request: Request) -> common.Result:
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     check_names(request, onnx, source)
-    notes = common.noted(records) + [text for level, text in messages if level >= logging.WARNING]
+    notes = cases.says_little(computed) + common.noted(records) + [text for level, text in messages if level >= logging.WARNING]
     return common.Result("tf2onnx", source.inputs, source.outputs, opset, notes, source.choices)
 
 

@@ -87,7 +87,7 @@ def export(request: Request) -> common.Result:
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     wanted = request.opset
-    notes = [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
+    notes = cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
     if wanted and wanted != opset:
         notes.insert(0, f"opset {wanted} was asked for, the exporter could only write {opset}")
     call = f"torch.onnx.export(dynamo={exporter == 'dynamo'})"
