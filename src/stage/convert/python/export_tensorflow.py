@@ -357,12 +357,38 @@ def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages:
         help = "the output above has the whole traceback; another `opset:` may do"
         raise ExportError("export", common.described(error), help) from error
     unsupported(messages, None)
+    number_constants(model.graph)
     if source.large:
         for location, content in storage.name_to_tensor_data.items():
             with open(os.path.join(request.out, location), "wb") as file:
                 file.write(content)
     with open(request.onnx_path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
+
+
+def number_constants(graph: Any) -> None:
+    """Numbers the constants that tf2onnx made by where they are first read: its own numbers differ
+    from run to run, and the same model should be the same bytes."""
+    made = {each.name for each in graph.initializer if re.search(r"__\d+$", each.name)}
+    nodes = [node for each in graphs_of(graph) for node in each.node]
+    first = {name: index for index, name in reversed(list(enumerate(name for node in nodes for name in node.input)))}
+    taken = {name for node in nodes for name in (*node.input, *node.output)} - made
+    free = (name for name in map("constant_{}".format, range(len(made) + len(taken))) if name not in taken)
+    order = sorted(graph.initializer, key=lambda each: (first.get(each.name, len(first)), each.name))
+    names = {each.name: next(free) for each in order if each.name in made}
+    before = {new: old for old, new in names.items()}
+    for each in graphs_of(graph):
+        for value in [*each.initializer, *each.value_info, *each.output]:
+            value.name = names.get(value.name, value.name)
+        for node in each.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+    graph.initializer.sort(key=lambda each: (first.get(before.get(each.name, each.name), len(first)), each.name))
+
+
+def graphs_of(graph: Any) -> List[Any]:
+    """A graph and those of its nodes, in order."""
+    inner = [each for node in graph.node for attribute in node.attribute for each in (attribute.g, *attribute.graphs) if each.node]
+    return [graph, *(each for one in inner for each in graphs_of(one))]
 
 
 def check_names(request: Request, onnx: Any, source: Source) -> None:
