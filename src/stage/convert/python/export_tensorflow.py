@@ -44,7 +44,6 @@ class Source:
     outputs: List[str]
     output_tensors: List[str]
     run: cases.Reference
-    large: bool = False
     choices: Dict[str, Any] = field(default_factory=dict)
 
 
@@ -171,14 +170,11 @@ def frozen(
     inputs = cases.merged([tensor(name, named[name]) for name in sorted_as(function, named)], request.inputs, what)
     outputs, output_tensors = outputs_of(request, function, what)
     size = sum(each.dtype.size * (each.shape.num_elements() or 0) for each in function.variables)
-    large = size > onnx_file.LARGEST_SINGLE_FILE
+    if size > onnx_file.LARGEST_SINGLE_FILE:
+        message = f"the model has {size >> 20} MiB of weights, more than the graph that tf2onnx converts may hold"
+        raise ExportError("export", message, "write the export yourself with `script:`")
     input_tensors = inputs_of(function, [each.name for each in inputs], names)
-    if large:
-        from tf2onnx import tf_loader
-
-        graph_def = tf_loader.from_function(function, input_tensors, output_tensors, large_model=True)
-    else:
-        graph_def = convert_variables_to_constants_v2(function, lower_control_flow=False).graph.as_graph_def()
+    graph_def = convert_variables_to_constants_v2(function, lower_control_flow=False).graph.as_graph_def()
 
     def run(arrays: cases.Arrays) -> cases.Arrays:
         values = {name: tf.constant(array) for name, array in arrays.items()}
@@ -187,7 +183,7 @@ def frozen(
 
     # `owner` holds the variables for as long as `run` lives.
     run.owner = owner  # type: ignore[attr-defined]
-    return Source(graph_def, inputs, input_tensors, outputs, output_tensors, run, large, choices)
+    return Source(graph_def, inputs, input_tensors, outputs, output_tensors, run, choices)
 
 
 def sorted_as(function: Any, named: Dict[str, Any]) -> List[str]:
@@ -341,14 +337,13 @@ def failing_told(arrays: cases.Arrays, run: Callable[[], Any]) -> Any:
 def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages: List[Tuple[int, str]]) -> None:
     names = dict(zip(source.input_tensors + source.output_tensors, [each.name for each in source.inputs] + source.outputs))
     try:
-        model, storage = tf2onnx.convert.from_graph_def(
+        model, _ = tf2onnx.convert.from_graph_def(
             source.graph_def,
             name="model",
             input_names=source.input_tensors,
             output_names=source.output_tensors,
             opset=request.opset,
             tensors_to_rename=names,
-            large_model=source.large,
         )
     except MemoryError:
         raise
@@ -358,10 +353,6 @@ def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages:
         raise ExportError("export", common.described(error), help) from error
     unsupported(messages, None)
     number_constants(model.graph)
-    if source.large:
-        for location, content in storage.name_to_tensor_data.items():
-            with open(os.path.join(request.out, location), "wb") as file:
-                file.write(content)
     with open(request.onnx_path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
 
