@@ -16,6 +16,7 @@
 #   speed-resnet50, speed-encoder   the same of a ResNet-50 and a transformer, batch 1
 #   calls         what a run and a served batch call of the CUDA driver, and what they wait for
 #   served        ResNet-50 behind the server, against the engine in process and the transports
+#   scaling       throughput of the ResNet-50 in process on 1, 2, 4, .. GPUs, where there are several
 #   reloads       device memory over 200 loads and 200 hot reloads, with graphs
 #   soak          10^6 requests with graphs and 20 hot reloads, each answer checked; then a GPU breaks
 #   convert-NET   PyTorch to ONNX to TensorRT: TorchScript and a state dict compared, built in FP16 and
@@ -44,7 +45,7 @@ root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
 steps=(doctor digits timing-cache models precision leaks serve
-  engines speed-thin speed-resnet50 speed-encoder calls served reloads soak
+  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads soak
   convert-resnet18 convert-resnet50 convert-mobilenet_v3 convert-vit_b_16 convert-encoder save restore)
 limit=470
 cycles=${CYCLES:-200}
@@ -176,6 +177,10 @@ step_served() {
   lscpu -e >"$raw/cores.txt" || true
   run python3 "$here/served_speed.py" "$TRT_PIPELINE" "$speed/resnet50" "$speed/identity" \
     --replay "$TOOLS/replay" "${options[@]}" >"$raw/served.jsonl"
+}
+
+step_scaling() {
+  run python3 "$here/scaling.py" "$TRT_PIPELINE" "$speed/resnet50" >"$raw/scaling.jsonl"
 }
 
 step_reloads() {
