@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import warnings
-import zipfile
 from dataclasses import dataclass
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
