@@ -102,6 +102,28 @@ def stages(arguments):
     return passed, {"stages": outcomes, "reports": reports}, f"{built}\n\n{gates}"
 
 
+def converted(arguments):
+    """Conversions with how they compare with PyTorch, and whether TensorRT takes the program's."""
+    passed, data, text = stages(arguments)
+    started = next((event for event in json_lines(arguments.raw / "events.jsonl") if event["event"] == "run_started"), None)
+    if started is None:
+        return passed, data, text
+    conversions = {}
+    for stage in ("script", "weights", "program"):
+        path = arguments.links / started["pipeline"] / stage / "convert.json"
+        described = json.loads(path.read_text()) if path.exists() else {}
+        conversions[stage] = {key: described.get(key) for key in ("opset", "source", "comparison")}
+        passed = passed and bool(conversions[stage]["comparison"])
+    program = finished(arguments.raw / "program.jsonl")
+    told = table(
+        ["of the program", "outcome", "reason"],
+        [[stage, event["outcome"], event["reason"] or ""] for stage, event in program.items()],
+        ["---", "---", "---"],
+    )
+    compared = json.dumps(conversions, indent=1)
+    return passed, {**data, "conversions": conversions, "program": program}, f"{text}\n\n```json\n{compared}\n```\n\n{told}"
+
+
 def timing_cache(arguments):
     first, second = finished(arguments.raw / "first.jsonl"), finished(arguments.raw / "second.jsonl")
     engines = [stage for stage in ("resnet50", "encoder") if stage in first and stage in second]
@@ -306,6 +328,7 @@ STEPS = {
     "scaling": scaling,
     "reloads": reloads,
     "soak": soak,
+    **{f"convert-{net}": converted for net in ("resnet18", "resnet50", "mobilenet_v3", "vit_b_16", "encoder")},
 }
 
 

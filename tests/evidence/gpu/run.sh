@@ -19,6 +19,9 @@
 #   scaling       throughput of the ResNet-50 in process on 1, 2, 4, .. GPUs, where there are several
 #   reloads       device memory over 200 loads and 200 hot reloads, with graphs
 #   soak          10^6 requests with graphs and 20 hot reloads, each answer checked; then a GPU breaks
+#   convert-NET   PyTorch to ONNX to TensorRT: TorchScript and a state dict compared, built in FP16 and
+#                 validated; a torch.export program compared, its build told. NET: resnet18, resnet50,
+#                 mobilenet_v3, vit_b_16, encoder
 #   save          packs what of the cache is small, for `restore` on another machine
 #   restore       unpacks it
 #
@@ -29,6 +32,7 @@
 #   TENSORRT_LIBS  folder with libnvinfer.so.8 and libnvonnxparser.so.8
 #   TOOLS          folder that tests/evidence/gpu/build.sh made (for speed-*, calls and served)
 #   TRT_PIPELINE   the program (target/release/trt-pipeline)
+#   PYTHON         a Python with torch, torchvision, onnx and onnxscript (python3), for convert-*
 #   OUT, WORK      target/gpu/evidence, target/gpu
 #   COMMIT         what was built, where this is not a git checkout
 #   CYCLES, ROUNDS 200 of leaks and reloads, 7 of each comparison in speed-*
@@ -41,7 +45,8 @@ root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
 steps=(doctor digits timing-cache models precision leaks serve
-  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads soak save restore)
+  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads soak
+  convert-resnet18 convert-resnet50 convert-mobilenet_v3 convert-vit_b_16 convert-encoder save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-7}
@@ -197,6 +202,22 @@ step_soak() {
     --reloads 20 --devices "$devices" --serve "$serve" "${fault[@]}" --fault-kind kernel --json "$raw/soak.json" |
     tee "$raw/soak.txt"
 }
+
+# The program of torch.export is built last and by itself: TensorRT 8.6 need not know its operators.
+converted() {
+  local net=$1 spec=$here/convert.yaml set=(--set "models=$WORK/convert" --set "python=${PYTHON:-python3}")
+  if [ "$net" = encoder ]; then spec=$here/convert_encoder.yaml; else set+=(--set "net=$net"); fi
+  run "${PYTHON:-python3}" "$here/make_convert_models.py" "$WORK/convert" "$net"
+  pipeline "$WORK/cache" "$raw/events.jsonl" "${set[@]}" "$spec" script_checked weights_checked program
+  pipeline "$WORK/cache" "$raw/program.jsonl" "${set[@]}" "$spec" program_checked ||
+    echo "TensorRT does not take what the dynamo exporter wrote; $raw/program.jsonl says why" >&2
+}
+
+step_convert-resnet18() { converted resnet18; }
+step_convert-resnet50() { converted resnet50; }
+step_convert-mobilenet_v3() { converted mobilenet_v3; }
+step_convert-vit_b_16() { converted vit_b_16; }
+step_convert-encoder() { converted encoder; }
 
 step_save() {
   rm -f "$OUT"/cache.tar.gz.*
