@@ -15,6 +15,7 @@ mod bench_tensorrt;
 mod cache;
 mod calibrate;
 mod cli;
+mod convert;
 mod cuda;
 mod cuda_graph;
 mod cuda_lost;
