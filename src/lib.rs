@@ -43,6 +43,7 @@
 //! | [`calibration`] | the range of a tensor from its values; calibration caches | models, samples |
 //! | [`data`] | sample data: `.npz`, `.npy`, raw | what samples are for |
 //! | [`onnx`] | the format: load, check, describe, rewrite, save | stages, backends |
+//! | [`source_model`] | what a model file of any framework is, by content | how it is converted |
 //! | [`artifact`] | digests, fingerprints, the store, locks, garbage collection | specs, what files mean |
 //! | [`process`] | child processes, cancellation, what this process takes | what they are for |
 //! | [`difference`] | how far values are from their reference | limits, what made them |
@@ -70,8 +71,8 @@
 //! spec -> stage           stage -> backend                    bench -> backend, runtime
 //! server -> runtime       runtime -> backend                  inference -> backend, runtime
 //! watch -> nothing
-//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, artifact,
-//!                                deployment, process, times, progress, kserve, difference, search
+//! all of these -> the shared words: source, suggest, tensor, data, calibration, onnx, source_model,
+//!                       artifact, deployment, process, times, progress, kserve, difference, search
 //! the shared words -> each other only
 //! ```
 //!
@@ -114,6 +115,7 @@ pub mod runtime;
 pub mod search;
 pub mod server;
 pub mod source;
+pub mod source_model;
 pub mod spec;
 pub mod stage;
 pub mod suggest;

@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::support::repository;
 
 /// Words that the others share, and what they use of each other.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 15] = [
     "source",
     "tensor",
     "onnx",
+    "source_model",
     "artifact",
     "deployment",
     "data",
