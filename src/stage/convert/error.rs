@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::BackendError;
 use crate::data::DataError;
+use crate::source_model::SourceModelError;
 
 /// Why a model of another framework did not become an ONNX model.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
+    /// The file is not what it should be.
+    #[error(transparent)]
+    Source(#[from] SourceModelError),
     /// There is no such Python.
     #[error("the Python that exports models is not there: {searched}")]
     NoPython {
@@ -158,6 +162,7 @@ impl ConvertError {
     /// What the user can do next.
     pub fn help(&self) -> Option<String> {
         Some(match self {
+            Self::Source(error) => return error.help(),
             Self::NoPython { .. } => "install Python 3.9 or newer with the model's framework, or name \
                  one: `python: PROGRAM`, or `venv: FOLDER` for a virtual environment"
                 .into(),

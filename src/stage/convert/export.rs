@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::source::SourceKind;
 use crate::artifact::Digest;
 use crate::onnx::Model;
 use crate::process::{self, Ending, Job, JobError, Listeners, Outcome};
 use crate::progress::Progress;
+use crate::source_model::SourceKind;
 use crate::stage::{ResolvedInput, StageContext, StageError};
 
 use super::python::{Versions, environment};

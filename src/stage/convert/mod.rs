@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::artifact::ArtifactKind;
 use crate::onnx::{self, Model, Summary};
+use crate::source_model::{SourceKind, SourceModel, SourceModelError, detect};
 
 use super::{
     Accepts, CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
@@ -24,7 +25,6 @@ mod files;
 mod problems;
 mod python;
 mod settings;
-mod source;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +33,6 @@ pub use settings::{Check, Convert, Exporter, Extent, InputSetting};
 
 use check::Comparison;
 use export::{Exported, Framework};
-use source::{SourceKind, SourceModel, detect};
 
 /// The name of the description.
 const FILE: &str = "convert.json";
@@ -68,7 +67,7 @@ impl Convert {
     /// What exports the model at a path, and what that is; `None` for a model that is copied, and
     /// for what is none.
     fn exporter_of(&self, path: &Path) -> Option<(Framework, Option<SourceModel>)> {
-        let found = detect(path);
+        let found = detect(path).ok();
         match &found {
             Some(source) if !source.kind.is_convertible() => None,
             _ if self.script.is_some() => Some((Framework::Own, found)),
@@ -169,21 +168,37 @@ impl Stage for Convert {
     }
 
     fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
-        self.problems(cx.source.and_then(detect).map(|source| source.kind))
+        match cx.source.map(|path| (path, detect(path))) {
+            Some((path, Ok(source))) => self.problems(Some((path, &source))),
+            _ => self.problems(None),
+        }
     }
 
     fn run(&self, cx: &StageContext<'_>) -> Result<(), StageError> {
         let path = &cx.input("model")?.path;
-        let kind = detect(path).map(|source| source.kind);
-        if let Some(problem) = self.problems(kind).into_iter().next() {
+        let found = detect(path);
+        let known = found.as_ref().ok().map(|source| (path.as_path(), source));
+        if let Some(problem) = self.problems(known).into_iter().next() {
             let Problem { message, span, help, .. } = problem;
             return Err(StageError::Setting { message, span, help });
         }
-        match self.exporter_of(path) {
-            Some((framework, source)) => self.make(framework, source, cx),
-            None => self.take(path, cx),
+        match (self.exporter_of(path), found) {
+            (Some((framework, source)), _) => self.make(framework, source, cx),
+            (None, Err(error)) if !is_told_by_onnx(&error) => Err(ConvertError::from(error).into()),
+            (None, _) => self.take(path, cx),
         }
     }
+}
+
+/// Whether reading the file as an ONNX model says at least as much of what is wrong with it.
+fn is_told_by_onnx(error: &SourceModelError) -> bool {
+    !matches!(
+        error,
+        SourceModelError::Damaged { .. }
+            | SourceModelError::NoModel { .. }
+            | SourceModelError::NotRegular { .. }
+            | SourceModelError::NoModelInFolder { .. }
+    )
 }
 
 /// Writes a description as JSON for people and programs.

@@ -1,22 +1,24 @@
 //! Problems with the settings of `convert`: on their own, and with what the model turns out to be.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::source::Span;
+use crate::source_model::{SourceKind, SourceModel};
 use crate::stage::Problem;
 use crate::stage::problems::Problems;
 
 use super::Convert;
-use super::source::SourceKind;
 
 impl Convert {
-    /// Everything wrong with the settings; `kind` is what the model is, where that is known.
-    pub(super) fn problems(&self, kind: Option<SourceKind>) -> Vec<Problem> {
+    /// Everything wrong with the settings; `known` is the model's path and what is there, where that
+    /// is known.
+    pub(super) fn problems(&self, known: Option<(&Path, &SourceModel)>) -> Vec<Problem> {
         let mut problems = Problems::default();
         self.numbers(&mut problems);
         self.pairs(&mut problems);
-        if let Some(kind) = kind {
-            self.fit(kind, &mut problems);
+        if let Some((path, source)) = known {
+            self.fit(path, source, &mut problems);
         }
         problems.found
     }
@@ -86,11 +88,22 @@ impl Convert {
         }
     }
 
-    /// Says of every option that means nothing for a model of this kind that it does not fit.
-    fn fit(&self, kind: SourceKind, problems: &mut Problems) {
-        // What is not taken at all is refused as such; a script makes of the options what it likes.
-        if !kind.is_convertible() || self.script.is_some() {
+    /// Says of every option that means nothing for such a model that it does not fit.
+    fn fit(&self, path: &Path, source: &SourceModel, problems: &mut Problems) {
+        let (kind, written) = (source.kind, self.model.value.to_string());
+        // An engine is refused when it is read; a script makes of the options what it likes.
+        if kind == SourceKind::Engine || self.script.is_some() {
             return;
+        }
+        if !kind.is_convertible() {
+            let message = format!("`{written}` is {kind}, which is not taken");
+            problems.add("convert::model", message, self.model.span, &source.needs(&written));
+            return;
+        }
+        if kind == SourceKind::SavedModel && path != source.path {
+            let message = format!("`{written}` is only a part of a SavedModel");
+            let help = "name its folder, which holds the weights as well";
+            problems.add("convert::model", message, self.model.span, help);
         }
         let mut refuse = |name: &str, span: Option<Span>, fits: bool, help: &str| {
             if let Some(span) = span.filter(|_| !fits) {
@@ -111,11 +124,9 @@ impl Convert {
         let module = self.module.as_ref().map(|module| module.span);
         refuse("module", module, kind.is_weights_only(), help);
         if kind.is_weights_only() && self.module.is_none() && self.factory.is_none() {
-            let message = format!("`{}` is {kind}: it has no code", self.model.value);
-            let help = "add `module:` with the Python file of the model and `factory:` with the \
-                        function or class in it that makes the model; or export the model with \
-                        `torch.jit.save` or `torch.export.save`";
-            problems.add("convert::weights", message, self.model.span, help);
+            let message = format!("`{written}` is {kind}: it has weights and no code");
+            let help = source.needs(&written);
+            problems.add("convert::weights", message, self.model.span, &help);
         }
     }
 
