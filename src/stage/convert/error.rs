@@ -128,7 +128,8 @@ pub enum ConvertError {
 }
 
 fn lines(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n  {line}")).collect()
+    let lines: Vec<String> = lines.iter().map(|line| format!("\n  {line}")).collect();
+    lines.concat()
 }
 
 fn shown(output: &str) -> String {

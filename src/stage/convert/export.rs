@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::artifact::Digest;
+use crate::artifact::{Digest, Hasher};
 use crate::onnx::Model;
 use crate::process::{self, Ending, Job, JobError, Listeners, Outcome};
 use crate::progress::Progress;
@@ -89,11 +89,12 @@ impl Framework {
 
 /// Digest of the scripts, which decide what is exported as much as the packages do.
 pub(super) fn scripts_digest() -> Digest {
-    let mut text = String::new();
+    let mut hasher = Hasher::new("export scripts");
     for (name, script) in SCRIPTS {
-        text += &format!("{name} {}\n", Digest::of(script.as_bytes()));
+        hasher.field(name.as_bytes());
+        hasher.field(script.as_bytes());
     }
-    Digest::of(text.as_bytes())
+    hasher.finish()
 }
 
 /// What a script is asked for; all paths are absolute.

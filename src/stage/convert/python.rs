@@ -20,7 +20,7 @@ use crate::stage::{StageError, ToolProbe};
 use super::{Convert, ConvertError};
 
 /// How long Python may take to tell its versions.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The oldest Python that the scripts run on.
 const OLDEST: [u32; 2] = [3, 9];
 
