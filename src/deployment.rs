@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::artifact::Digest;
 use crate::tensor::{Shape, TensorSpec};
 
+/// The most instances per device; far above what helps, far below what memory could hold.
+pub const MOST_INSTANCES: usize = 1024;
+
 /// The file's name in a deployment's artifact.
 pub const FILE_NAME: &str = "deployment.json";
 

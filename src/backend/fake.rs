@@ -239,6 +239,11 @@ impl Fake {
         self.losses.lock().unwrap().insert(number);
     }
 
+    /// Its device is lost from now on.
+    pub(crate) fn lose(&self) {
+        self.is_lost.store(true, Ordering::SeqCst);
+    }
+
     /// An error once its device is lost.
     fn hold(&self) -> Result<(), BackendError> {
         let lost = || BackendError::DeviceLost { device: 0, reason: "as ordered".to_owned() };
@@ -401,7 +406,7 @@ impl ExecutionContext for FakeContext {
         let is_large = first > 3;
         assert!(!(is_large && ordered(&self.fake.batch_panics)), "a panic in a large batch");
         if ordered(&self.fake.losses) {
-            self.fake.is_lost.store(true, Ordering::SeqCst);
+            self.fake.lose();
         }
         self.fake.hold()?;
         if ordered(&self.fake.fails) {

@@ -50,7 +50,10 @@ impl EngineManifest {
         let text = regular::read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BackendError::Load {
                 path: folder.display().to_string(),
-                reason: format!("there is no `{}` in it", Self::FILE),
+                reason: format!(
+                    "there is no `{}` in it; name the folder that a `build` stage made",
+                    Self::FILE
+                ),
             },
             _ => damaged(error.to_string()),
         })?;

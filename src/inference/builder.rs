@@ -1,14 +1,14 @@
 //! [`EngineBuilder`]: how an engine is loaded, and [`Batcher`]: how its requests are joined.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::artifact::Digest;
-use crate::backend::{self, EngineManifest};
+use crate::backend::{self, BackendError, EngineManifest};
 use crate::deployment::{
-    self, BatchingConfig, CudaGraphs, EngineConfig, ModelConfig, OnDeviceFailure, QueueConfig,
-    ReloadConfig, WarmupConfig,
+    self, BatchingConfig, CudaGraphs, EngineConfig, MOST_INSTANCES, ModelConfig, OnDeviceFailure,
+    QueueConfig, ReloadConfig, WarmupConfig,
 };
 use crate::runtime::{InferError, Model};
 
@@ -114,7 +114,7 @@ impl EngineBuilder {
     }
 
     /// Execution contexts per device, each with a stream and staging memory of its own: so many
-    /// requests run at once on a device. 1 by default.
+    /// requests run at once on a device. 1 by default, at most 1024.
     pub fn instances(mut self, instances: usize) -> Self {
         self.instances = instances;
         self
@@ -145,16 +145,35 @@ impl EngineBuilder {
         self
     }
 
-    /// Which runs are submitted to a GPU as one CUDA graph.
+    /// Which runs are submitted to a GPU as one CUDA graph; backends without graphs do not look at
+    /// it.
     pub fn cuda_graphs(mut self, graphs: CudaGraphs) -> Self {
         self.cuda_graphs = graphs;
         self
     }
 
+    /// What would make no sense, or take all memory there is.
+    fn check(&self) -> Result<(), BackendError> {
+        let wrong = |setting: &str, reason, help: &str| {
+            let (setting, help) = (setting.to_owned(), help.to_owned());
+            Err(BackendError::Setting { setting, reason, help })
+        };
+        if !(1..=MOST_INSTANCES).contains(&self.instances) {
+            let reason = format!("it is {}, expected 1 to {MOST_INSTANCES}", self.instances);
+            return wrong("instances", reason, "a few are enough to keep a device busy");
+        }
+        if self.batcher.as_ref().is_some_and(|batcher| batcher.0.max_batch == 0) {
+            let reason = "its largest batch is 0, expected 1 or more".to_owned();
+            return wrong("batcher", reason, "say how many samples may run together");
+        }
+        Ok(())
+    }
+
     /// Loads the engine, and warms it up.
     pub fn load(self) -> Result<Engine, InferError> {
+        self.check()?;
         let folder = match self.path.parent() {
-            Some(parent) if self.path.is_file() => parent.to_owned(),
+            Some(parent) if self.path.is_file() => Path::new(".").join(parent),
             _ => self.path.clone(),
         };
         let manifest = EngineManifest::read(&folder)?;

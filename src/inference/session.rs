@@ -15,7 +15,8 @@ use super::output::{Latency, Output};
 ///
 /// While all contexts are lent, others wait for one: so does the next session or
 /// [`super::Engine::infer`] of the same thread, for ever where the engine has one instance. After a
-/// run that failed, take another session.
+/// run that failed, take another session. Set every input before the first run: until then, inputs
+/// and outputs are those of whoever had the context before.
 ///
 /// ```
 /// # use trt_pipeline::inference::{Engine, compile};

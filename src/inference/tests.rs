@@ -341,7 +341,23 @@ fn what_cannot_be_loaded_says_why() {
     assert!(saved.builder().load().unwrap_err().to_string().contains("corrupt, as ordered"));
     let empty = tempfile::tempdir().unwrap();
     let error = Engine::load(empty.path()).unwrap_err().to_string();
-    assert!(error.ends_with("there is no `engine.json` in it"), "{error}");
+    assert!(error.contains("there is no `engine.json` in it; name the folder"), "{error}");
     let error = Engine::load(empty.path().join("no")).unwrap_err().to_string();
-    assert!(error.ends_with("there is no `engine.json` in it"), "{error}");
+    assert!(error.contains("there is no `engine.json` in it; name the folder"), "{error}");
+    for (builder, said) in [
+        (saved.builder().instances(0), "`instances`: it is 0, expected 1 to 1024"),
+        (saved.builder().instances(1025), "`instances`: it is 1025, expected 1 to 1024"),
+        (
+            saved.builder().batcher(Batcher::new(0)),
+            "`batcher`: its largest batch is 0, expected 1 or more",
+        ),
+    ] {
+        assert_eq!(builder.load().unwrap_err().to_string(), said);
+    }
+}
+
+#[test]
+fn any_name_will_do() {
+    let saved = Saved::new(Fake::default());
+    saved.builder().name("a\0b/../\u{202e}").load().unwrap();
 }

@@ -34,7 +34,8 @@ pub(super) struct ContextPool {
 }
 
 impl ContextPool {
-    /// Makes `instances` contexts on each device.
+    /// Makes `instances` contexts on each device. A device that is lost by then is in the pool as
+    /// one that was lost later is; an error where that is all of them.
     pub(super) fn new(
         loaded: Vec<Loaded>,
         instances: usize,
@@ -44,10 +45,34 @@ impl ContextPool {
     ) -> Result<Self, BackendError> {
         let gauge: Gauge =
             if placement.needs_usage() { gauge } else { Box::new(|_| Usage::default()) };
-        let device = |loaded| Device::new(loaded, instances, &gauge);
-        let devices = loaded.into_iter().map(device).collect::<Result<Vec<_>, _>>()?;
+        let engines: Vec<_> = loaded.iter().map(|loaded| Arc::clone(&loaded.engine)).collect();
+        let devices = loaded.into_iter().map(|loaded| Device::new(loaded, &gauge)).collect();
         let state = Mutex::new(State { devices, placement, waiting: 0 });
-        Ok(Self { state, returned: Condvar::new(), gauge, on_loss, end: OnceLock::new() })
+        let pool = Self { state, returned: Condvar::new(), gauge, on_loss, end: OnceLock::new() };
+        for (at, engine) in engines.iter().enumerate() {
+            pool.fill(at, engine, instances)?;
+        }
+        Ok(pool)
+    }
+
+    /// Makes so many contexts of a device, unless it is lost and others are left.
+    fn fill(
+        &self,
+        at: usize,
+        engine: &Arc<dyn Engine>,
+        instances: usize,
+    ) -> Result<(), BackendError> {
+        for _ in 0..instances {
+            match Arc::clone(engine).new_context() {
+                Ok(context) => self.lock().devices[at].free.push(context),
+                Err(error @ BackendError::DeviceLost { .. }) => {
+                    self.heed(at, &error);
+                    return self.end().cloned().map_or(Ok(()), Err);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -153,6 +178,14 @@ impl ContextPool {
     /// Why no device is left; `None` where one is.
     pub(super) fn end(&self) -> Option<&BackendError> {
         self.end.get()
+    }
+
+    /// What is wrong with the first device that is lost.
+    pub(super) fn loss(&self) -> Option<BackendError> {
+        self.lock().devices.iter().find_map(|device| {
+            let (number, reason) = (device.loaded.device.unwrap_or(0), device.loss.clone()?);
+            Some(BackendError::DeviceLost { device: number, reason })
+        })
     }
 
     /// Every device, the lost ones too.

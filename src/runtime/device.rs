@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext};
+use crate::backend::{Engine, EngineMemory, ExecutionContext};
 use crate::deployment::OnDeviceFailure;
 
 use super::placement::DeviceLoad;
@@ -99,14 +99,8 @@ struct Meter {
 }
 
 impl Device {
-    /// With so many contexts.
-    pub(super) fn new(
-        loaded: Loaded,
-        instances: usize,
-        gauge: &Gauge,
-    ) -> Result<Self, BackendError> {
-        let contexts = (0..instances).map(|_| Arc::clone(&loaded.engine).new_context());
-        let free = contexts.collect::<Result<Vec<_>, _>>()?;
+    /// Without contexts.
+    pub(super) fn new(loaded: Loaded, gauge: &Gauge) -> Self {
         let Usage { memory, utilization } = gauge(loaded.device);
         let meter = Meter {
             since: Instant::now(),
@@ -114,7 +108,7 @@ impl Device {
             utilization: utilization.unwrap_or(0.0),
             memory,
         };
-        Ok(Self { loaded, free, leased: 0, missing: 0, batches: 0, loss: None, meter })
+        Self { loaded, free: Vec::new(), leased: 0, missing: 0, batches: 0, loss: None, meter }
     }
 
     /// Whether a context can be lent.

@@ -1,7 +1,7 @@
 //! [`Model`]: one loaded version of a model: its engines, its queue and the threads that run it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
@@ -39,12 +39,26 @@ pub struct Model {
     batcher: Arc<Batcher>,
     samples: Samples,
     /// Who hears of devices that it loses.
-    heard: Hearer,
+    hearer: Arc<Mutex<Hearer>>,
     warming_up: Mutex<()>,
 }
 
-/// Where the losses of devices are told, once that is known.
-type Hearer = Arc<OnceLock<broadcast::Sender<DeviceLoss>>>;
+/// Where the losses of devices are told.
+enum Hearer {
+    /// Nobody listens yet: those until now.
+    None(Vec<DeviceLoss>),
+    Some(broadcast::Sender<DeviceLoss>),
+}
+
+impl Hearer {
+    fn tell(&mut self, loss: DeviceLoss) {
+        match self {
+            Self::None(losses) => losses.push(loss),
+            // Whoever listened may have left.
+            Self::Some(to) => drop(to.send(loss)),
+        }
+    }
+}
 
 impl Model {
     /// Loads an engine from its folder onto the devices of the configuration, warms every instance
@@ -80,7 +94,6 @@ impl Model {
         let (mut loaded, mut lost) = (Vec::new(), None);
         for (device, engine) in devices.into_iter().zip(engines) {
             match engine {
-                // Those that a deployment names must all be there.
                 Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
                     tracing::warn!("model `{}` is loaded without it: {error}", config.name);
                     lost = Some(error);
@@ -134,8 +147,8 @@ impl Model {
         let interface =
             Interface::new(engine.inputs(), engine.outputs(), engine.profiles(), &rules, pad);
         let workers = config.instances.max(1) * loaded.len();
-        let heard = Arc::default();
-        let on_loss = on_loss(&config, version, &heard);
+        let hearer = Arc::new(Mutex::new(Hearer::None(Vec::new())));
+        let on_loss = on_loss(&config, version, &hearer);
         let pool = ContextPool::new(loaded, config.instances.max(1), placement, gauge, on_loss)?;
         let warm_up = WarmUp {
             interface: &interface,
@@ -144,6 +157,10 @@ impl Model {
             folder: deployment,
         };
         warm_up.run(&pool)?;
+        // Those that a deployment names must all be there.
+        if let Some(loss) = pool.loss().filter(|_| config.devices.is_some()) {
+            return Err(loss.into());
+        }
         let statistics = Statistics::new(rules.max_batch.unwrap_or(1));
         let batcher = Batcher::new(config.name.clone(), interface, statistics, pool, rules);
         let timeout = config.queue.timeout_ms.map(milliseconds);
@@ -151,7 +168,7 @@ impl Model {
         let samples = Samples::new(&config.reload);
         let batcher = Arc::new(batcher);
         let warming_up = Mutex::default();
-        let model = Self { config, version, timeout, batcher, samples, heard, warming_up };
+        let model = Self { config, version, timeout, batcher, samples, hearer, warming_up };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -160,7 +177,9 @@ impl Model {
 
     fn start_worker(&self, number: usize) -> Result<(), InferError> {
         let worker = self.batcher.worker();
-        let name = format!("{}-{}.{number}", self.config.name, self.version);
+        // The system takes no NUL in the name of a thread.
+        let model = self.config.name.replace('\0', "");
+        let name = format!("{model}-{}.{number}", self.version);
         let started = std::thread::Builder::new().name(name).spawn(move || worker.work());
         started.map(drop).map_err(|error| {
             let reason =
@@ -280,9 +299,15 @@ impl Model {
         (!lost.is_empty()).then(|| format!("degraded: {}", lost.join("; ")))
     }
 
-    /// Tells of the devices that it loses from now on.
+    /// Tells of the devices that it lost while it was loaded, and of those that it loses.
     pub(super) fn tell_losses(&self, to: &broadcast::Sender<DeviceLoss>) {
-        self.heard.get_or_init(|| to.clone());
+        let mut hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *hearer, Hearer::Some(to.clone()));
+        if let Hearer::None(losses) = before {
+            for loss in losses {
+                hearer.tell(loss);
+            }
+        }
     }
 
     /// Takes a request into the queue, or refuses it at once. It runs whether anybody waits for
@@ -344,16 +369,13 @@ fn gauge(backend: &'static dyn Backend) -> Gauge {
     })
 }
 
-fn on_loss(config: &ModelConfig, version: u32, heard: &Hearer) -> OnLoss {
-    let (model, then, heard) = (config.name.clone(), config.on_device_failure, Arc::clone(heard));
+fn on_loss(config: &ModelConfig, version: u32, hearer: &Arc<Mutex<Hearer>>) -> OnLoss {
+    let (model, then, hearer) = (config.name.clone(), config.on_device_failure, Arc::clone(hearer));
     Box::new(move |device, reason, left| {
         let (model, reason) = (model.clone(), reason.to_owned());
         let loss = DeviceLoss { model, version, device, reason, left, then };
         tracing::error!("{loss}");
-        if let Some(heard) = heard.get() {
-            // Nobody may listen.
-            let _ = heard.send(loss);
-        }
+        hearer.lock().unwrap_or_else(PoisonError::into_inner).tell(loss);
     })
 }
 

@@ -34,27 +34,45 @@ pub(super) struct WarmUp<'a> {
 }
 
 impl WarmUp<'_> {
-    /// Runs every context of the pool.
+    /// Runs every context of the pool. A device that is lost meanwhile is an error only where none
+    /// is left.
     pub(super) fn run(&self, pool: &ContextPool) -> Result<(), InferError> {
         if self.config.iterations == 0 {
             return Ok(());
         }
         let data = self.config.data.as_ref().map(|file| self.open(file)).transpose()?;
         for mut lease in pool.lease_all()? {
-            for size in self.sizes(&lease) {
-                let Some(request) = self.request(size, data.as_ref())? else {
+            match self.run_context(&mut lease, data.as_ref()) {
+                // It has left the pool, so its contexts will run nothing.
+                Err(InferError::Backend(BackendError::DeviceLost { .. }))
+                    if pool.end().is_none() => {}
+                Ok(false) => {
                     let open = self.interface.inputs.iter().map(ToString::to_string);
                     let inputs = open.collect::<Vec<_>>().join(", ");
                     tracing::info!(
                         inputs,
                         "not warmed up: the shapes of inputs are open; give `serve.warmup.data`"
                     );
-                    return Ok(());
-                };
-                self.run_size(&mut lease, size, &request)?;
+                    break;
+                }
+                Ok(true) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Runs every size; `false` where nothing says of which shapes.
+    fn run_context(
+        &self,
+        lease: &mut Lease<'_>,
+        data: Option<&Dataset>,
+    ) -> Result<bool, InferError> {
+        for size in self.sizes(lease) {
+            let Some(request) = self.request(size, data)? else { return Ok(false) };
+            self.run_size(lease, size, &request)?;
+        }
+        Ok(true)
     }
 
     fn run_size(

@@ -251,6 +251,7 @@ fn options_that_do_not_fit_the_engine_are_usage_errors() {
             (&[engine, "--device", "0"], 2),
             (&[engine, "--runs", "0"], 2),
             (&[engine, "--contexts", "0"], 2),
+            (&[engine, "--streams", "1025"], 2),
             (&[engine, "--devices", "0,1,0"], 2),
             (&[engine, "--devices", "0,one"], 2),
             (&[engine, "--graphs", "on"], 2),

@@ -148,3 +148,20 @@ fn calls_of_the_driver_that_fail_leave_nothing_behind() {
         });
     }
 }
+
+#[test]
+fn a_gpu_that_is_lost_during_a_capture_leaves_its_thread_free_to_use_others() {
+    let left = "contexts=1 streams=1 events=0 device=1 pinned=0 graphs=1 executables=0";
+    let cuda = Cuda::new().with("DEVICES", 2).leaving(left);
+    cuda.with("FAIL", "cuMemsetD8Async:1=700").run(|| {
+        let ledger = Ledger::new();
+        let [first, second] = [0, 1].map(|ordinal| Context::new(ordinal).unwrap());
+        let stream = Stream::new(&second).unwrap();
+        let buffer = DeviceBuffer::new(&second, &ledger, 64).unwrap();
+        let mut graph = CudaGraph::new(&second);
+        // SAFETY: nothing is launched.
+        let captured = unsafe { graph.capture(&stream, |work| work.fill(&buffer, 7)) };
+        assert!(matches!(captured, Err(CudaError::DeviceLost { device: 1, .. })), "{captured:?}");
+        DeviceBuffer::new(&first, &ledger, 64).unwrap();
+    });
+}

@@ -200,6 +200,40 @@ fn a_version_that_is_loaded_after_a_loss_runs_on_the_gpus_that_are_left() {
     machine.program.stop();
 }
 
+/// Each load runs two contexts ten times on each GPU.
+const LOADS: &str = ", cuda_graphs: off";
+
+#[test]
+fn a_gpu_that_breaks_while_the_server_starts_is_left_out() {
+    let fault = "device=1,after=5,kind=kernel";
+    let project = project(LOADS);
+    let machine = Machine::serve(&project, fault, &[]);
+    assert_eq!((machine.up(1, 0), machine.up(1, 1)), (1, 0));
+    all_right(&machine.traffic(100), 100);
+    let (_, ready) = get(machine.http, "/v2/models/digits/ready");
+    assert!(ready.contains("degraded: device 1 is lost: "), "{ready}");
+    let seen = machine.program.stop();
+    let lost: Vec<_> = seen.iter().filter(|event| event["event"] == "device_lost").collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!((&lost[0]["device"], &lost[0]["left"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn a_gpu_that_breaks_while_a_version_is_loaded_is_left_out_of_it() {
+    let project = project(LOADS);
+    let fault = "device=1,after=25,kind=kernel";
+    let mut machine = Machine::serve(&project, fault, &["--watch"]);
+    assert_eq!(machine.up(1, 1), 1);
+    let spec = std::fs::read_to_string(project.file("p.yaml")).unwrap();
+    project.write("p.yaml", spec.replace("instances: 2", "instances: 3"));
+    let reload = machine.program.next("reload_finished");
+    let reload = if reload["to"] == 1 { machine.program.next("reload_finished") } else { reload };
+    assert_eq!((&reload["outcome"], &reload["to"]), (&json!("accepted"), &json!(2)), "{reload}");
+    assert_eq!((machine.up(2, 0), machine.up(2, 1)), (1, 0));
+    all_right(&machine.traffic(100), 100);
+    machine.program.stop();
+}
+
 #[test]
 fn where_the_last_gpu_is_lost_requests_get_an_error_of_a_kind_and_the_model_is_not_ready() {
     let project = project(", devices: [1], warmup: { iterations: 1 }");

@@ -257,7 +257,9 @@ fn what_changes_from_run_to_run_beyond_values_is_in_no_graph() {
 fn the_first_graph_is_missing() {
     let mut digits = Digits::new(CudaGraphs::On);
     digits.run(2);
-    assert!(digits.reason().contains("CUDA graph"), "{}", digits.reason());
+    assert!(!digits.has_graph());
+    let reason = digits.reason();
+    assert!(reason.contains("failed"), "{reason}");
     digits.run(2);
     digits.run(3);
     assert!(digits.has_graph(), "another shape has one");
@@ -275,6 +277,36 @@ fn a_capture_that_cannot_begin_costs_no_answer() {
 #[test]
 fn a_graph_that_cannot_be_made_ready_costs_no_answer() {
     run(&v8_6(), gpu().and("STANDIN_CUDA_FAIL", "cuGraphInstantiateWithFlags:1=999"), || {
+        the_first_graph_is_missing();
+    });
+}
+
+#[test]
+fn memory_that_is_missing_for_a_graph_costs_no_answer() {
+    run(&v8_6(), gpu().and("STANDIN_CUDA_FAIL", "cuGraphInstantiateWithFlags:1=2"), || {
+        the_first_graph_is_missing();
+    });
+}
+
+#[test]
+fn a_trial_whose_graph_cannot_be_launched_costs_no_answer() {
+    run(&v8_6(), gpu().and("STANDIN_CUDA_FAIL", "cuGraphLaunch:2=2"), || {
+        the_first_graph_is_missing();
+    });
+}
+
+#[test]
+fn memory_that_is_missing_for_the_context_of_a_graph_costs_no_answer() {
+    let contexts = "ICudaEngine::createExecutionContextWithoutDeviceMemory:2=oom";
+    run(&v8_6().with("FAIL", contexts), gpu(), || {
+        the_first_graph_is_missing();
+    });
+}
+
+#[test]
+fn a_trial_whose_plain_run_fails_costs_no_answer() {
+    // After the run itself, the one before the capture and the capture.
+    run(&v8_6().with("FAIL", "IExecutionContext::enqueueV3:4=oom"), gpu(), || {
         the_first_graph_is_missing();
     });
 }

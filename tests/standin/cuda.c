@@ -335,7 +335,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
     return submit(stream, (struct work){.kind = BREAK});
 }
 
-/* A capture is of one thread here too: what others do is not looked at, for want of a way to. */
+/* A capture is of one thread, as with the mode that is asked for: what others do does not matter. */
 CUresult cuStreamBeginCapture_v2(CUstream handle, unsigned mode) {
     ENTER;
     IN_CONTEXT;
@@ -343,6 +343,7 @@ CUresult cuStreamBeginCapture_v2(CUstream handle, unsigned mode) {
     struct object *stream = alive(handle, STREAM);
     if (stream->capture) return INVALID_VALUE;
     stream->capture = add(GRAPH, NULL, 0);
+    stream->capturer = pthread_self();
     return SUCCESS;
 }
 

@@ -73,6 +73,7 @@ struct object {
     size_t length;
     struct work *left; /* of a stream; what a graph has captured */
     struct object *capture; /* the graph that a stream captures into */
+    pthread_t capturer;     /* the thread that began to */
     bool invalidated;       /* of such a graph */
     enum { NEVER, SUBMITTED, REACHED } recorded;
     int records, reached; /* of an event: how often it was recorded, and reached */
@@ -310,12 +311,12 @@ static void forget(struct object *graph) {
     delete(graph);
 }
 
-/* A call that a capture on this stream, or on any of the device, does not bear. */
+/* A call that a capture on this stream does not bear, or one of this thread, on whatever device. */
 static CUresult invalidate(struct object *stream) {
     CUresult code = SUCCESS;
     for (struct object *object = objects; object; object = object->next) {
-        bool meant = stream ? object == stream : object->device == current->device;
-        if (object->kind != STREAM || !meant || !object->capture) continue;
+        if (object->kind != STREAM || !object->capture) continue;
+        if (stream ? object != stream : !pthread_equal(object->capturer, pthread_self())) continue;
         object->capture->invalidated = true;
         code = CAPTURE_UNSUPPORTED;
     }

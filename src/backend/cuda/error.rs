@@ -130,8 +130,8 @@ const BROKEN: [i32; 16] = [
     718,
     719,
     721,
-    // The MPS server ended this client; it has to start again.
-    808,
+    // The MPS server ended this client: it has to be started again.
+    810,
     // A device outside of CUDA failed.
     911,
 ];

@@ -120,13 +120,15 @@ impl<'a> Capture<'a> {
 
     fn close(&self) -> Result<Graph<'a>, CudaError> {
         let context = self.stream.context();
-        context.make_current()?;
+        let current = context.make_current();
         let driver = context.driver();
         let mut raw = null_mut();
+        // On a lost device, too: until it is ended, the driver lets this thread allocate nothing on
+        // other devices either.
         // SAFETY: the stream is not destroyed; the driver writes one handle to where it is told.
         let code = unsafe { (driver.functions.capture_end)(self.stream.raw(), &raw mut raw) };
         let graph = Graph { context, raw };
-        driver.check("end the capture of a CUDA graph", code)?;
+        current.and_then(|()| driver.check("end the capture of a CUDA graph", code))?;
         Ok(graph)
     }
 }
@@ -173,9 +175,13 @@ impl Drop for Graph<'_> {
             return;
         }
         let driver = self.context.driver();
-        // SAFETY: the driver made it and only this value destroys it; ready ones do without it.
-        let code = unsafe { (driver.functions.graph_destroy)(self.raw) };
-        driver.released(driver.check("destroy a captured CUDA graph", code));
+        let destroy = || {
+            self.context.hold()?;
+            // SAFETY: the driver made it and only this value destroys it; ready ones do without it.
+            let code = unsafe { (driver.functions.graph_destroy)(self.raw) };
+            driver.check("destroy a captured CUDA graph", code)
+        };
+        driver.released(destroy());
     }
 }
 

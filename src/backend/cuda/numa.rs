@@ -13,7 +13,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Processors(Vec<RangeInclusive<usize>>);
 
-/// The processors near a PCI device, which is named as `0000:3b:00.0`. `None` where all are equally near, or nobody knows. `sys` is where the kernel's `/sys` is.
+/// The processors near a PCI device, which is named as `0000:3b:00.0`. `None` where all are equally
+/// near, or nobody knows. `sys` is where the kernel's `/sys` is.
 pub(super) fn near(sys: &Path, bus: &str) -> Option<Processors> {
     let read = |path: &str| fs::read_to_string(sys.join(path)).ok();
     let list = |path: &str| parse(read(path)?.trim());

@@ -14,6 +14,7 @@ use crate::bench::endpoint::{Address, EndpointError};
 use crate::bench::traffic::Gaps;
 use crate::bench::{BenchError, Schedule, Warmup};
 use crate::data::Dataset;
+use crate::deployment::MOST_INSTANCES;
 use crate::process::CancelToken;
 use crate::progress::Progress;
 use crate::tensor::Shape;
@@ -63,8 +64,9 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// How many contexts of an engine run at the same time on each device, each in a thread of its
-    /// own, on a GPU with a stream of its own
-    #[arg(long, value_name = "N", default_value = "1", visible_alias = "contexts")]
+    /// own, on a GPU with a stream of its own; at most 1024
+    #[arg(long, value_name = "N", default_value = "1", visible_alias = "contexts",
+          value_parser = streams)]
     streams: NonZeroUsize,
     /// An open loop of so many requests, or runs of an engine, a second, whether those before them
     /// have ended or not: latency counts from when each was due. Of requests several rates with
@@ -110,6 +112,11 @@ enum ArrivalsArg {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "write how many a second, such as `200` or `0.5`".to_owned())
+}
+
+fn streams(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MOST_INSTANCES);
+    number.ok_or_else(|| format!("expected 1 to {MOST_INSTANCES}"))
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::runtime::{Candidate, DeviceLoss, Model};
 
 /// Loads and warms an engine, and sees to it that it is the one that was deployed. Devices that it
-/// loses later are told.
+/// loses are told.
 pub(super) fn load(
     number: u32,
     candidate: &Candidate,

@@ -10,8 +10,8 @@ use std::fs;
 use crate::artifact::ArtifactKind;
 use crate::backend::{self, EngineManifest};
 use crate::deployment::{
-    BatchingConfig, CudaGraphs, Deployment, EngineConfig, FILE_NAME, ModelConfig, OnDeviceFailure,
-    Placement, ShapeRange, WarmupConfig,
+    BatchingConfig, CudaGraphs, Deployment, EngineConfig, FILE_NAME, MOST_INSTANCES, ModelConfig,
+    OnDeviceFailure, Placement, ShapeRange, WarmupConfig,
 };
 use crate::source::{Span, Spanned};
 use crate::tensor::{Dim, TensorSpec};
@@ -32,9 +32,6 @@ pub use devices::Devices;
 pub use settings::{Batching, Queue, Reload, Serve, Tolerance, Warmup};
 
 use settings::one;
-
-/// The most instances per device; far above what helps, far below what memory could hold.
-const MOST_INSTANCES: usize = 1024;
 
 fn problem(code: &'static str, message: String, span: Span, help: Option<&str>) -> Problem {
     let help = help.map(str::to_owned);

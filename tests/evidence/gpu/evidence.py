@@ -248,6 +248,23 @@ def served(arguments):
     return passed, {"events": events}, text
 
 
+def scaling(arguments):
+    """Images a second on several GPUs over as many times those on one, round by round."""
+    rounds = {}
+    for line in json_lines(arguments.raw / "scaling.jsonl"):
+        rounds.setdefault(line["round"], {})[line["gpus"]] = line["samples_per_second"]
+    whole = [found for found in rounds.values() if 1 in found and len(found) == max(map(len, rounds.values()))]
+    counts = sorted(whole[0]) if whole else []
+    rows, passed = [], len(counts) > 1
+    for count in counts:
+        rates = [found[count] for found in whole]
+        shares = [found[count] / (count * found[1]) for found in whole]
+        passed = passed and statistics.median(shares) >= 0.95
+        rows.append([count, f"{statistics.median(rates):,.0f}", f"{statistics.median(shares):.3f} ({min(shares):.3f} .. {max(shares):.3f})"])
+    text = table(["GPUs", "images/s", "of linear"], rows, ["--:"] * 3)
+    return passed, {"rounds": rounds}, f"{len(whole)} rounds in turns, medians; 0.95 of linear is asked for.\n\n{text}"
+
+
 def soak(arguments):
     text = (arguments.raw / "soak.txt").read_text() if (arguments.raw / "soak.txt").exists() else ""
     path = arguments.raw / "soak.json"
@@ -286,6 +303,7 @@ STEPS = {
     "speed-encoder": speed,
     "calls": calls,
     "served": served,
+    "scaling": scaling,
     "reloads": reloads,
     "soak": soak,
 }

@@ -16,6 +16,7 @@
 #   speed-resnet50, speed-encoder   the same of a ResNet-50 and a transformer, batch 1
 #   calls         what a run and a served batch call of the CUDA driver, and what they wait for
 #   served        ResNet-50 behind the server, against the engine in process and the transports
+#   scaling       throughput of the ResNet-50 in process on 1, 2, 4, .. GPUs, where there are several
 #   reloads       device memory over 200 loads and 200 hot reloads, with graphs
 #   soak          10^6 requests with graphs and 20 hot reloads, each answer checked; then a GPU breaks
 #   save          packs what of the cache is small, for `restore` on another machine
@@ -40,7 +41,7 @@ root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
 steps=(doctor digits timing-cache models precision leaks serve
-  engines speed-thin speed-resnet50 speed-encoder calls served reloads soak save restore)
+  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads soak save restore)
 limit=470
 cycles=${CYCLES:-200}
 rounds=${ROUNDS:-7}
@@ -171,6 +172,10 @@ step_served() {
   lscpu -e >"$raw/cores.txt" || true
   run python3 "$here/served_speed.py" "$TRT_PIPELINE" "$speed/resnet50" "$speed/identity" \
     --replay "$TOOLS/replay" "${options[@]}" >"$raw/served.jsonl"
+}
+
+step_scaling() {
+  run python3 "$here/scaling.py" "$TRT_PIPELINE" "$speed/resnet50" >"$raw/scaling.jsonl"
 }
 
 step_reloads() {

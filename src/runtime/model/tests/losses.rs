@@ -7,13 +7,20 @@ use crate::deployment::{OnDeviceFailure, Placement};
 
 /// A model on devices that take turns, one engine each.
 fn on_devices(fakes: &[Arc<Fake>], change: impl FnOnce(&mut ModelConfig)) -> Model {
+    load_on(fakes, change).unwrap()
+}
+
+fn load_on(
+    fakes: &[Arc<Fake>],
+    change: impl FnOnce(&mut ModelConfig),
+) -> Result<Model, InferError> {
     let mut config = fakes[0].config("m");
     config.placement = Placement::RoundRobin;
     change(&mut config);
     let loaded =
         |(at, fake): (usize, &Arc<Fake>)| Loaded { device: Some(at), engine: fake.engine() };
     let loaded = fakes.iter().enumerate().map(loaded).collect();
-    Model::start_on(config, 1, loaded, Path::new("/nowhere")).unwrap()
+    Model::start_on(config, 1, loaded, Path::new("/nowhere"))
 }
 
 fn fakes<const N: usize>() -> [Arc<Fake>; N] {
@@ -168,6 +175,52 @@ fn a_context_that_is_lent_when_its_device_is_lost_does_not_come_back() {
     until("the contexts are given back", || model.devices()[0].outstanding == 0);
     drop(model);
     assert_eq!(live(&fakes[0]), 2);
+}
+
+/// Every instance runs twice before the model is there.
+fn warmed_up(config: &mut ModelConfig) {
+    (config.instances, config.warmup.iterations) = (2, 2);
+}
+
+#[test]
+fn a_device_that_breaks_while_a_model_is_loaded_is_one_that_it_lost() {
+    // While contexts are made, in the first run and in one of the second context.
+    let broken: [fn(&Fake); 3] =
+        [Fake::lose, |fake| fake.lose_in_run(0), |fake| fake.lose_in_run(3)];
+    for broken in broken {
+        let fakes = fakes::<3>();
+        broken(&fakes[1]);
+        let model = on_devices(&fakes, warmed_up);
+        assert_eq!(lost(&model), [false, true, false]);
+        let (sender, mut heard) = broadcast::channel(8);
+        model.tell_losses(&sender);
+        let told = heard.try_recv().unwrap();
+        assert_eq!((told.device, told.left), (Some(1), 2));
+        assert!(heard.try_recv().is_err(), "it was told twice");
+        for seed in 0..6 {
+            assert_answers(&model.submit(rows(1, seed)).unwrap().wait().unwrap(), &rows(1, seed));
+        }
+        assert_eq!(model.degradation().unwrap(), "degraded: device 1 is lost: as ordered");
+        model.warm_up(1).unwrap();
+    }
+}
+
+#[test]
+fn a_model_whose_named_or_last_device_breaks_while_it_is_loaded_is_refused() {
+    let named = fakes::<2>();
+    named[1].lose_in_run(3);
+    let name = |config: &mut ModelConfig| {
+        warmed_up(config);
+        config.devices = Some(vec![0, 1]);
+    };
+    let all = fakes::<2>();
+    all[0].lose();
+    all[1].lose_in_run(3);
+    for loaded in [load_on(&named, name), load_on(&all, warmed_up)] {
+        let error = loaded.map(drop).unwrap_err();
+        assert!(matches!(error, InferError::Backend(BackendError::DeviceLost { .. })), "{error:?}");
+    }
+    assert_eq!((live(&named[0]), live(&named[1])), (0, 2), "what is on it is not destroyed");
 }
 
 #[test]
