@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::onnx::{self, Model, OnnxError};
-use crate::plan::{Plan, StageIndex};
+use crate::plan::{Plan, RootModel, StageIndex};
 use crate::source::Span;
 use crate::spec::{InvalidSpec, SpecError};
 use crate::stage::ModelSignature;
@@ -41,7 +41,16 @@ pub(super) fn check_models(
     let mut errors = Vec::new();
     let mut unreadable = Vec::new();
     for &at in stages {
-        let Some((path, span)) = plan.root_model(at) else { continue };
+        let Some(RootModel { path, span, converted_by }) = plan.root_model(at) else { continue };
+        if let Some(stage) = converted_by {
+            if stage == at {
+                errors.extend(plan.check_source(at, path));
+            }
+            if plan.stages()[stage].stage.exports(path) {
+                // Its inputs and outputs are known once that was done.
+                continue;
+            }
+        }
         let signature = signatures
             .entry(path.to_owned())
             .or_insert_with(|| Model::load(&onnx::locate(path)?)?.signature());

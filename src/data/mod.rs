@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::tensor::{Dim, TensorSpec};
+use crate::tensor::{Dim, Tensor, TensorSpec};
 
 mod archive;
 mod array;
@@ -77,17 +77,12 @@ impl Dataset {
 
     /// An array that has at least one sample.
     pub fn array(&self, name: &str) -> Result<&Array, DataError> {
-        let (path, array) = (self.path.clone(), name.to_owned());
-        match self.arrays.get(name) {
-            None => {
-                let present = self.arrays.keys().cloned().collect();
-                Err(DataError::NoSuchArray { path, array, present })
-            }
-            Some(found) if found.samples() == 0 => {
-                Err(DataError::NoSamples { path, array, shape: found.shape().clone() })
-            }
-            Some(found) => Ok(found),
+        let found = self.find(name)?;
+        if found.samples() == 0 {
+            let (path, array) = (self.path.clone(), name.to_owned());
+            return Err(DataError::NoSamples { path, array, shape: found.shape().clone() });
         }
+        Ok(found)
     }
 
     /// The samples of every tensor, in the tensors' order.
@@ -122,6 +117,40 @@ impl Dataset {
             });
         }
         Ok(column)
+    }
+
+    /// All of a tensor: an array of its name, of an element type that does, and of its shape. Unlike
+    /// samples it may be a scalar, or empty.
+    pub fn tensor_for(&self, tensor: &TensorSpec) -> Result<Tensor, DataError> {
+        let array = self.find(&tensor.name)?;
+        let column = Column::new(array, tensor.dtype).ok_or_else(|| DataError::WrongDType {
+            path: self.path.clone(),
+            array: tensor.name.clone(),
+            expected: tensor.dtype,
+            found: array.dtype(),
+        })?;
+        if !tensor.accepts(array.shape()) {
+            return Err(DataError::WrongShape {
+                path: self.path.clone(),
+                array: tensor.name.clone(),
+                expected: tensor.dims_text(),
+                found: array.shape().clone(),
+            });
+        }
+        column.rows(0, usize::MAX)
+    }
+
+    /// All of an array, whatever it is.
+    pub fn whole(&self, name: &str) -> Result<Tensor, DataError> {
+        self.find(name)?.rows(0, usize::MAX)
+    }
+
+    fn find(&self, name: &str) -> Result<&Array, DataError> {
+        self.arrays.get(name).ok_or_else(|| DataError::NoSuchArray {
+            path: self.path.clone(),
+            array: name.to_owned(),
+            present: self.arrays.keys().cloned().collect(),
+        })
     }
 
     /// The number of samples that all these arrays have.

@@ -6,6 +6,7 @@ use crate::plan::StageIndex;
 use crate::stage::StageError;
 
 use super::lock_file::{self, LockFile, LockFileError, LockedStage, LockedTarget, TargetStage};
+use super::outcome::Tools;
 use super::{Executor, Expected, StageOutcome};
 
 const MEMO: &str = "lock";
@@ -101,8 +102,9 @@ impl Executor<'_> {
         &self,
         at: StageIndex,
         artifact: &Artifact,
+        tools: &Tools,
     ) -> Result<(), StageError> {
-        if !self.options.locked || !self.plan.stages()[at].stage.deterministic() {
+        if !self.options.locked || !self.plan.stages()[at].stage.deterministic(tools) {
             return Ok(());
         }
         // `lock_mismatches` has refused a lock file that cannot be read.
@@ -161,7 +163,7 @@ impl Executor<'_> {
             let done = succeeded(at)
                 .and_then(|outcome| Some((outcome, outcome.key?, outcome.artifact.as_ref()?)));
             if let (Some((outcome, key, artifact)), Some(request)) = (done, self.requests[at]) {
-                let fixed = planned.stage.deterministic().then_some(artifact.digest);
+                let fixed = planned.stage.deterministic(&outcome.tools).then_some(artifact.digest);
                 new.stages.insert(name.clone(), LockedStage { request, artifact: fixed });
                 let tools = outcome.tools.clone();
                 let engine = (artifact.kind == ArtifactKind::Engine).then_some(artifact.digest);

@@ -71,7 +71,7 @@ struct Memory {
     programs: HashMap<String, PathBuf>,
 }
 
-impl ToolProbe for Probe<'_> {
+impl Probe<'_> {
     fn file_digest(&self, path: &Path) -> std::io::Result<Digest> {
         if let Some(memory) = &self.memory
             && let Some(known) = memory.borrow().digests.get(path)
@@ -94,9 +94,37 @@ impl ToolProbe for Probe<'_> {
         memory.borrow_mut().programs.insert(name.to_owned(), found.clone());
         Some(found)
     }
+}
+
+/// What a stage may ask once its inputs are found.
+struct StageProbe<'a> {
+    probe: &'a Probe<'a>,
+    inputs: &'a BTreeMap<String, ResolvedInput>,
+}
+
+impl ToolProbe for StageProbe<'_> {
+    fn input(&self, role: &str) -> Option<&ResolvedInput> {
+        self.inputs.get(role)
+    }
+
+    fn remembered(&self, name: &str, key: &Digest) -> Option<serde_json::Value> {
+        self.probe.store.memo_get(name, key)
+    }
+
+    fn remember(&self, name: &str, key: &Digest, fact: &serde_json::Value) {
+        self.probe.store.memo_put(name, key, fact);
+    }
+
+    fn file_digest(&self, path: &Path) -> std::io::Result<Digest> {
+        self.probe.file_digest(path)
+    }
+
+    fn program(&self, name: &str, search: &dyn Fn() -> Option<PathBuf>) -> Option<PathBuf> {
+        self.probe.program(name, search)
+    }
 
     fn spec_dir(&self) -> &Path {
-        self.spec_dir
+        self.probe.spec_dir
     }
 }
 
@@ -240,7 +268,7 @@ impl<'a> Resolver<'a> {
             version: planned.stage.version(),
             settings: planned.stage.settings(),
             inputs: inputs.iter().map(|(role, input)| (role.clone(), input.digest)).collect(),
-            tools: planned.stage.tools(probe)?,
+            tools: planned.stage.tools(&StageProbe { probe, inputs: &inputs })?,
         };
         let key = fingerprint.key();
         Ok(ResolvedStage { fingerprint, key, inputs })
@@ -288,7 +316,7 @@ fn passed(request: &Digest) -> Digest {
 /// What a file is whose role leaves no choice.
 fn implied_kind(input: &PlannedInput) -> Option<ArtifactKind> {
     match input.accepts {
-        Accepts::Model => Some(ArtifactKind::Model),
+        Accepts::Model | Accepts::SourceModel => Some(ArtifactKind::Model),
         Accepts::Engine => Some(ArtifactKind::Engine),
         _ => None,
     }

@@ -52,14 +52,14 @@ impl Executor<'_> {
     ) -> Result<(OutcomeKind, StageHit), StageError> {
         let key = resolved.key;
         if let Some(hit) = self.cached(at, &key) {
-            self.hold_to_lock(at, &hit.artifact)?;
+            self.hold_to_lock(at, &hit.artifact, &resolved.fingerprint.tools)?;
             return Ok((OutcomeKind::Cached, hit));
         }
         let cancelled = || self.cancel.is_cancelled();
         let _lock = self.store.lock_key(&key, &cancelled)?;
         // Another run may have made it while this one waited for the lock.
         if let Some(hit) = self.cached(at, &key) {
-            self.hold_to_lock(at, &hit.artifact)?;
+            self.hold_to_lock(at, &hit.artifact, &resolved.fingerprint.tools)?;
             return Ok((OutcomeKind::Cached, hit));
         }
         let _ = sender.send(Message::Event(RunEvent::StageStarted { stage: self.name(at).into() }));
@@ -150,7 +150,7 @@ impl Executor<'_> {
         }
         self.resolver.recheck(at)?;
         let artifact = self.store.commit(&out, planned.stage.makes())?;
-        self.hold_to_lock(at, &artifact)?;
+        self.hold_to_lock(at, &artifact, &resolved.fingerprint.tools)?;
         let result = StageResult::new(
             resolved.fingerprint,
             artifact,

@@ -88,6 +88,17 @@ pub enum InputSource {
     },
 }
 
+/// A root file or folder with the model that a stage works on.
+#[derive(Debug, Clone, Copy)]
+pub struct RootModel<'a> {
+    /// The file or folder.
+    pub path: &'a Path,
+    /// Where the spec names it.
+    pub span: Span,
+    /// The stage that takes it in, where it may be a model of any framework.
+    pub converted_by: Option<StageIndex>,
+}
+
 impl InputSource {
     /// The stage that makes it, if one does.
     pub fn stage(&self) -> Option<StageIndex> {
@@ -213,7 +224,7 @@ impl Plan {
 
     /// The root model whose inputs and outputs the stage's model has, where nothing that is still
     /// to be built decides about them.
-    pub fn root_model(&self, stage: StageIndex) -> Option<(&Path, Span)> {
+    pub fn root_model(&self, stage: StageIndex) -> Option<RootModel<'_>> {
         let mut at = stage;
         for _ in 0..=self.stages.len() {
             let planned = &self.stages[at];
@@ -226,7 +237,9 @@ impl Plan {
             match &role.from {
                 InputSource::Stage(next) => at = *next,
                 InputSource::File { path, kind } if *kind != Some(ArtifactKind::Engine) => {
-                    return Some((path, role.span));
+                    let is_source = role.accepts == Accepts::SourceModel;
+                    let converted_by = is_source.then_some(at);
+                    return Some(RootModel { path, span: role.span, converted_by });
                 }
                 InputSource::File { .. } | InputSource::StageFile { .. } => return None,
             }
@@ -236,17 +249,29 @@ impl Plan {
 
     /// What [`Stage::check`] finds once the signature of a stage's model is known.
     pub fn check(&self, stage: StageIndex, model: Option<&ModelSignature>) -> Vec<SpecError> {
+        self.check_with(stage, &CheckContext { model, ..CheckContext::default() })
+    }
+
+    /// What [`Stage::check`] finds once it may look at the file that a stage converts.
+    pub fn check_source(&self, stage: StageIndex, source: &Path) -> Vec<SpecError> {
+        self.check_with(stage, &CheckContext { source: Some(source), ..CheckContext::default() })
+    }
+
+    fn check_with(&self, stage: StageIndex, known: &CheckContext<'_>) -> Vec<SpecError> {
         let planned = &self.stages[stage];
         let engine = planned.inputs.iter().find(|input| input.accepts == Accepts::Engine);
         let profiles = match engine.map(|input| &input.from) {
             Some(InputSource::Stage(maker)) => self.stages[*maker].stage.profiles(),
             _ => Vec::new(),
         };
-        let problems = planned.stage.check(&CheckContext { model, profiles: &profiles });
+        let problems = planned.stage.check(&CheckContext { profiles: &profiles, ..*known });
         problems.into_iter().map(SpecError::from).collect()
     }
 }
 
 fn takes_model(accepts: Accepts) -> bool {
-    matches!(accepts, Accepts::Model | Accepts::ModelOrEngine | Accepts::Engine)
+    matches!(
+        accepts,
+        Accepts::Model | Accepts::SourceModel | Accepts::ModelOrEngine | Accepts::Engine
+    )
 }

@@ -181,7 +181,7 @@ fn refuse_escape(path: &Spanned<String>) -> Result<(), SpecError> {
 fn accepts_kind(accepts: Accepts, kind: ArtifactKind) -> bool {
     match accepts {
         Accepts::Data => false,
-        Accepts::Model => kind == ArtifactKind::Model,
+        Accepts::Model | Accepts::SourceModel => kind == ArtifactKind::Model,
         Accepts::Engine => kind == ArtifactKind::Engine,
         Accepts::ModelOrEngine | Accepts::ModelEngineOrData => {
             matches!(kind, ArtifactKind::Model | ArtifactKind::Engine)
@@ -193,7 +193,7 @@ fn accepts_kind(accepts: Accepts, kind: ArtifactKind) -> bool {
 fn in_words(accepts: Accepts) -> &'static str {
     match accepts {
         Accepts::Data => "a file",
-        Accepts::Model => "a model",
+        Accepts::Model | Accepts::SourceModel => "a model",
         Accepts::Engine => "an engine",
         Accepts::ModelOrEngine => "a model or an engine",
         Accepts::ModelEngineOrData => "a model, an engine or a file of recorded outputs",
@@ -214,7 +214,9 @@ fn kind_help(accepts: Accepts, made: ArtifactKind) -> &'static str {
         (Accepts::Engine, ArtifactKind::Model) => "put a `build` stage in between",
         (Accepts::PassedReport, _) => "name a `validate` stage",
         (_, ArtifactKind::Files) => "name one of its files: `{ from: stage, path: file }`",
-        (Accepts::Model, ArtifactKind::Engine) => "an engine cannot be turned back into a model",
+        (Accepts::Model | Accepts::SourceModel, ArtifactKind::Engine) => {
+            "an engine cannot be turned back into a model"
+        }
         _ => "refer to a stage of a fitting kind",
     }
 }

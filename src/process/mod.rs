@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getppid, kill_process_group, pidfd_open,
-    set_parent_process_death_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getppid, kill_process_group,
+    pidfd_open, prlimit, set_parent_process_death_signal, waitid,
 };
 
 use capture::Capture;
@@ -48,8 +48,19 @@ pub struct Job<'a> {
     pub folder: &'a Path,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// The most bytes of memory of its own that each of its processes may ask for.
+    pub memory_limit: Option<u64>,
     /// Ends it early.
     pub cancel: &'a CancelToken,
+}
+
+/// Who gets the lines that a job writes, as they come; those that nobody gets go to the log.
+#[derive(Default)]
+pub struct Listeners<'a> {
+    /// Gets those of standard output.
+    pub stdout: Option<&'a mut dyn FnMut(&str)>,
+    /// Gets those of standard error.
+    pub stderr: Option<&'a mut dyn FnMut(&str)>,
 }
 
 /// How it ended.
@@ -139,17 +150,25 @@ pub fn end_with_parent(parent: u32) -> bool {
 /// Runs a job to its end. `on_line` gets each line of its standard output as it comes; without it
 /// they go to the log.
 pub fn run(job: &Job<'_>, on_line: Option<&mut dyn FnMut(&str)>) -> Result<Outcome, JobError> {
+    run_heard(job, Listeners { stdout: on_line, stderr: None })
+}
+
+/// Runs a job to its end, and hands on what it writes meanwhile.
+pub fn run_heard(job: &Job<'_>, listeners: Listeners<'_>) -> Result<Outcome, JobError> {
     let mut child = start(job).map_err(JobError::Start)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let id = Pid::from_child(&child);
     let mut group = Group { child, id, guard: None, status: None };
+    if let Some(bytes) = job.memory_limit {
+        limit_memory(id, bytes).map_err(JobError::Watch)?;
+    }
     let (wake_reader, wake_writer) = io::pipe().map_err(JobError::Watch)?;
     group.guard = Some(job.cancel.on_cancel(move || {
         signal(id, Signal::TERM);
         // One byte into an empty pipe; the watcher then sees to those that do not obey.
         let _ = io::Write::write(&mut &wake_writer, &[1]);
     }));
-    let mut streams = Streams::new(stdout, stderr, on_line).map_err(JobError::Watch)?;
+    let mut streams = Streams::new(stdout, stderr, listeners).map_err(JobError::Watch)?;
     let stopped =
         watch(&group, &wake_reader.into(), job.timeout, &mut streams).map_err(JobError::Watch)?;
     let status = group.end().map_err(JobError::Watch)?;
@@ -160,6 +179,17 @@ pub fn run(job: &Job<'_>, on_line: Option<&mut dyn FnMut(&str)>) -> Result<Outco
         None => Ending::Exited(status),
     };
     Ok(Outcome { ending, output: streams.finish() })
+}
+
+/// From now on a process and those it starts get no more private memory each. It has hardly begun:
+/// what it took before counts as well.
+fn limit_memory(id: Pid, bytes: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    match prlimit(Some(id), Resource::Data, limit) {
+        // It has ended already.
+        Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn start(job: &Job<'_>) -> io::Result<Child> {
@@ -264,14 +294,15 @@ impl<'a> Streams<'a> {
     fn new(
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
-        on_line: Option<&'a mut dyn FnMut(&str)>,
+        listeners: Listeners<'a>,
     ) -> io::Result<Self> {
         let stdout = stdout.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         let stderr = stderr.map(|pipe| PipeReader::from(OwnedFd::from(pipe)));
         for pipe in [&stdout, &stderr].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
-        let (out, err) = (Capture::new("stdout", on_line), Capture::new("stderr", None));
+        let out = Capture::new("stdout", listeners.stdout);
+        let err = Capture::new("stderr", listeners.stderr);
         Ok(Self { stdout, stderr, out, err, buffer: vec![0; 16 * 1024] })
     }
 

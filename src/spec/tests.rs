@@ -29,7 +29,7 @@ fn placeholders_take_the_type_of_the_variable_or_become_text() {
     let spec = parse_with(SPEC, &[]).unwrap();
     let run = &spec.stages[0].stage.settings()["run"];
     assert_eq!(run, &serde_json::json!(["echo", "hello", "x-7-true", "${HOME}", "${inputs.i}"]));
-    assert!(spec.stages[0].stage.deterministic());
+    assert!(spec.stages[0].stage.deterministic(&std::collections::BTreeMap::new()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::onnx::OnnxError;
 use crate::source::Span;
 
 use super::command::CommandError;
+use super::convert::ConvertError;
 use super::validate::GateFailure;
 
 /// How a failure counts for the exit status.
@@ -41,6 +42,9 @@ pub enum StageError {
     /// A command failed.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A model of another framework did not become an ONNX model.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// A validation gate did not hold; the report says all.
     #[error(transparent)]
     Gate(#[from] GateFailure),
@@ -121,6 +125,7 @@ impl StageError {
             Self::Backend(_) => "stage::backend",
             Self::Data(_) => "stage::data",
             Self::Command(_) => "stage::command",
+            Self::Convert(_) => "stage::convert",
             Self::Gate(_) => "stage::gate",
             Self::Setting { .. } => "stage::setting",
             Self::Io { .. } => "stage::io",
@@ -138,6 +143,7 @@ impl StageError {
         match self {
             Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
             Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
+            Self::Convert(error) if error.is_unavailable() => FailureClass::Unavailable,
             Self::Gate(_) => FailureClass::Gate,
             Self::Cancelled
             | Self::Store(StoreError::Cancelled)
@@ -163,6 +169,7 @@ impl StageError {
             Self::Backend(error) => error.help(),
             Self::Data(error) => error.help(),
             Self::Command(error) => error.help(),
+            Self::Convert(error) => error.help(),
             Self::Gate(failure) => failure.help(),
             Self::Setting { help, .. } => help.clone(),
             Self::Input { source, .. } => source.help(),

@@ -116,6 +116,8 @@ pub enum Accepts {
     /// An ONNX model: a model artifact, or a root `.onnx` file with its external data (or a
     /// folder that holds one).
     Model,
+    /// A file or folder with a model of any framework.
+    SourceModel,
     /// An engine artifact or engine file.
     Engine,
     /// A model or an engine.
@@ -188,6 +190,8 @@ pub struct CheckContext<'a> {
     /// Inputs and outputs of the model the stage takes, where that model comes unchanged from a
     /// root file; `None` where it is not known before something was built.
     pub model: Option<&'a ModelSignature>,
+    /// The root file or folder with the model that the stage converts.
+    pub source: Option<&'a Path>,
     /// The shapes that the engine the stage takes is built for, where a stage of the same spec
     /// builds it and says so.
     pub profiles: &'a [Profile],
@@ -197,6 +201,20 @@ pub struct CheckContext<'a> {
 pub trait ToolProbe {
     /// Digest of a file's content; a file whose stat did not change is not read again.
     fn file_digest(&self, path: &Path) -> io::Result<Digest>;
+    /// An input that the settings name, by role.
+    fn input(&self, role: &str) -> Option<&ResolvedInput> {
+        let _ = role;
+        None
+    }
+    /// What was kept under a name for the digest of all that it depends on.
+    fn remembered(&self, name: &str, key: &Digest) -> Option<serde_json::Value> {
+        let _ = (name, key);
+        None
+    }
+    /// Keeps a fact for [`Self::remembered`]; it may be lost.
+    fn remember(&self, name: &str, key: &Digest, fact: &serde_json::Value) {
+        let _ = (name, key, fact);
+    }
     /// Where the program `name` is, by `search` if that is not known yet.
     fn program(&self, name: &str, search: &dyn Fn() -> Option<PathBuf>) -> Option<PathBuf> {
         let _ = name;
@@ -272,8 +290,8 @@ pub trait Stage: fmt::Debug + Send + Sync {
         Ok(BTreeMap::new())
     }
 
-    /// Whether the artifact's bytes are the same on every machine.
-    fn deterministic(&self) -> bool;
+    /// Whether the artifact's bytes are the same on every machine, where these tools took part.
+    fn deterministic(&self, tools: &BTreeMap<String, String>) -> bool;
 
     /// The files and folders its artifact will have, where the settings tell them all.
     fn declared_files(&self) -> Option<Vec<&str>> {
@@ -293,6 +311,11 @@ pub trait Stage: fmt::Debug + Send + Sync {
     /// The role whose model keeps its inputs and outputs in what this stage makes.
     fn keeps_signature_of(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether it has another program make a model out of this file or folder.
+    fn exports(&self, _source: &Path) -> bool {
+        false
     }
 
     /// Problems that show without running anything.

@@ -16,6 +16,7 @@ mod cache;
 mod calibrate;
 mod cli;
 mod convert_frameworks;
+mod convert;
 mod cuda;
 mod cuda_graph;
 mod cuda_lost;

@@ -6,7 +6,7 @@ use std::path::Path;
 use trt_pipeline::spec::schema::pipeline_schema;
 use trt_pipeline::stage::KINDS;
 
-use crate::support::{Project, repository};
+use crate::support::{Project, fixture, repository};
 
 fn readme() -> String {
     std::fs::read_to_string(repository().join("README.md")).unwrap()
@@ -59,6 +59,7 @@ fn project_with_digits() -> Project {
     for file in ["model/digits_cnn.onnx", "data/calibration.npz", "data/holdout.npz"] {
         project.copy(&repository().join("pipelines/digits").join(file), file);
     }
+    project.copy(&fixture("source_models/script.pt"), "net.pt");
     project
 }
 

@@ -60,8 +60,15 @@ impl Pip {
             .filter(|(name, _)| name != "TMPDIR")
             .chain([("TMPDIR".into(), temporary.into())])
             .collect();
-        let job =
-            Job { program: &self.python, args: &args, env: &env, folder, timeout: None, cancel };
+        let job = Job {
+            program: &self.python,
+            args: &args,
+            env: &env,
+            folder,
+            timeout: None,
+            memory_limit: None,
+            cancel,
+        };
         process::run(&job, None)
     }
 

@@ -105,6 +105,7 @@ fn ask(program: &Path, patience: Duration) -> Result<Python, PythonError> {
         env: &env,
         folder: &folder,
         timeout: Some(patience),
+        memory_limit: None,
         cancel: &CancelToken::default(),
     };
     let mut answer = String::new();

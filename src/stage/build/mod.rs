@@ -154,7 +154,7 @@ impl Stage for Build {
         backend.tools(&self.options(probe.spec_dir())).map_err(|error| self.placed(error))
     }
 
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         false
     }
 

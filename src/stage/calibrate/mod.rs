@@ -154,7 +154,7 @@ impl Stage for Calibrate {
 
     /// Kernels add up in another order on another processor: what is seen in samples differs in
     /// the last bit there, and so do scales.
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         self.data.is_none() && self.search.is_none()
     }
 

@@ -191,7 +191,7 @@ fn artifact_path(path: &str) -> Result<PathBuf, &'static str> {
 }
 
 /// Finds the file of a program: in `path`, or relative to `spec_dir` where it contains a `/`.
-fn find_program(
+pub(super) fn find_program(
     program: &str,
     spec_dir: &Path,
     path: &std::ffi::OsStr,
@@ -265,7 +265,7 @@ impl Stage for Command {
         Some(self.outputs.values().map(|path| path.value.as_str()).collect())
     }
 
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         self.deterministic.value
     }
 
@@ -327,6 +327,7 @@ impl Stage for Command {
             env: &env,
             folder: cx.scratch,
             timeout: self.timeout(),
+            memory_limit: None,
             cancel: cx.cancel,
         };
         let name = program.value.clone();

@@ -311,5 +311,5 @@ fn settings_leave_out_what_cannot_change_the_result() {
     command.timeout_seconds = Some(Spanned::unplaced(5.0));
     command.deterministic = Spanned::unplaced(true);
     assert_eq!(command.settings(), serde_json::json!({ "run": ["sh", "-c", "true"] }));
-    assert!(command.deterministic());
+    assert!(command.deterministic(&BTreeMap::new()));
 }

@@ -219,7 +219,7 @@ impl Stage for Optimize {
     }
 
     /// What samples come to differs in the last bit from processor to processor.
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         self.data.is_none() && self.search.is_none()
     }
 

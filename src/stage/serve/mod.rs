@@ -3,6 +3,7 @@
 //! Owns the settings and their agreement with the engine. Serves nothing itself: the
 //! [`Deployment`] it makes is read by the server.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -238,7 +239,7 @@ impl Stage for Serve {
         self.name.as_ref().map(|name| name.as_str())
     }
 
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         false
     }
 

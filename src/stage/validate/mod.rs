@@ -217,7 +217,7 @@ impl Stage for Validate {
         Ok(tools)
     }
 
-    fn deterministic(&self) -> bool {
+    fn deterministic(&self, _tools: &BTreeMap<String, String>) -> bool {
         false
     }
 

@@ -90,6 +90,7 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
         env: &environment,
         folder: request.scratch,
         timeout: request.timeout,
+        memory_limit: None,
         cancel: request.cancel,
     };
     let mut on_line = |line: &str| Message::pass_on(line, request.progress);

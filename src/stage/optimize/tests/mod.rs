@@ -414,7 +414,7 @@ fn what_samples_show_to_be_too_large_stays_float32() {
     for (precision, reason) in [("fp16", "activation_overflow"), ("bf16", "default")] {
         let value = json!({ "from": "onnx", "precision": precision, "data": samples });
         let stage = settings(value);
-        assert!(!stage.deterministic());
+        assert!(!stage.deterministic(&BTreeMap::new()));
         assert_eq!(stage.inputs().len(), 2);
         let out = run(&stage, &fixture("mlp.onnx"), &CancelToken::default()).unwrap();
         assert_eq!(report(out.path())["nodes"][0]["reason"], reason);

@@ -1,0 +1,547 @@
+//! `convert` of models that Python exports. A program plays Python here, so that every way in which
+//! an export can end is met; `convert_frameworks.rs` has the real ones.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use trt_pipeline::data::write_npz;
+use trt_pipeline::onnx::proto::tensor_proto::DataLocation;
+use trt_pipeline::onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
+use trt_pipeline::tensor::{Shape, Tensor};
+
+use crate::support::models::Network;
+use crate::support::{Project, Ran, fixture, repository};
+
+/// What stands in for Python: says its versions, and otherwise does what a test asks for.
+const PYTHON: &str = r#"#!/usr/bin/env python3
+import json, os, shutil, signal, subprocess, sys, time
+HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
+VERSIONS = {"python": "3.11.7", "torch": "2.11.0", "tensorflow": "2.21.0", "tf2onnx": "1.17.0", "numpy": None}
+if sys.argv[3] == "-c":
+    print("[]")
+    print(json.dumps(VERSIONS))
+    sys.exit()
+with open(sys.argv[4]) as file:
+    request = json.load(file)
+def model(path="model.onnx"):
+    shutil.copy(HERE + "/model.onnx", request["out"] + "/" + path)
+def cases():
+    shutil.copytree(HERE + "/cases", request["cases"], dirs_exist_ok=True)
+def result(**more):
+    answer = {"format": 1, "exporter": "stand-in", "inputs": [{"name": "x"}], "outputs": ["y"], "warnings": [], "choices": {}}
+    with open(request["result"], "w") as file:
+        json.dump({**answer, **more}, file)
+def refuse(kind, message, help, package=None):
+    with open(request["result"], "w") as file:
+        json.dump({"format": 1, "error": {"kind": kind, "message": message, "help": help, "package": package}}, file)
+    sys.exit(3)
+"#;
+
+const GOOD: &str = "model(); cases(); result()\n";
+
+/// The model `y = x + 1`, what it computes on two samples, a file that is a Keras model by its first
+/// bytes, and a Python that does what `body` says.
+fn project(body: &str, settings: &str) -> Project {
+    let project = Project::with_spec(&format!(
+        "version: 1\nname: p\nstages:\n  onnx:\n    convert: {{ model: net.h5, python: ./python{settings} }}\n"
+    ));
+    let model = Network::default().input("x", &[0, 2]).output("y", &[0, 2]);
+    let model = model.weights("one", &[1], vec![1.0]).node("Add", &["x", "one"], "y");
+    project.write("model.onnx", model.encode());
+    project.write("net.h5", b"\x89HDF\r\n\x1a\n and the rest of a Keras model");
+    for (case, rows) in [(0, 1), (1, 3)] {
+        let values: Vec<f32> = (0..rows * 2_u16).map(|at| f32::from(at) / 8.0).collect();
+        let sum: Vec<f32> = values.iter().map(|value| value + 1.0).collect();
+        sample(&project, case, "inputs", "x", &values);
+        sample(&project, case, "outputs", "y", &sum);
+    }
+    python(&project, "python", &format!("{PYTHON}{body}"));
+    project
+}
+
+/// Writes one side of a sample.
+fn sample(project: &Project, case: usize, side: &str, name: &str, values: &[f32]) {
+    let tensor = Tensor::from_f32(Shape(vec![values.len() / 2, 2]), values).unwrap();
+    let file = format!("cases/{case}/{side}.npz");
+    project.write(&file, "");
+    write_npz(&project.file(&file), [(name, &tensor)]).unwrap();
+}
+
+fn python(project: &Project, name: &str, text: &str) {
+    project.write(name, text);
+    fs::set_permissions(project.file(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn description(project: &Project) -> Value {
+    serde_json::from_str(&project.read("build/p/onnx/convert.json")).unwrap()
+}
+
+/// The error of a run, on one line.
+fn failed(ran: &Ran, status: i32) -> String {
+    assert_eq!(ran.status, status, "{ran:#?}");
+    let frame = |c: char| "│╰─▶×".contains(c) || c.is_whitespace();
+    ran.stderr.split(frame).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_exported_model_is_compared_with_its_framework_and_described() {
+    let project =
+        project("model(); cases(); result(warnings=['rounded'], choices={'signature': 's'})\n", "");
+    project.run_ok();
+    let told = description(&project);
+    assert_eq!(told["opset"], 17);
+    assert_eq!(told["inputs"][0]["dims"], json!(["n", 2]));
+    let source = &told["source"];
+    assert_eq!(source["kind"], "keras");
+    assert_eq!(source["exporter"], "stand-in");
+    assert_eq!(source["warnings"], json!(["rounded"]));
+    assert_eq!(source["choices"], json!({ "signature": "s" }));
+    let versions = json!({ "python": "3.11.7", "tensorflow": "2.21.0", "tf2onnx": "1.17.0" });
+    assert_eq!(source["versions"], versions, "PyTorch has no part in it");
+    let comparison = &told["comparison"];
+    assert_eq!((&comparison["cases"], &comparison["backend"]), (&json!(2), &json!("cpu")));
+    assert_eq!(comparison["limits"]["max_relative_error"], 1e-4);
+    let output = &comparison["outputs"][0];
+    assert_eq!((&output["name"], &output["elements"]), (&json!("y"), &json!(8)));
+    assert_eq!(output["max_abs"], 0.0);
+}
+
+#[test]
+fn a_framework_of_another_version_makes_another_key_and_the_lock_file_holds_no_bytes_of_an_export()
+{
+    let project = project(GOOD, "");
+    project.run_ok();
+    assert!(project.trt(&["run", "p.yaml"]).stdout.contains("1 cached"));
+    let lock = project.read("p.lock");
+    assert!(lock.contains("tensorflow: \"2.21.0\"") && lock.contains("scripts:"), "{lock}");
+    assert!(!lock.contains("artifact:"), "{lock}");
+    assert_eq!(project.trt(&["run", "p.yaml", "--locked"]).status, 0);
+    python(&project, "python", &format!("{PYTHON}{GOOD}").replace("2.21.0", "2.22.0"));
+    let plan = project.trt(&["plan", "--explain", "p.yaml"]).stdout;
+    assert!(plan.contains("tools.tensorflow: 2.21.0 -> 2.22.0"), "{plan}");
+    let locked = failed(&project.trt(&["run", "p.yaml", "--locked"]), 2);
+    assert!(locked.contains("locked with tensorflow 2.21.0, here it is 2.22.0"), "{locked}");
+}
+
+#[test]
+fn the_key_of_an_onnx_model_is_what_it_was_before_there_were_exports() {
+    let spec = "version: 1\nname: digits\nstages: { onnx: { convert: { model: digits.onnx } } }\n";
+    let project = Project::with_spec(spec);
+    project.copy(&repository().join("pipelines/digits/model/digits_cnn.onnx"), "digits.onnx");
+    project.run_ok();
+    let plan = project.trt(&["plan", "p.yaml"]).stdout;
+    assert!(plan.contains("887e8d38c22f"), "{plan}");
+    assert!(project.read("p.lock").contains("artifact:"));
+}
+
+#[test]
+fn a_request_has_all_that_was_set_and_the_environment_only_what_an_export_needs() {
+    let body = format!(
+        "json.dump({{'request': request, 'env': dict(os.environ), 'here': os.getcwd()}}, open(HERE + '/seen.json', 'w'))\n{GOOD}"
+    );
+    let project = project(
+        &body,
+        ", inputs: { x: { shape: [n, 2], range: [-1, 1] } }, outputs: [y], opset: 17, timeout_seconds: 600, samples: cases/1/inputs.npz",
+    );
+    let mut command = project.command(&["run", "p.yaml"]);
+    let ran = Ran::of(
+        &command.env("PYTHONPATH", "/nowhere").env("OF_THE_USER", "1").output().unwrap(),
+        project.path(),
+    );
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let seen: Value = serde_json::from_str(&project.read("seen.json")).unwrap();
+    let request = &seen["request"];
+    assert_eq!((&request["format"], &request["kind"]), (&json!(1), &json!("keras")));
+    let input = json!({ "name": "x", "shape": ["n", 2], "dtype": "float32", "range": [-1.0, 1.0] });
+    assert_eq!(request["inputs"], json!([input]));
+    assert_eq!((&request["outputs"], &request["opset"]), (&json!(["y"]), &json!(17)));
+    assert_eq!((&request["exporter"], &request["module"]), (&json!("auto"), &Value::Null));
+    for path in ["model", "out", "result", "cases", "samples"] {
+        assert!(Path::new(request[path].as_str().unwrap()).is_absolute(), "{request:#}");
+    }
+    let env = &seen["env"];
+    for (name, value) in [
+        ("LANG", "C.UTF-8"),
+        ("HF_HUB_OFFLINE", "1"),
+        ("TRANSFORMERS_OFFLINE", "1"),
+        ("HF_DATASETS_OFFLINE", "1"),
+        ("CUDA_VISIBLE_DEVICES", "-1"),
+        ("PYTHONSAFEPATH", "1"),
+        ("PYTHONHASHSEED", "0"),
+    ] {
+        assert_eq!(env[name], value, "{name}");
+    }
+    assert_eq!((&env["PYTHONPATH"], &env["OF_THE_USER"]), (&Value::Null, &Value::Null));
+    assert_eq!(seen["env"]["TMPDIR"], seen["here"]);
+}
+
+#[test]
+fn a_model_that_computes_something_else_fails_with_the_numbers() {
+    let project = project(GOOD, "");
+    sample(&project, 1, "outputs", "y", &[1.0, 1.125, 1.25, 1.375, 1.5, 2.0]);
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(
+        error.contains("output `y`: max_relative_error is 1.875e-1, at most 0.0001"),
+        "{error}"
+    );
+    assert!(error.contains("worst in sample 1, element 5: 1.625 for 2"), "{error}");
+    let lenient = project.read("p.yaml").replace(" }", ", check: { max_relative_error: 0.2 } }");
+    project.write("p.yaml", lenient).run_ok();
+    let strict = project.read("p.yaml").replace("0.2 }", "0.2, max_abs: 0.1 }");
+    let error = failed(&project.write("p.yaml", strict).trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("max_abs is 3.750e-1, at most 0.1"), "{error}");
+    sample(&project, 0, "outputs", "y", &[f32::NAN, 1.125]);
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(
+        error.contains("1 values are not finite on one side, first in sample 0, element 0"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_way_in_which_an_export_ends_badly_is_told() {
+    let long = "'x' * 5000000";
+    for (body, status, told) in [
+        (
+            "print('all is well')\n",
+            1,
+            "without an error, but wrote no result; its last output: | all is well",
+        ),
+        (
+            "open(request['result'], 'w').write('{\"format\": 1')\n",
+            1,
+            "its result is not what it should be",
+        ),
+        ("result(format=2)\n", 1, "its result is of format 2, expected 1"),
+        ("os.mkfifo(request['result'])\n", 1, "wrote no result"),
+        (&format!("result(warnings=[{long}])\n"), 1, "its result is larger than 4 MiB"),
+        ("cases(); result()\n", 1, "wrote no model.onnx"),
+        ("model('other.onnx'); cases(); result()\n", 1, "wrote no model.onnx"),
+        (
+            "os.symlink(HERE + '/model.onnx', request['out'] + '/model.onnx'); cases(); result()\n",
+            1,
+            "wrote no model.onnx",
+        ),
+        (
+            "model(); cases(); result(outputs=['z'])\n",
+            1,
+            "the model has the outputs [y], its result says [z]",
+        ),
+        (
+            "model(); cases(); result(inputs=[])\n",
+            1,
+            "the model has the inputs [x], its result says []",
+        ),
+        (
+            "open(request['out'] + '/model.onnx', 'w').write('<html>'); cases(); result()\n",
+            1,
+            "is not an ONNX model: it looks like an HTML page",
+        ),
+        ("model(); result()\n", 1, "wrote no samples to compare on"),
+        (
+            "model(); cases(); os.remove(request['cases'] + '/1/outputs.npz'); result()\n",
+            1,
+            "sample 1 cannot be compared: failed to read",
+        ),
+        (
+            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/1'); result()\n",
+            1,
+            "output `y` has shape [3,2] in the exported model, and [1,2] in the framework",
+        ),
+        (
+            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/0/inputs.npz'); result()\n",
+            1,
+            "sample 0 cannot be compared",
+        ),
+        (
+            "print('no such tensor', file=sys.stderr); sys.exit(1)\n",
+            1,
+            "the export exited with status 1; its last output: | no such tensor",
+        ),
+        ("model(); cases(); result(); sys.exit(1)\n", 1, "the export exited with status 1"),
+        ("sys.exit(3)\n", 1, "the export exited with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)\n", 1, "the export was killed by signal 9"),
+        ("os.abort()\n", 1, "the export was killed by signal 6"),
+        (
+            "refuse('unsupported_operator', 'no ONNX for aten::frob\\x1b[31m', 'use another')\n",
+            1,
+            "no ONNX for aten::frob[31m",
+        ),
+        (
+            "refuse('missing_package', 'exporting needs `tf2onnx`', '', 'tf2onnx')\n",
+            3,
+            "-m pip install tf2onnx`",
+        ),
+        ("refuse('missing_package', 'needs', 'look it up', '; rm -rf x')\n", 1, "look it up"),
+    ] {
+        let error = failed(&project(body, "").trt(&["run", "p.yaml"]), status);
+        assert!(error.contains(told), "{body}{error}");
+    }
+}
+
+#[test]
+fn a_flood_of_output_does_no_harm_and_its_end_is_shown() {
+    let body = "line = 'x' * 99 + '\\n'\nfor _ in range(1000): sys.stdout.write(line * 1000); sys.stderr.write(line * 10)\nprint('the last', file=sys.stderr); sys.exit(1)\n";
+    let project = project(body, "");
+    let ran = project.trt(&["run", "p.yaml", "--format", "json"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("the last"), "{}", ran.stdout.len());
+    assert!(ran.stdout.len() < 1 << 20, "{}", ran.stdout.len());
+}
+
+#[test]
+fn an_export_that_hangs_is_ended_with_its_children() {
+    let body = "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\ntime.sleep(600)\n";
+    let project = project(body, ", timeout_seconds: 2");
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("the export did not end within 2 s and was killed"), "{error}");
+    assert!(is_gone(&project.read("pid")));
+}
+
+#[test]
+fn a_child_left_behind_neither_keeps_the_stage_waiting_nor_lives_on() {
+    let body = format!(
+        "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\n{GOOD}"
+    );
+    let project = project(&body, "");
+    project.run_ok();
+    assert!(is_gone(&project.read("pid")));
+}
+
+#[test]
+fn an_interrupt_ends_an_export() {
+    let body = "open(HERE + '/pid', 'w').write(str(os.getpid()))\nos.rename(HERE + '/pid', HERE + '/started')\ntime.sleep(600)\n";
+    let project = project(body, "");
+    let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !project.file("started").exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    assert!(is_gone(&project.read("started")));
+    assert!(project.stored().is_empty(), "{:?}", project.stored());
+}
+
+#[test]
+fn an_export_that_takes_more_memory_than_it_may_is_told_which_limit_to_raise() {
+    let project = project("hoard = bytearray(512 << 20)\n", ", memory_limit_mib: 256");
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("MemoryError"), "{error}");
+    assert!(error.contains("raise `memory_limit_mib`, which is 256"), "{error}");
+}
+
+/// Whether a process is dead, perhaps not yet reaped.
+fn is_gone(pid: &str) -> bool {
+    let stat = format!("/proc/{}/stat", pid.trim());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        match fs::read_to_string(&stat) {
+            Ok(stat) if !stat.contains(") Z") => std::thread::yield_now(),
+            _ => return true,
+        }
+    }
+    false
+}
+
+#[test]
+fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
+    let project = project(GOOD, "");
+    let spec = project.read("p.yaml");
+    let with = |python: &str| {
+        project.write("p.yaml", spec.replace("python: ./python", python));
+        failed(&project.trt(&["run", "p.yaml"]), 3)
+    };
+    let error = with("python: no-such-python");
+    assert!(
+        error.contains("program `no-such-python` was not found in PATH, which is /"),
+        "{error}"
+    );
+    let error = with("python: ./nowhere/python");
+    assert!(error.contains("there is no file `[dir]/./nowhere/python`"), "{error}");
+    let error = with("venv: env");
+    assert!(error.contains("there is no `[dir]/env/bin/python`"), "{error}");
+    assert!(error.contains("install Python 3.9 or newer"), "{error}");
+    python(&project, "old", &PYTHON.replace("3.11.7", "3.8.10"));
+    let error = with("python: ./old");
+    assert!(
+        error.contains("`[dir]/./old` is Python 3.8.10, exporting models needs 3.9 or newer"),
+        "{error}"
+    );
+    python(&project, "broken", "#!/bin/sh\necho broken >&2; exit 4\n");
+    let error = with("python: ./broken");
+    assert!(
+        error.contains(
+            "does not work as a Python: it exited with status 4; its last output: | broken"
+        ),
+        "{error}"
+    );
+    python(
+        &project,
+        "env/bin/python",
+        &format!("{PYTHON}HERE = os.path.dirname(os.path.dirname(HERE))\n{GOOD}"),
+    );
+    project.write("p.yaml", spec.replace("python: ./python", "venv: env")).run_ok();
+}
+
+#[test]
+fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() {
+    let project = project(GOOD, "");
+    project.copy(&fixture("onnx/mlp.onnx"), "mlp.onnx");
+    project.copy(&fixture("source_models/weights.safetensors"), "net.safetensors");
+    project.copy(&fixture("source_models/module.pth"), "module.pth");
+    project.copy(&fixture("source_models/saved_model/saved_model.pb"), "saved/saved_model.pb");
+    project.copy(&fixture("onnx/bad_engine.onnx"), "net.plan");
+    project.write("make.py", "");
+    for (settings, told) in [
+        ("model: net.h5, signature: s", "`signature` means nothing for a Keras model"),
+        ("model: net.h5, exporter: dynamo", "`exporter` means nothing for a Keras model"),
+        ("model: net.h5, module: make.py, factory: f", "`module` means nothing for a Keras model"),
+        ("model: mlp.onnx, opset: 17", "`opset` means nothing for an ONNX model"),
+        (
+            "model: mlp.onnx, inputs: { x: { shape: [1] } }",
+            "`inputs` means nothing for an ONNX model",
+        ),
+        ("model: mlp.onnx, check: { max_abs: 1 }", "an ONNX model is taken as it is; remove it"),
+        ("model: net.safetensors", "it has weights and no code"),
+        (
+            "model: module.pth",
+            "`module.pth` is pickled Python objects of PyTorch, which is not taken",
+        ),
+        ("model: saved/saved_model.pb", "name its folder, which holds the weights as well"),
+        ("model: net.safetensors, module: make.py", "`module` needs a `factory`"),
+        ("model: net.safetensors, factory: f", "`factory` needs a `module`"),
+        ("model: net.h5, arguments: { a: 1 }", "`arguments` are for a `factory`"),
+        ("model: net.h5, python: a, venv: b", "`python` and `venv` both name a Python"),
+        ("model: net.h5, timeout_seconds: 0", "`timeout_seconds` is 0, expected a number above 0"),
+        ("model: net.h5, memory_limit_mib: 1", "`memory_limit_mib` is 1, expected 64 or more"),
+        ("model: net.h5, check: { max_relative_error: -1 }", "is -1, expected a number from 0"),
+        ("model: net.h5, inputs: { x: { shape: [1], range: [2, 1] } }", "the lower first"),
+        ("model: net.h5, inputs: { x: { shape: [0] } }", "a number above 0, or a name"),
+    ] {
+        project.write(
+            "p.yaml",
+            format!("version: 1\nname: p\nstages:\n  onnx:\n    convert: {{ {settings} }}\n"),
+        );
+        for command in ["check", "run"] {
+            let error = failed(&project.trt(&[command, "p.yaml"]), 2);
+            assert!(error.contains(told), "{settings}: {error}");
+            assert!(error.contains("p.yaml:5:"), "{settings}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_does_not_fit_what_another_stage_made_is_an_error_of_the_stage() {
+    let project = project(GOOD, "");
+    project.write(
+        "p.yaml",
+        "version: 1\nname: p\nstages:\n  made: { command: { run: [cp, \"${inputs.a}\", \"${outputs.b}\"], inputs: { a: net.h5 }, outputs: { b: net } } }\n  onnx:\n    convert: { model: { from: made, path: net }, python: ./python, signature: s }\n",
+    );
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("`signature` means nothing for a Keras model"), "{error}");
+    assert!(error.contains("p.yaml:6:"), "{error}");
+    project.write("p.yaml", project.read("p.yaml").replace(", signature: s", "")).run_ok();
+    assert_eq!(description(&project)["source"]["kind"], "keras");
+}
+
+#[test]
+fn a_script_of_the_users_own_exports_whatever_the_model_is() {
+    let body = format!(
+        "open(HERE + '/kind', 'w').write(request['kind'] + open(request['script']).read())\n{GOOD}"
+    );
+    let project = project(&body, ", script: mine.py");
+    project.write("net.h5", "no model at all").write("mine.py", " mine");
+    project.run_ok();
+    assert_eq!(project.read("kind"), "script mine");
+    let told = description(&project);
+    assert_eq!(told["source"]["kind"], Value::Null);
+    assert_eq!(told["source"]["versions"]["torch"], "2.11.0");
+    project.write("mine.py", " other").run_ok();
+    assert_eq!(project.read("kind"), "script other");
+}
+
+#[test]
+fn stages_after_an_export_are_checked_once_it_is_there() {
+    let project = project(GOOD, "");
+    let spec = project.read("p.yaml")
+        + "  engine: { build: { from: onnx, profiles: [{ z: { min: [1, 2], opt: [1, 2], max: [4, 2] } }] } }\n";
+    project.write("p.yaml", &spec);
+    assert_eq!(project.trt(&["check", "p.yaml"]).status, 0);
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("`z`"), "{error}");
+    project.write("p.yaml", spec.replace("{ z:", "{ x:")).run_ok();
+}
+
+#[test]
+fn a_node_that_the_cpu_backend_cannot_run_is_named_with_the_backend_to_choose() {
+    let project = project(GOOD, "");
+    let model = Network::default().input("x", &[0, 2]).output("y", &[0, 2]);
+    project.write("model.onnx", model.node("Det", &["x"], "y").encode());
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("`y` (Det)"), "{error}");
+    assert!(error.contains("`check: { backend: onnxruntime }`"), "{error}");
+}
+
+#[test]
+fn a_folder_is_a_model_and_all_of_it_is_in_the_key() {
+    let project = project(GOOD, "");
+    let spec = project.read("p.yaml").replace("net.h5", "saved");
+    project.write("p.yaml", spec);
+    project.copy(&fixture("source_models/saved_model/saved_model.pb"), "saved/saved_model.pb");
+    project.write("saved/variables/variables.index", "1");
+    project.run_ok();
+    assert_eq!(description(&project)["source"]["kind"], "saved_model");
+    assert!(project.run_ok().stdout.contains("1 cached"));
+    project.write("saved/variables/variables.index", "2");
+    assert!(project.run_ok().stdout.contains("1 built"));
+}
+
+#[test]
+fn external_data_beyond_two_gibibytes_comes_through_from_end_to_end() {
+    const ROWS: i64 = 524_300;
+    const WIDTH: i64 = 1024;
+    let project = project(
+        "with open(request['out'] + '/weights.bin', 'wb') as file: file.truncate(4 * 524300 * 1024)\nmodel(); cases(); result()\n",
+        "",
+    );
+    let rows = Network::default().input("x", &[0, 2]).output("y", &[0, 2]);
+    let rows = rows.weights("one", &[1], vec![1.0]).weights("row", &[1], vec![0.0]);
+    let rows = rows.node("Add", &["x", "one"], "z").node("Gather", &["big", "at"], "zeros");
+    let rows = rows.node("ReduceSum", &["zeros"], "zero").node("Add", &["z", "zero"], "y");
+    let mut model = <ModelProto as prost::Message>::decode(rows.encode().as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let entry = |key: &str, value: String| StringStringEntryProto {
+        key: Some(key.to_owned()),
+        value: Some(value),
+        ..Default::default()
+    };
+    graph.initializer.push(TensorProto {
+        name: Some("big".to_owned()),
+        dims: vec![ROWS, WIDTH],
+        data_type: Some(1),
+        data_location: Some(DataLocation::External as i32),
+        external_data: vec![
+            entry("location", "weights.bin".to_owned()),
+            entry("length", (4 * ROWS * WIDTH).to_string()),
+        ],
+        ..Default::default()
+    });
+    graph.initializer.push(TensorProto {
+        name: Some("at".to_owned()),
+        dims: vec![1],
+        data_type: Some(7),
+        int64_data: vec![ROWS - 1],
+        ..Default::default()
+    });
+    project.write("model.onnx", prost::Message::encode_to_vec(&model));
+    project.run_ok();
+    let weights = fs::metadata(project.file("build/p/onnx/weights.bin")).unwrap();
+    assert_eq!(weights.len(), 4 * 524_300 * 1024);
+    assert_eq!(description(&project)["comparison"]["outputs"][0]["max_abs"], 0.0);
+}
