@@ -317,7 +317,7 @@ fn an_interrupt_ends_an_export() {
     let body = "open(HERE + '/pid', 'w').write(str(os.getpid()))\nos.rename(HERE + '/pid', HERE + '/started')\ntime.sleep(600)\n";
     let project = project(body, "");
     let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !project.file("started").exists() && Instant::now() < deadline {
         std::thread::yield_now();
     }
@@ -504,8 +504,13 @@ fn a_folder_is_a_model_and_all_of_it_is_in_the_key() {
 
 #[test]
 fn external_data_beyond_two_gibibytes_comes_through_from_end_to_end() {
+    const LARGE: &str = "TRT_PIPELINE_TEST_LARGE";
     const ROWS: i64 = 524_300;
     const WIDTH: i64 = 1024;
+    if std::env::var_os(LARGE).is_none() {
+        eprintln!("SKIPPED: it takes minutes; {LARGE}=1 and .ci/soak run it");
+        return;
+    }
     let project = project(
         "with open(request['out'] + '/weights.bin', 'wb') as file: file.truncate(4 * 524300 * 1024)\nmodel(); cases(); result()\n",
         "",
@@ -519,7 +524,6 @@ fn external_data_beyond_two_gibibytes_comes_through_from_end_to_end() {
     let entry = |key: &str, value: String| StringStringEntryProto {
         key: Some(key.to_owned()),
         value: Some(value),
-        ..Default::default()
     };
     graph.initializer.push(TensorProto {
         name: Some("big".to_owned()),

@@ -78,7 +78,7 @@ impl Convert {
     }
 
     /// Copies an ONNX model.
-    fn take(&self, path: &Path, cx: &StageContext<'_>) -> Result<(), StageError> {
+    fn take(path: &Path, cx: &StageContext<'_>) -> Result<(), StageError> {
         let source = onnx::locate(path)?;
         cx.progress.report("checking", 0, None);
         let model = Model::load(&source)?;
@@ -185,7 +185,7 @@ impl Stage for Convert {
         match (self.exporter_of(path), found) {
             (Some((framework, source)), _) => self.make(framework, source, cx),
             (None, Err(error)) if !is_told_by_onnx(&error) => Err(ConvertError::from(error).into()),
-            (None, _) => self.take(path, cx),
+            (None, _) => Self::take(path, cx),
         }
     }
 }
