@@ -1,13 +1,21 @@
 //! [`closest`]: the word somebody may have meant.
 
-/// The candidate nearest to `word`, if one is near enough to be worth suggesting.
+/// The candidate nearest to `word`, if one is near enough to be worth suggesting. Letters in
+/// another order are nearer than one too few: `modle` is `model`, not `module`.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let own = letters(word);
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+        .map(|(similarity, candidate)| (letters(candidate) == own, similarity, candidate))
+        .max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(.., candidate)| candidate)
 }
 
 /// Whether two words are the same but for their numbers: `fp8` and `fp16`.
@@ -47,6 +55,7 @@ mod tests {
     fn a_slip_of_the_fingers_is_recognised_and_a_different_word_is_not() {
         assert_eq!(closest("imput", ["output", "input"]), Some("input"));
         assert_eq!(closest("xyz", ["output", "input"]), None);
+        assert_eq!(closest("modle", ["model", "module"]), Some("model"));
         assert_eq!(did_you_mean("q", ["a", "b"], "arrays"), "arrays: `a`, `b`");
         assert_eq!(did_you_mean("9.0", ["8.0", "8.9"], "choices"), "choices: `8.0`, `8.9`");
         assert_eq!(did_you_mean("int4", ["int8"], "choices"), "choices: `int8`");

@@ -156,6 +156,6 @@ fn weights_without_their_network_are_refused_with_what_to_write() {
     let project = Project::with_spec(&format!("{spec}{python}', {IMAGE} }} }}\n"));
     project.copy(&fixture("convert/torch/digits.pth"), "digits.pth");
     let ran = project.trt(&["run", "p.yaml"]);
-    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert_eq!(ran.status, 2, "{ran:#?}");
     assert!(ran.stderr.contains("module:") && ran.stderr.contains("factory:"), "{}", ran.stderr);
 }
