@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Engine, EngineMemory, ExecutionContext};
+use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext};
 use crate::deployment::OnDeviceFailure;
 
 use super::placement::DeviceLoad;
@@ -46,6 +46,17 @@ pub struct DeviceStatus {
     pub memory: Option<EngineMemory>,
     /// Why it is used no more; `None` where it is.
     pub lost: Option<String>,
+}
+
+impl DeviceStatus {
+    /// Of a device that was lost before the model was loaded.
+    pub(super) fn absent(device: Option<usize>, error: &BackendError) -> Self {
+        let reason = match error {
+            BackendError::DeviceLost { reason, .. } => reason.clone(),
+            error => error.to_string(),
+        };
+        Self { device, batches: 0, outstanding: 0, memory: None, lost: Some(reason) }
+    }
 }
 
 /// A model lost a device that it ran on.

@@ -41,6 +41,8 @@ pub struct Model {
     /// Who hears of devices that it loses.
     hearer: Arc<Mutex<Hearer>>,
     warming_up: Mutex<()>,
+    /// Devices that were lost before it was loaded.
+    absent: Vec<DeviceStatus>,
 }
 
 /// Where the losses of devices are told.
@@ -91,11 +93,12 @@ impl Model {
             .iter()
             .map(|&device| LoadOptions { device, cuda_graphs: config.cuda_graphs.clone() });
         let engines = backend.load_each(engine, &manifest, &options.collect::<Vec<_>>())?;
-        let (mut loaded, mut lost) = (Vec::new(), None);
+        let (mut loaded, mut lost, mut absent) = (Vec::new(), None, Vec::new());
         for (device, engine) in devices.into_iter().zip(engines) {
             match engine {
                 Err(error @ BackendError::DeviceLost { .. }) if config.devices.is_none() => {
                     tracing::warn!("model `{}` is loaded without it: {error}", config.name);
+                    absent.push(DeviceStatus::absent(device, &error));
                     lost = Some(error);
                 }
                 engine => loaded.push(Loaded { device, engine: engine? }),
@@ -104,7 +107,9 @@ impl Model {
         if let Some(error) = lost.filter(|_| loaded.is_empty()) {
             return Err(error.into());
         }
-        Self::of(config, version, loaded, (placement, gauge(backend)), deployment)
+        let mut model = Self::of(config, version, loaded, (placement, gauge(backend)), deployment)?;
+        model.absent = absent;
+        Ok(model)
     }
 
     /// A model with an engine that is loaded already.
@@ -168,7 +173,8 @@ impl Model {
         let samples = Samples::new(&config.reload);
         let batcher = Arc::new(batcher);
         let warming_up = Mutex::default();
-        let model = Self { config, version, timeout, batcher, samples, hearer, warming_up };
+        let absent = Vec::new();
+        let model = Self { config, version, timeout, batcher, samples, hearer, warming_up, absent };
         for number in 0..workers {
             model.start_worker(number)?;
         }
@@ -282,7 +288,9 @@ impl Model {
 
     /// Its devices, those that are lost too.
     pub fn devices(&self) -> Vec<DeviceStatus> {
-        self.batcher.pool.devices()
+        let mut devices = self.batcher.pool.devices();
+        devices.extend_from_slice(&self.absent);
+        devices
     }
 
     /// Why it cannot answer requests any more: every device that it ran on is lost.

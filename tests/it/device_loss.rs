@@ -186,9 +186,9 @@ fn a_version_that_is_loaded_after_a_loss_runs_on_the_gpus_that_are_left() {
     let reload = machine.program.next("reload_finished");
     let reload = if reload["to"] == 1 { machine.program.next("reload_finished") } else { reload };
     assert_eq!((&reload["outcome"], &reload["to"]), (&json!("accepted"), &json!(2)), "{reload}");
-    assert_eq!(machine.up(2, 0), 1);
-    let (_, metrics) = get(machine.admin, "/metrics");
-    assert!(!metrics.contains("version=\"2\",device=\"1\""), "{metrics}");
+    assert_eq!((machine.up(2, 0), machine.up(2, 1)), (1, 0));
+    let (_, ready) = get(machine.http, "/v2/models/digits/ready");
+    assert!(ready.contains("degraded: device 1 is lost: "), "{ready}");
     all_right(&machine.traffic(100), 100);
     // One that names it is refused, and what serves goes on.
     let named = spec.replace("placement: round_robin", "devices: [0, 1]");

@@ -82,21 +82,8 @@ impl Backend for TensorRtBackend {
             TrtError::from(error)
                 .into_error("looking for GPUs", |reason| BackendError::Run { reason })
         };
-        let driver = Driver::get().map_err(failed)?;
-        let (mut devices, mut lost) = (Vec::new(), None);
-        for ordinal in 0..driver.device_count() {
-            match driver.hold(ordinal) {
-                Ok(()) => devices.push(Some(ordinal as usize)),
-                Err(error) => {
-                    tracing::warn!("GPU {ordinal} is left out: {error}");
-                    lost = Some(error);
-                }
-            }
-        }
-        match lost.filter(|_| devices.is_empty()) {
-            Some(error) => Err(failed(error)),
-            None => Ok(devices),
-        }
+        let count = Driver::get().map_err(failed)?.device_count();
+        Ok((0..count as usize).map(Some).collect())
     }
 
     fn usage(&self, device: Option<usize>) -> Option<DeviceUsage> {
