@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of limits, or of what made the values.
 
+use serde::Serialize;
+
 /// Where two outputs differ, and their values there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
@@ -13,6 +15,22 @@ pub struct Place {
     pub actual: f64,
     /// The reference's value.
     pub reference: f64,
+}
+
+/// The numbers of a [`Difference`], as reports have them.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the methods of the same names say it")]
+pub struct Numbers {
+    pub elements: u64,
+    pub max_abs: f64,
+    pub max_relative_error: f64,
+    pub max_elementwise_relative: f64,
+    pub mean_abs: f64,
+    pub rmse: f64,
+    pub cosine: f64,
+    /// `null` where tested and reference are equal.
+    pub snr_db: f64,
+    pub nonfinite: u64,
 }
 
 /// Sums over the elements seen so far; nothing else is kept of them.
@@ -74,6 +92,21 @@ impl Difference {
                 self.max_elementwise_relative = relative;
                 self.worst_relative = Some(place);
             }
+        }
+    }
+
+    /// All of its numbers.
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            elements: self.elements(),
+            max_abs: self.max_abs(),
+            max_relative_error: self.max_relative_error(),
+            max_elementwise_relative: self.max_elementwise_relative(),
+            mean_abs: self.mean_abs(),
+            rmse: self.rmse(),
+            cosine: self.cosine(),
+            snr_db: self.snr_db(),
+            nonfinite: self.nonfinite(),
         }
     }
 

@@ -94,12 +94,6 @@ impl Dataset {
     /// shape but for axis 0.
     pub fn column_for(&self, tensor: &TensorSpec) -> Result<Column<'_>, DataError> {
         let array = self.array(&tensor.name)?;
-        let column = Column::new(array, tensor.dtype).ok_or_else(|| DataError::WrongDType {
-            path: self.path.clone(),
-            array: tensor.name.clone(),
-            expected: tensor.dtype,
-            found: array.dtype(),
-        })?;
         let extents = &array.shape().0;
         let fits = tensor.dims.as_ref().is_none_or(|dims| {
             dims.len() == extents.len()
@@ -108,35 +102,14 @@ impl Dataset {
                     Dim::Symbol(_) | Dim::Any => true,
                 })
         });
-        if !fits {
-            return Err(DataError::WrongShape {
-                path: self.path.clone(),
-                array: tensor.name.clone(),
-                expected: tensor.dims_text(),
-                found: array.shape().clone(),
-            });
-        }
-        Ok(column)
+        self.as_column(array, tensor, fits)
     }
 
     /// All of a tensor: an array of its name, of an element type that does, and of its shape. Unlike
     /// samples it may be a scalar, or empty.
     pub fn tensor_for(&self, tensor: &TensorSpec) -> Result<Tensor, DataError> {
         let array = self.find(&tensor.name)?;
-        let column = Column::new(array, tensor.dtype).ok_or_else(|| DataError::WrongDType {
-            path: self.path.clone(),
-            array: tensor.name.clone(),
-            expected: tensor.dtype,
-            found: array.dtype(),
-        })?;
-        if !tensor.accepts(array.shape()) {
-            return Err(DataError::WrongShape {
-                path: self.path.clone(),
-                array: tensor.name.clone(),
-                expected: tensor.dims_text(),
-                found: array.shape().clone(),
-            });
-        }
+        let column = self.as_column(array, tensor, tensor.accepts(array.shape()))?;
         column.rows(0, usize::MAX)
     }
 
@@ -150,6 +123,30 @@ impl Dataset {
             path: self.path.clone(),
             array: name.to_owned(),
             present: self.arrays.keys().cloned().collect(),
+        })
+    }
+
+    /// An array in the element type of a tensor whose shape it `fits`, or not.
+    fn as_column<'a>(
+        &self,
+        array: &'a Array,
+        tensor: &TensorSpec,
+        fits: bool,
+    ) -> Result<Column<'a>, DataError> {
+        let column = Column::new(array, tensor.dtype).ok_or_else(|| DataError::WrongDType {
+            path: self.path.clone(),
+            array: tensor.name.clone(),
+            expected: tensor.dtype,
+            found: array.dtype(),
+        })?;
+        if fits {
+            return Ok(column);
+        }
+        Err(DataError::WrongShape {
+            path: self.path.clone(),
+            array: tensor.name.clone(),
+            expected: tensor.dims_text(),
+            found: array.shape().clone(),
         })
     }
 

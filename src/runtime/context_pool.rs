@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext, MemoryStats};
+use crate::backend::{BackendError, Engine, EngineMemory, ExecutionContext};
 use crate::tensor::Shape;
 
 use super::device::{Device, DeviceStatus, Gauge, Loaded, Usage};
@@ -216,10 +216,7 @@ impl ContextPool {
     pub(super) fn memory(&self) -> Option<EngineMemory> {
         let state = self.lock();
         let held = state.devices.iter().filter_map(|device| device.loaded.engine.memory());
-        held.reduce(|sum, more| EngineMemory {
-            device: add(sum.device, more.device),
-            pinned: add(sum.pinned, more.pinned),
-        })
+        held.reduce(|sum, more| sum + more)
     }
 
     /// Lets go of engines and contexts; nothing is lent any more.
@@ -227,16 +224,6 @@ impl ContextPool {
         let devices = std::mem::take(&mut self.lock().devices);
         self.returned.notify_all();
         drop(devices);
-    }
-}
-
-fn add(one: MemoryStats, other: MemoryStats) -> MemoryStats {
-    MemoryStats {
-        current: one.current + other.current,
-        peak: one.peak + other.peak,
-        total: one.total + other.total,
-        allocations: one.allocations + other.allocations,
-        live: one.live + other.live,
     }
 }
 

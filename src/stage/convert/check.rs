@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::backend::{self, BackendError, Engine, ExecutionContext};
 use crate::data::{DataError, Dataset};
-use crate::difference::Difference;
+use crate::difference::{Difference, Numbers};
 use crate::onnx::Model;
 use crate::stage::assess::SLACK;
 use crate::stage::{StageContext, StageError};
@@ -40,15 +40,8 @@ struct Limits {
 #[derive(Debug, Serialize)]
 struct OutputComparison {
     name: String,
-    elements: u64,
-    max_abs: f64,
-    max_relative_error: f64,
-    max_elementwise_relative: f64,
-    mean_abs: f64,
-    rmse: f64,
-    cosine: f64,
-    snr_db: f64,
-    nonfinite: u64,
+    #[serde(flatten)]
+    numbers: Numbers,
 }
 
 impl Convert {
@@ -196,17 +189,6 @@ fn hold(check: &Check, outputs: &[(&str, &Difference)]) -> Result<(), ConvertErr
 
 impl OutputComparison {
     fn of((name, difference): (&str, &Difference)) -> Self {
-        Self {
-            name: name.to_owned(),
-            elements: difference.elements(),
-            max_abs: difference.max_abs(),
-            max_relative_error: difference.max_relative_error(),
-            max_elementwise_relative: difference.max_elementwise_relative(),
-            mean_abs: difference.mean_abs(),
-            rmse: difference.rmse(),
-            cosine: difference.cosine(),
-            snr_db: difference.snr_db(),
-            nonfinite: difference.nonfinite(),
-        }
+        Self { name: name.to_owned(), numbers: difference.numbers() }
     }
 }

@@ -121,15 +121,7 @@ fn judge_output(
     }
     report.outputs.push(OutputReport {
         name: name.to_owned(),
-        elements: difference.elements(),
-        max_abs: difference.max_abs(),
-        max_relative_error: difference.max_relative_error(),
-        max_elementwise_relative: difference.max_elementwise_relative(),
-        mean_abs: difference.mean_abs(),
-        rmse: difference.rmse(),
-        cosine: difference.cosine(),
-        snr_db: difference.snr_db(),
-        nonfinite: difference.nonfinite(),
+        numbers: difference.numbers(),
         worst,
         worst_relative,
     });

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::artifact::Digest;
+use crate::difference::Numbers;
 use crate::stage::StageError;
 
 mod markdown;
@@ -84,17 +85,8 @@ pub(super) struct PlaceReport {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct OutputReport {
     pub(super) name: String,
-    pub(super) elements: u64,
-    pub(super) max_abs: f64,
-    pub(super) max_relative_error: f64,
-    pub(super) max_elementwise_relative: f64,
-    pub(super) mean_abs: f64,
-    pub(super) rmse: f64,
-    pub(super) cosine: f64,
-    /// `null` where tested and reference are equal.
-    pub(super) snr_db: f64,
-    /// Elements that are NaN or infinite on one side only.
-    pub(super) nonfinite: u64,
+    #[serde(flatten)]
+    pub(super) numbers: Numbers,
     pub(super) worst: Option<PlaceReport>,
     pub(super) worst_relative: Option<PlaceReport>,
 }

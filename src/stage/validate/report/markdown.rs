@@ -75,18 +75,19 @@ impl Report {
         text.push_str("| output | max abs | max relative | max elementwise relative | mean abs | ");
         text.push_str("rmse | cosine | snr | worst |\n|---|--:|--:|--:|--:|--:|--:|--:|---|\n");
         for output in &self.outputs {
-            let worst = output.worst.as_ref().map_or(String::new(), PlaceReport::text);
+            let (worst, numbers) = (&output.worst, &output.numbers);
+            let worst = worst.as_ref().map_or(String::new(), PlaceReport::text);
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {} | {} | {} | {} | {:.8} | {} dB | {worst} |",
                 output.name,
-                number(output.max_abs),
-                number(output.max_relative_error),
-                number(output.max_elementwise_relative),
-                number(output.mean_abs),
-                number(output.rmse),
-                output.cosine,
-                number(output.snr_db),
+                number(numbers.max_abs),
+                number(numbers.max_relative_error),
+                number(numbers.max_elementwise_relative),
+                number(numbers.mean_abs),
+                number(numbers.rmse),
+                numbers.cosine,
+                number(numbers.snr_db),
             );
         }
     }
