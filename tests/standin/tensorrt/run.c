@@ -33,13 +33,15 @@ struct run {
     struct run *next;
 };
 
-/* Runs that graphs have captured. Nobody says when a graph is gone, so they are kept. */
+/* Runs that graphs have captured. Nobody says when a graph is gone, so they are kept, without what
+ * they do once their context is gone. */
 static struct run *captured;
 static pthread_mutex_t captured_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void forget(struct copy *work) {
     for (struct copy *next; work; work = next) {
         next = work->next;
+        free(work->earlier);
         free(work);
     }
 }
@@ -97,8 +99,12 @@ static void repeat(void *argument) {
 
 void context_gone(const struct context *context) {
     pthread_mutex_lock(&captured_lock);
-    for (struct run *run = captured; run; run = run->next)
-        if (run->context == context) run->context = NULL;
+    for (struct run *run = captured; run; run = run->next) {
+        if (run->context != context) continue;
+        forget(run->copies);
+        run->context = NULL;
+        run->copies = NULL;
+    }
     pthread_mutex_unlock(&captured_lock);
 }
 

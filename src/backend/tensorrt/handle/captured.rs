@@ -13,7 +13,8 @@ use super::super::error::TrtError;
 use super::engine::EngineHandle;
 use super::execution::Execution;
 
-/// Device memory that the driver takes for each node of a graph that is ready to be launched.
+/// What is reckoned for each node of a graph that is ready to be launched: an estimate, as the
+/// driver does not tell how much device memory it takes.
 const NODE_BYTES: u64 = 8 << 10;
 
 /// The run of one profile and one set of input shapes.
