@@ -26,13 +26,14 @@ use super::settings::{Exporter, NamedInput};
 use super::{Convert, ConvertError};
 
 /// The scripts, by file name: those that are run, and what they import.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("cases.py", include_str!("python/cases.py")),
     ("common.py", include_str!("python/common.py")),
     ("export_script.py", include_str!("python/export_script.py")),
     ("export_tensorflow.py", include_str!("python/export_tensorflow.py")),
     ("export_torch.py", include_str!("python/export_torch.py")),
     ("onnx_file.py", include_str!("python/onnx_file.py")),
+    ("torch_symbolics.py", include_str!("python/torch_symbolics.py")),
 ];
 
 /// The status with which a script ends that says why it failed.

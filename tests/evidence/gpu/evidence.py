@@ -287,6 +287,23 @@ def scaling(arguments):
     return passed, {"rounds": rounds}, f"{len(whole)} rounds in turns, medians; 0.95 of linear is asked for.\n\n{text}"
 
 
+def graph_memory(arguments):
+    """MiB by the number of graphs, and what a graph takes more than none."""
+    rows, data, passed = [], {}, True
+    for engine in ("encoder", "resnet50"):
+        lines = json_lines(arguments.raw / f"{engine}.jsonl")
+        data[engine] = lines
+        passed = passed and bool(lines)
+        plain = [line["device_used"] for line in lines if not line["graphs"]]
+        for count in sorted({line["graphs"] for line in lines}):
+            found = [line for line in lines if line["graphs"] == count]
+            used = statistics.median(line["device_used"] for line in found)
+            own = (used - statistics.median(plain)) / count / 1024 if count else 0
+            rows.append([engine, count, f"{used / 2**20:.1f}", f"{own:.0f}", json.dumps(found[-1]["counted"])])
+    text = table(["engine", "graphs", "device MiB", "KiB a graph", "bytes that the server counts"], rows, ["---", "--:", "--:", "--:", "---"])
+    return passed, data, text
+
+
 def soak(arguments):
     text = (arguments.raw / "soak.txt").read_text() if (arguments.raw / "soak.txt").exists() else ""
     path = arguments.raw / "soak.json"
@@ -327,6 +344,7 @@ STEPS = {
     "served": served,
     "scaling": scaling,
     "reloads": reloads,
+    "graph-memory": graph_memory,
     "soak": soak,
     **{f"convert-{net}": converted for net in ("resnet18", "resnet50", "mobilenet_v3", "vit_b_16", "encoder")},
 }

@@ -18,6 +18,7 @@
 #   served        ResNet-50 behind the server, against the engine in process and the transports
 #   scaling       throughput of the ResNet-50 in process on 1, 2, 4, .. GPUs, where there are several
 #   reloads       device memory over 200 loads and 200 hot reloads, with graphs
+#   graph-memory  device memory of a server with no, few and many graphs, against what it counts
 #   soak          10^6 requests with graphs and 20 hot reloads, each answer checked; then a GPU breaks
 #   convert-NET   PyTorch to ONNX to TensorRT: TorchScript and a state dict compared, built in FP16 and
 #                 validated; a torch.export program compared, its build told. NET: resnet18, resnet50,
@@ -45,7 +46,7 @@ root=$(cd "$here/../../.." && pwd)
 self=$here/$(basename "$0")
 
 steps=(doctor digits timing-cache models precision leaks serve
-  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads soak
+  engines speed-thin speed-resnet50 speed-encoder calls served scaling reloads graph-memory soak
   convert-resnet18 convert-resnet50 convert-mobilenet_v3 convert-vit_b_16 convert-encoder save restore)
 limit=470
 cycles=${CYCLES:-200}
@@ -186,6 +187,14 @@ step_scaling() {
 step_reloads() {
   run "$TRT_PIPELINE" bench "$speed/thin" --reload "$cycles" --graphs on --format json >"$raw/cycles.jsonl"
   run python3 "$here/hot_reloads.py" "$TRT_PIPELINE" --reloads "$cycles" >"$raw/hot.jsonl"
+}
+
+step_graph-memory() {
+  for engine in encoder resnet50; do
+    local sizes=8
+    [ "$engine" = encoder ] || sizes=32
+    run python3 "$here/graph_memory.py" "$TRT_PIPELINE" "$speed/$engine" --sizes "$sizes" >"$raw/$engine.jsonl"
+  done
 }
 
 # With one GPU all is over when it breaks: it does so behind the requests and reloads. Of several the

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases  # noqa: E402
 import common  # noqa: E402
 import onnx_file  # noqa: E402
+import torch_symbolics  # noqa: E402
 from common import ExportError, Request, Tensor  # noqa: E402
 
 del sys.path[0]
@@ -386,6 +387,7 @@ def export_torchscript(torch: Any, request: Request, source: Source, example: ca
         for each in ordered
     }
     args, kwargs = source.arguments(tensors(torch, example))
+    torch_symbolics.register(torch)
     if source.program is not None:
         source.module.train = lambda mode=True: source.module  # programs have one mode and refuse to be told
     try:
