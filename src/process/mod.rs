@@ -25,7 +25,7 @@ mod capture;
 mod memory;
 
 pub use cancel::{CancelGuard, CancelToken};
-pub use memory::{give_back_freed, resident_bytes};
+pub use memory::{give_back_freed, keep_freed, resident_bytes};
 
 /// How long a group may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use crate::backend::{BackendError, ExecutionContext};
 use crate::tensor::{Shape, TensorSpec};
 
 use super::check::Interface;
-use super::copies::{copy, copy_box, copy_out};
+use super::copies::{copy_all, copy_box, copy_out};
 use super::{InferRequest, OutputTensor, PhaseTimes};
 
 /// The requests of a batch, with the samples of each.
@@ -95,18 +95,20 @@ impl Runner<'_> {
             return Err(misfit(spec, &joint, staging.len()));
         }
         if self.interface.max_batch.is_none() {
-            for (request, _) in requests {
-                copy(&request.inputs[index].bytes, staging, copied);
-            }
+            // It is one.
+            let request = requests.first();
+            let bytes = request.map(|(request, _)| &*request.inputs[index].bytes);
+            copy_all(bytes.map(|bytes| (bytes, staging)).into_iter().collect(), copied);
             return Ok(());
         }
         let row = staging.len().checked_div(self.size).unwrap_or(0);
         let mut rest = staging;
+        let mut whole = Vec::with_capacity(requests.len());
         for (request, samples) in requests {
             let input = &request.inputs[index];
             let (rows, after) = rest.split_at_mut(samples * row);
             if input.bytes.len() == rows.len() {
-                copy(&input.bytes, rows, copied);
+                whole.push((&*input.bytes, rows));
             } else {
                 rows.fill(0);
                 let extents = &input.shape.0;
@@ -115,6 +117,7 @@ impl Runner<'_> {
             }
             rest = after;
         }
+        copy_all(whole, copied);
         rest.fill(0);
         Ok(())
     }

@@ -1,12 +1,67 @@
 //! The ways by which elements go from requests into batches and from batches into answers, and the
 //! count of their bytes: there is no other copying of tensors in the runtime.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Bytes from which several threads copy: one alone takes longer than it takes to wake the others.
+const MANY: usize = 1 << 20;
+/// What one thread copies at once.
+const PIECE: usize = 128 << 10;
+/// Most threads that help; memory is not much faster with more.
+const MOST_HELPERS: usize = 3;
+
+/// Threads that help to copy; they have nothing else to do, or a batch would wait for it. None where
+/// there are processors for one thread only.
+static HELPERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let helpers = (processors / 2).saturating_sub(1).min(MOST_HELPERS);
+    let builder = ThreadPoolBuilder::new().thread_name(|index| format!("copy-{index}"));
+    (helpers > 0).then(|| builder.num_threads(helpers).build().ok()).flatten()
+});
+
+/// Bytes, and as many to copy them to.
+pub(super) type Copy<'a> = (&'a [u8], &'a mut [u8]);
 
 /// Copies all bytes of `source` to `target`, which is as long; counts them.
-pub(super) fn copy(source: &[u8], target: &mut [u8], copied: &mut u64) {
+fn copy(source: &[u8], target: &mut [u8], copied: &mut u64) {
     target.copy_from_slice(source);
     *copied += source.len() as u64;
+}
+
+/// Copies each of the parts, with the help of other threads where they are many bytes; counts
+/// those.
+pub(super) fn copy_all(parts: Vec<Copy<'_>>, copied: &mut u64) {
+    let all: usize = parts.iter().map(|(source, _)| source.len()).sum();
+    *copied += all as u64;
+    match HELPERS.as_ref() {
+        Some(helpers) if all >= MANY => share_out(parts, helpers),
+        _ => copy_each(parts),
+    }
+}
+
+/// Copies in equal shares, one of them here.
+fn share_out(parts: Vec<Copy<'_>>, helpers: &ThreadPool) {
+    let mut pieces: Vec<Copy<'_>> = Vec::new();
+    for (source, target) in parts {
+        pieces.extend(source.chunks(PIECE).zip(target.chunks_mut(PIECE)));
+    }
+    let share = pieces.len().div_ceil(helpers.current_num_threads() + 1);
+    helpers.in_place_scope(|scope| {
+        while pieces.len() > share {
+            let others = pieces.split_off(pieces.len() - share);
+            scope.spawn(move |_| copy_each(others));
+        }
+        copy_each(pieces);
+    });
+}
+
+fn copy_each(parts: Vec<Copy<'_>>) {
+    for (source, target) in parts {
+        target.copy_from_slice(source);
+    }
 }
 
 /// Copies bytes into an answer; counts them.
@@ -75,6 +130,29 @@ mod tests {
 
     fn place(extents: &[usize], index: &[usize]) -> usize {
         extents.iter().zip(index).fold(0, |at, (extent, i)| at * extent + i)
+    }
+
+    #[test]
+    fn many_bytes_are_copied_by_several_threads_as_few_are_by_one() {
+        let helpers = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for lens in
+            [vec![], vec![0], vec![3, 0, 5], vec![MANY - 1], vec![7 * MANY + 1], vec![150_529; 61]]
+        {
+            let sources: Vec<Vec<u8>> =
+                lens.iter().map(|&len| (0..251).cycle().take(len).collect()).collect();
+            let mut targets: Vec<Vec<u8>> = lens.iter().map(|&len| vec![255; len]).collect();
+            let parts = sources.iter().zip(&mut targets);
+            share_out(parts.map(|(from, to)| (&from[..], &mut to[..])).collect(), &helpers);
+            assert!(targets == sources, "{lens:?}");
+            let mut copied = 1;
+            for target in &mut targets {
+                target.fill(255);
+            }
+            let parts = sources.iter().zip(&mut targets);
+            copy_all(parts.map(|(from, to)| (&from[..], &mut to[..])).collect(), &mut copied);
+            assert!(targets == sources, "{lens:?}");
+            assert_eq!(copied, 1 + lens.iter().sum::<usize>() as u64);
+        }
     }
 
     proptest! {

@@ -32,6 +32,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// How much all requests of a multiplexed connection may send before they are read.
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// The longest frame that a multiplexed connection takes. A tensor in frames of the usual 16 KiB wakes
+/// its reader for each of them.
+const FRAME: u32 = 256 << 10;
+
 /// How long bytes are read that nobody wants, so that the answer to their request arrives.
 const DISCARD: Duration = Duration::from_secs(2);
 
@@ -117,6 +121,7 @@ where
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .keep_alive_interval(door.limits().header_timeout)
         .keep_alive_timeout(door.limits().header_timeout);
     let service = service_fn(|request| answer(Arc::clone(door), Arc::clone(state), request));

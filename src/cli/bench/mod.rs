@@ -15,7 +15,7 @@ use crate::bench::traffic::Gaps;
 use crate::bench::{BenchError, Schedule, Warmup};
 use crate::data::Dataset;
 use crate::deployment::MOST_INSTANCES;
-use crate::process::CancelToken;
+use crate::process::{self, CancelToken};
 use crate::progress::Progress;
 use crate::tensor::Shape;
 
@@ -181,6 +181,8 @@ impl Subject {
 }
 
 pub(super) fn bench(args: &BenchArgs, console: &Console) -> ExitStatus {
+    // As `serve` does.
+    process::keep_freed();
     let cancel = CancelToken::default();
     signals::cancel_on_signal(cancel.clone());
     let ended = Subject::of(args).and_then(|subject| {

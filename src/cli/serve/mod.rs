@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execute::RunEvent;
 use crate::execute::event::ServedModel;
-use crate::process::CancelToken;
+use crate::process::{self, CancelToken};
 use crate::runtime::{DeviceLoss, Model, ModelRegistry};
 use crate::server::{Addresses, DrainReport, Server, ServerConfig, ServerError};
 
@@ -68,6 +68,7 @@ enum Message {
 }
 
 pub(super) fn serve(args: &ServeArgs, console: &Console) -> ExitStatus {
+    process::keep_freed();
     match Serve::start(args, console).and_then(Serve::serve) {
         Ok(status) | Err(status) => status,
     }

@@ -13,9 +13,10 @@ use super::super::error::TrtError;
 use super::engine::EngineHandle;
 use super::execution::Execution;
 
-/// What is reckoned for each node of a graph that is ready to be launched: an estimate, as the
-/// driver does not tell how much device memory it takes.
-const NODE_BYTES: u64 = 8 << 10;
+/// What is reckoned for each node of a graph that is ready to be launched, as the driver does not
+/// tell how much device memory it takes. Measured on an H200 with driver 580: 1.5 and 1.9 MiB for
+/// graphs of about 60 nodes.
+const NODE_BYTES: u64 = 32 << 10;
 
 /// The run of one profile and one set of input shapes.
 #[derive(Debug)]
