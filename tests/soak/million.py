@@ -99,7 +99,8 @@ def served(args, spec, files, settings):
         first = min(FIRST, max(1, args.requests // 10))
         tally.add(level(args.program, folder, f"{http}/sum", "--requests", first, *load, *concurrency, patience=3600), first)
         before, rest = server.rss(), args.requests - first
-        running = bench(args.program, folder, f"{http}/sum", "--requests", rest, *load, *concurrency)
+        pace = ["--rate", args.rate] if args.rate else concurrency
+        running = bench(args.program, folder, f"{http}/sum", "--requests", rest, *load, *pace)
         running.next("bench_served")
         reloads = 0
         for turn in range(args.reloads):
@@ -112,6 +113,7 @@ def served(args, spec, files, settings):
             if reload["outcome"] != "accepted":
                 sys.exit(f"reload {turn + 1} was refused: {reload}")
             reloads += 1
+            print(f"reload {reloads} of {args.reloads}", file=sys.stderr, flush=True)
         found = running.next("bench_level", 24 * 3600)
         running.process.wait()
         tally.add(found, rest)
@@ -123,6 +125,7 @@ def served(args, spec, files, settings):
             tally.add(running.next("bench_level", 3600), args.piece)
             running.process.wait()
             broken = lost_devices(admin)
+            print(f"{args.piece} requests more: lost devices {sorted(broken)}", file=sys.stderr, flush=True)
             if broken:
                 break
         ready = {path: get(f"{http}{path}")[0] for path in ("/v2/health/ready", "/v2/models/sum/ready")}
@@ -152,6 +155,7 @@ def main():
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--reloads", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--rate", type=int, help="requests a second, whether those before were answered or not, so that the reloads fit in [default: as fast as they are answered]")
     parser.add_argument("--backend", choices=BACKENDS, default="cpu")
     parser.add_argument("--serve", default="", help="more settings of the serve stage, as YAML, with `;` between them: `cuda_graphs: on; devices: all`")
     parser.add_argument("--fault-after", type=int, help="batches after which a GPU breaks; a reload that meets it just then is refused, which fails")

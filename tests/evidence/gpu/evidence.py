@@ -306,9 +306,9 @@ def graph_memory(arguments):
 
 def soak(arguments):
     text = (arguments.raw / "soak.txt").read_text() if (arguments.raw / "soak.txt").exists() else ""
-    path = arguments.raw / "soak.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return found.get("is_good", False), {"found": found}, f"```\n{text}```"
+    paths = sorted(arguments.raw.glob("*.json"))
+    found = {path.stem: json.loads(path.read_text()) for path in paths}
+    return bool(found) and all(one["is_good"] for one in found.values()), {"found": found}, f"```\n{text}```"
 
 
 def serve(arguments):
