@@ -238,6 +238,13 @@ fn a_crash_of_tensorrt_fails_one_stage() {
 }
 
 #[test]
+fn a_crash_of_the_parser_names_the_node() {
+    let build = Build::digits(v8_6()).with("CRASH_AT", "MaxPool");
+    build.fails(&["was killed by signal 11 while it parsed node `", "(MaxPool)"]);
+    build.with("CRASH_AT", "").builds();
+}
+
+#[test]
 fn out_of_device_memory_is_told_with_what_there_is() {
     for tensorrt in [v8_6(), v10()] {
         let cuda = Cuda::new().with("CAPABILITY", "8.9").with("MEMORY", 65536);

@@ -1,5 +1,6 @@
 /* From an ONNX model to a network: what this version takes, and what it makes of it. */
 #include "parser.h"
+#include <signal.h>
 
 /* Some that no version has an importer for. */
 bool has_importer(const char *operator) {
@@ -168,8 +169,13 @@ static void fill_in(struct parser *parser, const struct onnx_model *model) {
 static bool check_model(struct parser *parser, const struct onnx_model *model, const char *path) {
     /* 8.6 stops at the first error, later versions name them all. */
     bool stops = TRT_VERSION / 10000 == 8, fine = true;
-    for (int i = 0; (fine || !stops) && i < model->node_count; i++)
-        fine &= check_node(parser, &model->nodes[i], i);
+    const char *crash = setting("CRASH_AT");
+    for (int i = 0; (fine || !stops) && i < model->node_count; i++) {
+        const struct onnx_node *node = &model->nodes[i];
+        say(parser, ILogger_Severity_kVERBOSE, "Parsing node: %s [%s]", node->name, node->operator);
+        if (crash && !strcmp(crash, node->operator)) raise(SIGSEGV);
+        fine &= check_node(parser, node, i);
+    }
     for (int i = 0; (fine || !stops) && i < model->input_count; i++)
         fine &= check_type(parser, model->inputs[i].type, model->inputs[i].name);
     for (int i = 0; (fine || !stops) && i < model->output_count; i++)

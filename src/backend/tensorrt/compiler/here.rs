@@ -1,6 +1,6 @@
 //! What the compiling process does: from a job to an engine's files.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -210,8 +210,11 @@ impl Compilation<'_> {
         builder.load_plugins(&job.files.plugins).map_err(failed)?;
         self.progress.report("parsing the model", 0, None);
         let parser = job.found.parser()?;
+        handle::note_node(File::create(&job.node).ok());
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed)
             .map_err(|error| failed(error.with_names(&model.graph)))?;
+        handle::note_node(None);
+        let _ = fs::remove_file(&job.node);
         let mut config = builder.config().map_err(failed)?;
         configure::configure(&config, job.found.generation, &job.options, &job.files)
             .map_err(failed)?;

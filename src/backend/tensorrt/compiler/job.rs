@@ -11,6 +11,7 @@ use crate::progress::Progress;
 
 use super::super::discover::Found;
 use super::super::options::{Files, Options};
+use super::NODE;
 
 /// What to compile, with which library.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub(super) struct CompileJob {
     pub(super) out: PathBuf,
     /// A folder that outlives the run, for timing caches.
     pub(super) kept: PathBuf,
+    /// The file that says at which node the parser is.
+    pub(super) node: PathBuf,
     /// The finest messages that somebody listens to.
     pub(super) log_level: String,
 }
@@ -40,6 +43,7 @@ impl CompileJob {
             found,
             out: request.out.to_owned(),
             kept: request.kept.to_owned(),
+            node: request.scratch.join(NODE),
             log_level: LevelFilter::current().to_string(),
         }
     }

@@ -37,9 +37,11 @@ use job::CompileJob;
 /// The hidden command of this program that compiles.
 pub const COMMAND: &str = "compile-tensorrt";
 
-/// The job's file and the outcome's, in the scratch folder.
+/// The job's file and the outcome's, in the scratch folder, and that of the node that the parser is
+/// at, `NAME [OPERATOR]`.
 const JOB: &str = "job.json";
 const OUTCOME: &str = "outcome.json";
+const NODE: &str = "node.txt";
 
 /// Compiles in a child process.
 pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, BackendError> {
@@ -108,7 +110,7 @@ pub(super) fn compile(request: &CompileRequest<'_>) -> Result<EngineManifest, Ba
             Some(outcome) => outcome,
             None => Err(BackendError::Crashed {
                 model: request.model.display().to_string(),
-                ending: crashed(status, &output),
+                ending: crashed(status, &request.scratch.join(NODE), &output),
             }),
         },
     }
@@ -147,17 +149,22 @@ fn outcome(file: &Path) -> Option<Result<EngineManifest, BackendError>> {
 }
 
 /// How the child ended without an outcome, and the last it wrote for people.
-fn crashed(status: ExitStatus, output: &str) -> String {
+fn crashed(status: ExitStatus, node: &Path, output: &str) -> String {
     const KILL: i32 = 9;
     let hint = match status.signal() {
         Some(KILL) => ", as the system does where memory runs out",
         _ => "",
     };
     let ending = Outcome::describe(status);
+    let node = fs::read_to_string(node).unwrap_or_default();
+    let place = match node.trim_end().strip_suffix(']').and_then(|node| node.rsplit_once(" [")) {
+        Some((name, operator)) => format!(" while it parsed node `{name}` ({operator})"),
+        None => String::new(),
+    };
     let lines: Vec<String> = output.lines().filter_map(Message::text).collect();
     let said = match &lines[..] {
         [] => "it wrote nothing".to_owned(),
         lines => format!("the last it wrote:\n{}", lines.join("\n")),
     };
-    format!("{ending}{hint}; {said}")
+    format!("{ending}{hint}{place}; {said}")
 }

@@ -34,7 +34,7 @@ pub(super) use config::Config;
 pub(super) use context::{ContextHandle, GraphId};
 pub(super) use engine::{EngineHandle, EngineTensor, element_type};
 pub(super) use library::{Library, LibraryError};
-pub(super) use logger::{gather_repeats, log_repeats, set_level};
+pub(super) use logger::{gather_repeats, log_repeats, note_node, set_level};
 pub(super) use monitor::{Monitor, Watcher};
 pub(super) use network::{Layer, Network, NetworkTensor};
 pub(super) use parser::{Parsed, parse};
