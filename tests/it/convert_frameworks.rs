@@ -148,6 +148,67 @@ fn pytorch_models_become_engines_that_pass_their_gates() {
     assert_eq!(exporter("early"), "torch.onnx.export(dynamo=False)");
 }
 
+/// Has Python write models into the project.
+fn written(python: &str, project: &Project, script: &str) {
+    let mut command = Command::new(python);
+    let output = command.args(["-B", "-c", script]).current_dir(project.file("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn traced_attention_is_exported_and_a_fused_one_is_told_how_to_be_traced() {
+    let Some(python) = torch() else { return };
+    let convert = |name: &str| {
+        format!(
+            "  {name}: {{ convert: {{ model: {name}.pt, inputs: {{ x: {{ shape: [batch, 5, 16], \
+             dtype: float32 }} }}, python: '{python}' }} }}\n"
+        )
+    };
+    let (plain, fused) = (convert("plain"), convert("fused"));
+    let project = Project::with_spec(&format!("version: 1\nname: a\nstages:\n{plain}{fused}"));
+    written(
+        &python,
+        &project,
+        "import torch\n\
+         torch.manual_seed(0)\n\
+         net = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()\n\
+         for name, fast in ('plain', False), ('fused', True):\n\
+         \x20   torch.backends.mha.set_fastpath_enabled(fast)\n\
+         \x20   with torch.no_grad():\n\
+         \x20       torch.jit.trace(net, torch.rand(2, 5, 16), check_trace=False).save(name + '.pt')\n",
+    );
+    let ran = project.trt(&["run", "p.yaml"]);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let report: Value = serde_json::from_str(&project.read("build/a/plain/convert.json")).unwrap();
+    assert!(report["comparison"].is_object(), "{report:#}");
+    assert!(ran.stderr.contains("`aten::_transformer_encoder_layer_fwd`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("set_fastpath_enabled(False)"), "{}", ran.stderr);
+}
+
+#[test]
+fn weights_in_safetensors_and_own_samples_are_taken() {
+    let Some(python) = torch() else { return };
+    let weights = "module: net.py, factory: build, arguments: { width: 8 }, samples: samples.npz";
+    let project =
+        digits(&python, &[("weights", format!("model: digits.safetensors, {weights}, {IMAGE}"))]);
+    for file in ["digits.pth", "net.py"] {
+        project.copy(&fixture("convert/torch").join(file), file);
+    }
+    written(
+        &python,
+        &project,
+        "import numpy, torch\n\
+         from safetensors.torch import save_file\n\
+         save_file(torch.load('digits.pth', weights_only=True), 'digits.safetensors')\n\
+         images = numpy.load('holdout.npz')['image'][:3]\n\
+         numpy.savez('samples.npz', image=images)\n",
+    );
+    project.run_ok();
+    is_converted(&project, "weights", "safetensors");
+    let report = json(&project, "weights/convert.json");
+    assert_eq!(report["comparison"]["outputs"][0]["elements"], 30, "{report:#}");
+}
+
 #[test]
 fn weights_without_their_network_are_refused_with_what_to_write() {
     let Some(python) = torch() else { return };

@@ -3,51 +3,42 @@
 //! Everything that comes back is taken for hostile: it is bounded, and believed only where it fits
 //! what lies in the folder. Knows nothing of what the model computes.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::artifact::{Digest, Hasher};
 use crate::onnx::Model;
 use crate::process::{self, Ending, Job, JobError, Listeners, Outcome};
-use crate::progress::Progress;
 use crate::source_model::SourceKind;
 use crate::stage::{ResolvedInput, StageContext, StageError};
 
+use super::answer::{Answer, FORMAT, printable};
 use super::python::{Versions, environment};
 use super::settings::{Exporter, NamedInput};
+use super::telling::Telling;
 use super::{Convert, ConvertError};
 
 /// The scripts, by file name: those that are run, and what they import.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("cases.py", include_str!("python/cases.py")),
     ("common.py", include_str!("python/common.py")),
     ("export_script.py", include_str!("python/export_script.py")),
     ("export_tensorflow.py", include_str!("python/export_tensorflow.py")),
     ("export_torch.py", include_str!("python/export_torch.py")),
     ("onnx_file.py", include_str!("python/onnx_file.py")),
+    ("tensorflow_source.py", include_str!("python/tensorflow_source.py")),
+    ("torch_source.py", include_str!("python/torch_source.py")),
     ("torch_symbolics.py", include_str!("python/torch_symbolics.py")),
 ];
 
 /// The status with which a script ends that says why it failed.
 const FAILED: i32 = 3;
-const FORMAT: u32 = 1;
-/// A result is a page of text.
-const LARGEST_RESULT: u64 = 4 << 20;
-/// The most that is kept of one text of a result, in characters.
-const LONGEST_TEXT: usize = 2000;
 const MOST_WARNINGS: usize = 20;
-/// A phase fits a line of a terminal.
-const LONGEST_PHASE: usize = 72;
-/// A program that floods its output must not flood those who watch.
-const BETWEEN_PHASES: Duration = Duration::from_millis(100);
 
 /// What exports a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,37 +109,6 @@ struct Request<'a> {
     script: Option<&'a Path>,
     samples: Option<&'a Path>,
     seed: u64,
-}
-
-/// What a script says it did.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    format: u32,
-    error: Option<Refusal>,
-    #[serde(default)]
-    exporter: String,
-    #[serde(default)]
-    inputs: Vec<Named>,
-    #[serde(default)]
-    outputs: Vec<String>,
-    #[serde(default)]
-    warnings: Vec<String>,
-    #[serde(default)]
-    choices: BTreeMap<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Named {
-    name: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    kind: String,
-    message: String,
-    help: String,
-    package: Option<String>,
 }
 
 /// What an export left behind.
@@ -264,10 +224,10 @@ impl Convert {
         output: &str,
     ) -> Result<Answer, ConvertError> {
         let output = || output.to_owned();
-        let read = read_answer(result);
+        let read = Answer::read(result);
         match (status.code(), read) {
             (Some(0 | FAILED), Ok(Answer { error: Some(refusal), .. })) => {
-                Err(refused(refusal, program, output()))
+                Err(refusal.into_error(program, output()))
             }
             (Some(0), Ok(answer)) => Ok(answer),
             (Some(0), Err(problem)) => Err(ConvertError::NotMade { problem, output: output() }),
@@ -278,41 +238,6 @@ impl Convert {
                 output: output(),
             }),
         }
-    }
-}
-
-fn read_answer(path: &Path) -> Result<Answer, String> {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
-    if !is_file {
-        return Err("wrote no result".to_owned());
-    }
-    let mut text = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(LARGEST_RESULT + 1).read_to_end(&mut text))
-        .map_err(|error| format!("its result cannot be read: {error}"))?;
-    if read as u64 > LARGEST_RESULT {
-        return Err(format!("its result is larger than {} MiB", LARGEST_RESULT >> 20));
-    }
-    let answer: Answer = serde_json::from_slice(&text)
-        .map_err(|error| format!("its result is not what it should be: {error}"))?;
-    if answer.format != FORMAT {
-        return Err(format!("its result is of format {}, expected {FORMAT}", answer.format));
-    }
-    Ok(answer)
-}
-
-fn refused(refusal: Refusal, program: &Path, output: String) -> ConvertError {
-    let Refusal { kind, message, help, package } = refusal;
-    let message = printable(&message);
-    let is_name = |name: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
-        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
-    };
-    match package.filter(is_name) {
-        Some(package) if kind == "missing_package" => {
-            ConvertError::MissingPackage { program: program.to_owned(), package, message }
-        }
-        _ => ConvertError::Refused { kind, message, help: printable(&help), output },
     }
 }
 
@@ -354,40 +279,4 @@ fn exported(
         warnings: warnings.map(|text| printable(text)).collect(),
         choices: answer.choices,
     })
-}
-
-/// A text of the script as it may be shown: without control characters, and not endless.
-fn printable(text: &str) -> String {
-    let shown = text.chars().filter(|c| !c.is_control() || *c == '\n');
-    shown.take(LONGEST_TEXT).collect::<String>().trim().to_owned()
-}
-
-/// Tells what a script writes as its phases.
-struct Telling<'a> {
-    progress: &'a dyn Progress,
-    last: Cell<Option<Instant>>,
-}
-
-impl<'a> Telling<'a> {
-    fn new(progress: &'a dyn Progress) -> Self {
-        progress.report("starting Python", 0, None);
-        Self { progress, last: Cell::new(None) }
-    }
-
-    fn hear(&self, line: &str) {
-        tracing::debug!(stream = "export", "{}", line.trim_end());
-        let now = Instant::now();
-        if self.last.get().is_some_and(|last| now < last + BETWEEN_PHASES) {
-            return;
-        }
-        // A bar that is drawn anew each time is one line.
-        let line = line.trim_end().rsplit('\r').next().unwrap_or_default();
-        let line = line.strip_prefix("phase: ").unwrap_or(line);
-        let shown = line.chars().filter(|c| !c.is_control()).take(LONGEST_PHASE);
-        let phase: String = shown.collect();
-        if !phase.trim().is_empty() {
-            self.last.set(Some(now));
-            self.progress.report(phase.trim(), 0, None);
-        }
-    }
 }

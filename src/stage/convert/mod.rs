@@ -18,6 +18,7 @@ use super::{
     Accepts, CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
 };
 
+mod answer;
 mod check;
 mod error;
 mod export;
@@ -25,6 +26,7 @@ mod files;
 mod problems;
 mod python;
 mod settings;
+mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -40,17 +40,6 @@ def settled(net, name):
     return net.eval()
 
 
-class OfImages(torch.nn.Module):
-    """A network of torchvision, whose input has the name that the pipelines give it."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, image):
-        return self.net(image)
-
-
 def write(folder, name):
     if (folder / f"{name}.data.npz").exists():
         return
@@ -62,7 +51,7 @@ def write(folder, name):
     torch.jit.trace(net, few, check_trace=False).save(str(folder / f"{name}.pt"))
     batch, length = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", min=2, max=128)
     axes = {0: batch, 1: length} if name == "encoder" else {0: batch}
-    program = torch.export.export(net if name == "encoder" else OfImages(net), few, dynamic_shapes=tuple(axes for _ in few))
+    program = torch.export.export(net, few, dynamic_shapes=tuple(axes for _ in few))
     torch.export.save(program, folder / f"{name}.pt2")
     np.savez(folder / f"{name}.data.npz", **{key: each.numpy() for key, each in data.items()})
     print(f"wrote {name}")

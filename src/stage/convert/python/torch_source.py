@@ -1,0 +1,240 @@
+"""What a file of PyTorch holds, as a model that can be run: TorchScript, `torch.export` programs, state
+dicts with their module.
+
+TorchScript and exported programs are code, and so is a module file: loading them runs what the user
+gave. State dicts are read with `weights_only=True`, so a pickle cannot run anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import cases
+import common
+from common import ExportError, Request, Tensor
+
+# Keys under which training scripts keep the state dict of a checkpoint.
+STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "module")
+UNKNOWN_OPERATOR = re.compile(r"(?:Unknown builtin op: |operator |_OpNamespace ')([A-Za-z_]\w*::\w+)")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can be run and exported, and what is known of it."""
+
+    module: Any
+    inputs: List[Tensor]
+    # Names of `forward`'s arguments, in order; empty where they are not known.
+    parameters: List[str]
+    # The exported program, where the model came as one.
+    program: Any = None
+    smallest: Optional[Dict[str, int]] = None
+    choices: Optional[Dict[str, Any]] = None
+
+    def arguments(self, values: Dict[str, Any]) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+        """Positional and keyword arguments: by name where the names are those of `forward`."""
+        names = [each.name for each in self.inputs]
+        if not set(names) <= set(self.parameters):
+            return tuple(values[name] for name in names), {}
+        leading = next((i for i, name in enumerate(self.parameters) if name not in names), len(self.parameters))
+        first = self.parameters[:leading]
+        return tuple(values[name] for name in first), {name: values[name] for name in names if name not in first}
+
+    def ordered(self) -> List[Tensor]:
+        """The inputs in the order in which the exporters see them."""
+        by_name = {each.name: each for each in self.inputs}
+        args, kwargs = self.arguments({name: name for name in by_name})
+        return [by_name[name] for name in (*args, *kwargs)]
+
+
+def load(torch: Any, request: Request) -> Source:
+    if request.kind in ("torch_script", "exported_program"):
+        if request.module:
+            common.load_module(request.module, "factory")  # it registers the operators of the file
+        return load_script(torch, request) if request.kind == "torch_script" else load_program(torch, request)
+    if request.kind in ("torch_state_dict", "safetensors"):
+        return load_weights(torch, request)
+    raise ExportError("not_a_model", f"PyTorch exports no `{request.kind}`", "name a PyTorch model")
+
+
+def load_script(torch: Any, request: Request) -> Source:
+    try:
+        module = torch.jit.load(request.model, map_location="cpu").eval()
+    except Exception as error:
+        raise not_loaded(request, error, "a TorchScript file") from error
+    parameters = [each.name for each in module.forward.schema.arguments][1:]
+    return Source(module, declared(request, parameters), parameters)
+
+
+def load_program(torch: Any, request: Request) -> Source:
+    with common.logged("torch.export") as messages:
+        try:
+            program = torch.export.load(request.model)
+            module = program.module()
+        except Exception as error:
+            told = "\n".join(text for _, text in messages)  # the error itself names nothing
+            raise not_loaded(request, error, "a program of `torch.export`", told) from error
+    inputs, smallest = inputs_of_program(torch, program)
+    if request.inputs and not {each.name for each in request.inputs} <= {each.name for each in inputs}:
+        if len(request.inputs) != len(inputs):
+            cases.merged(inputs, request.inputs, "the program")
+        inputs = [Tensor(given.name, own.dtype, own.shape) for given, own in zip(request.inputs, inputs)]
+    merged = cases.merged(inputs, request.inputs, "the program")
+    bounds = {
+        given: smallest.get(own, 0)
+        for each, known in zip(merged, inputs)
+        for given, own in zip(each.shape, known.shape)
+        if isinstance(given, str) and isinstance(own, str)
+    }
+    return Source(module, merged, [], program, bounds)
+
+
+def inputs_of_program(torch: Any, program: Any) -> Tuple[List[Tensor], Dict[str, int]]:
+    """The inputs as the program declares them, and the smallest value of each symbol; the first
+    symbol that leads a shape is called `batch`, programs number theirs."""
+    signature = program.graph_signature
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    inputs, batch = [], None
+    for name in signature.user_inputs:
+        value = values.get(name) if isinstance(name, str) else None
+        if not isinstance(value, torch.Tensor):
+            message = f"the program's input `{name}` is no tensor"
+            raise ExportError("inputs", message, "export the program with tensors as its only arguments")
+        shape = tuple(each if isinstance(each, int) else str(each) for each in value.shape)
+        batch = batch or (shape[0] if shape and isinstance(shape[0], str) else None)
+        shape = tuple("batch" if each == batch else each for each in shape)
+        inputs.append(Tensor(name, str(value.dtype).replace("torch.", ""), shape))
+    names = ((symbol, str(symbol)) for symbol in program.range_constraints)
+    lower = {"batch" if name == batch else name: program.range_constraints[symbol].lower for symbol, name in names}
+    return inputs, {symbol: int(low) for symbol, low in lower.items() if low.is_number and low.is_finite}
+
+
+def load_weights(torch: Any, request: Request) -> Source:
+    path = request.module
+    if not (path and request.factory):
+        raise ExportError(
+            "factory",
+            "the file holds weights only: nothing in it says what is computed with them",
+            "name the Python file and the function that builds the model: `module: net.py`, `factory: build`",
+        )
+    state, choices = read_weights(torch, request)
+    module = built(torch, request, path)
+    try:
+        module.load_state_dict(state, strict=True)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        message = f"the weights do not fit what `{request.factory}` builds: {' '.join(lines[1:] or lines)}"
+        raise ExportError("factory", message, "see whether `factory:` and `arguments:` are those of the training") from error
+    del state
+    parameters = [
+        each.name
+        for each in inspect.signature(module.forward).parameters.values()
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
+    return Source(module.eval(), declared(request, parameters), parameters, choices=choices)
+
+
+def read_weights(torch: Any, request: Request) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The tensors by name, and under which key of a checkpoint they were."""
+    if request.kind == "safetensors":
+        safetensors = common.require("safetensors.torch", "safetensors", "reading safetensors")
+        try:
+            return safetensors.load_file(request.model), {}
+        except Exception as error:
+            raise not_loaded(request, error, "a safetensors file") from error
+    try:
+        loaded = torch.load(request.model, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise not_weights(request, error) from error
+    return state_dict(torch, loaded)
+
+
+def state_dict(torch: Any, loaded: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    def is_state_dict(value: Any) -> bool:
+        return isinstance(value, dict) and bool(value) and all(isinstance(key, str) for key in value)
+
+    def has_tensors(value: Any) -> bool:
+        return is_state_dict(value) and any(isinstance(each, torch.Tensor) for each in value.values())
+
+    keys = [key for key in STATE_DICT_KEYS if is_state_dict(loaded) and has_tensors(loaded.get(key))]
+    if keys and not all(isinstance(each, torch.Tensor) for each in loaded.values()):
+        return loaded[keys[0]], {"state_dict": keys[0]}
+    if has_tensors(loaded):
+        return loaded, {}
+    what = common.listed(map(str, loaded)) if isinstance(loaded, dict) else f"a {type(loaded).__name__}"
+    raise ExportError(
+        "not_a_model",
+        f"the file holds no state dict but {what}",
+        "save one with `torch.save(model.state_dict(), PATH)`",
+    )
+
+
+def built(torch: Any, request: Request, path: str) -> Any:
+    """What the user's factory builds; its errors are told with their place in the user's file."""
+    user = common.load_module(path, "factory")
+    factory = common.user_function(user, path, request.factory, "factory")
+    call = f"{request.factory}({', '.join(f'{key}={value!r}' for key, value in request.arguments.items())})"
+    try:
+        module = factory(**request.arguments)
+    except ModuleNotFoundError as error:
+        raise common.not_importable(path, error) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        message = f"`{call}` failed: {common.raised_in(error, path)}"
+        raise ExportError("factory", message, f"call it with `{sys.executable}`; `arguments:` are its keyword arguments") from error
+    if not isinstance(module, torch.nn.Module):
+        message = f"`{call}` returned a {type(module).__name__}, no torch.nn.Module"
+        raise ExportError("factory", message, "the factory returns the model, to which the weights are given")
+    return module
+
+
+def declared(request: Request, parameters: Sequence[str]) -> List[Tensor]:
+    """Inputs that only the user can know: the file does not tell shapes."""
+    if request.inputs:
+        return list(request.inputs)
+    takes = common.listed(parameters) or "unnamed arguments"
+    raise ExportError(
+        "inputs",
+        f"the file does not tell the shapes of the model's inputs; `forward` takes {takes}",
+        f"declare them: `inputs: {{ {parameters[0] if parameters else 'x'}: {{ shape: [batch, 3, 224, 224], dtype: float32 }} }}`",
+    )
+
+
+def not_loaded(request: Request, error: Exception, what: str, told: str = "") -> ExportError:
+    """Why a file could not be loaded, as far as the message tells."""
+    name = os.path.basename(request.model)
+    if isinstance(error, MemoryError):
+        return common.out_of_memory()
+    text = f"{error}\n{told}"
+    found = UNKNOWN_OPERATOR.search(text) or re.search(r"failed to resolve torch\.ops\.(\w+\.\w+)", text)
+    if found:
+        operator = found.group(1).replace(".", "::", 1)
+        return ExportError(
+            "missing_custom_operator",
+            f"`{name}` uses the operator `{operator}`, which PyTorch does not have",
+            "name a Python file that registers it (imports the package it comes with) as `module:`",
+        )
+    message = f"`{name}` cannot be loaded as {what}: {common.described(error)}"
+    help = "the file is damaged, or was written by a later PyTorch than the one that exports"
+    return ExportError("not_a_model", message, help)
+
+
+def not_weights(request: Request, error: Exception) -> ExportError:
+    name = os.path.basename(request.model)
+    unsafe = re.search(r"Unsupported (?:global|class|operand)[^\n]*?([\w.]+)", str(error)) or re.search(r"GLOBAL ([\w.]+)", str(error))
+    if "weights_only" in str(error) or "Weights only" in str(error) or unsafe:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        holds = f" (`{named.group(1)}`)" if named else ""
+        return ExportError(
+            "not_a_model",
+            f"`{name}` is a pickle of more than weights{holds}: loading it would run what is in it, so it is not loaded",
+            "save the weights alone, `torch.save(model.state_dict(), PATH)`, and name `module:` and `factory:`; "
+            "or save TorchScript or a `torch.export` program",
+        )
+    return not_loaded(request, error, "a state dict")
