@@ -42,8 +42,10 @@ BACKENDS = {
     "cpu": "backend: cpu",
     "tensorrt": "backend: tensorrt, profiles: [{ x: { min: [1, 4], opt: [32, 4], max: [32, 4] } }]",
 }
-# Requests after which memory is looked at for the first time, and how much it may grow from there.
+# Requests after which memory is looked at for the first time.
 FIRST = 10_000
+# The reload under load from which memory is compared, and how much it may grow from there.
+SETTLED = 2
 GROWTH = 16 << 20
 # What a request must not end with: nobody said what became of it.
 UNTOLD = {"no connection", "connection lost", "no valid answer", "timeout"}
@@ -98,7 +100,7 @@ def served(args, spec, files, settings):
         concurrency = ["--concurrency", args.concurrency]
         first = min(FIRST, max(1, args.requests // 10))
         tally.add(level(args.program, folder, f"{http}/sum", "--requests", first, *load, *concurrency, patience=3600), first)
-        before, rest = server.rss(), args.requests - first
+        sizes, rest = [server.rss()], args.requests - first
         pace = ["--rate", args.rate] if args.rate else concurrency
         running = bench(args.program, folder, f"{http}/sum", "--requests", rest, *load, *pace)
         running.next("bench_served")
@@ -113,11 +115,12 @@ def served(args, spec, files, settings):
             if reload["outcome"] != "accepted":
                 sys.exit(f"reload {turn + 1} was refused: {reload}")
             reloads += 1
+            sizes.append(server.rss())
             print(f"reload {reloads} of {args.reloads}", file=sys.stderr, flush=True)
         found = running.next("bench_level", 24 * 3600)
         running.process.wait()
         tally.add(found, rest)
-        after = server.rss()
+        sizes.append(server.rss())
         broken = lost_devices(admin)
         # What is left until a GPU breaks runs in small batches, which are soon over.
         for _ in range(args.pieces if settings and not broken else 0):
@@ -141,7 +144,7 @@ def served(args, spec, files, settings):
         "reloads": reloads,
         "versions": len(found["check"]["versions"]),
         "under_load": {"asked": rest, "answered": found["answered"], "per_second": found["requests_per_second"], "latency": found["latency"]},
-        "rss": {"after_the_first": before, "at_the_end": after},
+        "rss": sizes,
         "batches_of_last_versions": batches,
         "lost_devices": sorted(broken),
         "ready": ready,
@@ -176,12 +179,13 @@ def main():
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     under_load, errors = found["under_load"], {ending: one["count"] for ending, one in found["errors"].items()}
-    before, after = found["rss"]["after_the_first"], found["rss"]["at_the_end"]
+    sizes = found["rss"]
+    before, after = sizes[min(SETTLED, len(sizes) - 2)], sizes[-1]
     print(f"{found['asked']} asked, {found['answered']} answered, errors {errors or 'none'}, {found['wrong']} wrong,"
           f" {found['mixed']} mixed, {found['reloads']} reloads under load, {found['versions']} versions seen")
     print(f"{under_load['per_second']:.0f} answers/s with every one checked,"
           f" p50 {under_load['latency']['p50_ms']:.2f} ms, p99 {under_load['latency']['p99_ms']:.2f} ms")
-    print(f"memory {mib(before)} after the first requests, {mib(after)} at the end of those with reloads")
+    print(f"memory {mib(sizes[0])} after the first requests, {mib(before)} after reload {min(SETTLED, len(sizes) - 2)} under load, {mib(after)} at the end")
     if settings:
         print(f"fault {fault}: lost devices {found['lost_devices']}, readiness {found['ready']}, {found['state']}")
     for ending, one in found["errors"].items():
