@@ -5,8 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use prost::Message as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use trt_pipeline::onnx::proto::ModelProto;
 
 use crate::standin::tensorrt::TensorRt;
 use crate::standin::{Cuda, NOTHING};
@@ -242,6 +244,21 @@ fn a_crash_of_the_parser_names_the_node() {
     let build = Build::digits(v8_6()).with("CRASH_AT", "MaxPool");
     build.fails(&["was killed by signal 11 while it parsed node `", "(MaxPool)"]);
     build.with("CRASH_AT", "").builds();
+}
+
+#[test]
+fn an_opset_that_the_library_reads_wrong_is_warned_of() {
+    for (tensorrt, opset, warns) in [(v8_6(), 18, true), (v8_6(), 17, false), (v10(), 18, false)] {
+        let build = Build::digits(tensorrt);
+        let mut model =
+            ModelProto::decode(fs::read(build.project.file("model.onnx")).unwrap().as_slice())
+                .unwrap();
+        model.opset_import[0].version = Some(opset);
+        build.project.write("model.onnx", model.encode_to_vec());
+        let ran = build.builds();
+        let says = "the model is of opset 18; TensorRT 8.6.";
+        assert_eq!(ran.stderr.contains(says), warns, "{ran:#?}");
+    }
 }
 
 #[test]

@@ -148,6 +148,13 @@ impl Generation {
         }
     }
 
+    /// The newest opset that its parser reads right, where that is known. The parser of 8.6 takes later
+    /// ones too, but leaves out what they moved from attributes to inputs, such as the axes of
+    /// `ReduceMean`.
+    pub(super) fn newest_opset(self) -> Option<i64> {
+        (self == Self::V8_6).then_some(17)
+    }
+
     /// The generation of a library. A later minor version than any that is known is of the last
     /// generation before it: it should add to the interface and change nothing.
     ///

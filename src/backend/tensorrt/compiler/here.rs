@@ -209,6 +209,15 @@ impl Compilation<'_> {
             precision::is_strongly_typed(&job.options, builder.can_type_strongly());
         builder.load_plugins(&job.files.plugins).map_err(failed)?;
         self.progress.report("parsing the model", 0, None);
+        if let (Some(opset), Some(newest)) = (model.opset(), job.found.generation.newest_opset())
+            && opset > newest
+        {
+            tracing::warn!(
+                "the model is of opset {opset}; TensorRT {} reads {newest} at most and may leave out \
+                 what later ones express in another way: export it with `opset: {newest}`",
+                job.found.version
+            );
+        }
         let parser = job.found.parser()?;
         handle::note_node(File::create(&job.node).ok());
         let parsed = handle::parse(&builder, parser, &job.model, strongly_typed)
