@@ -124,6 +124,19 @@ impl Serve {
         })
     }
 
+    fn graphs_config(&self, backend: &str) -> Result<CudaGraphs, StageError> {
+        let asked = &self.cuda_graphs;
+        let is_wanted = matches!(asked.value, CudaGraphs::On | CudaGraphs::Batches(_));
+        if is_wanted && !backend::by_name(backend)?.has_devices() {
+            return Err(StageError::Setting {
+                message: format!("backend `{backend}` runs on no GPU, which CUDA graphs are for"),
+                span: asked.span,
+                help: Some("leave out `cuda_graphs`".into()),
+            });
+        }
+        Ok(asked.value.clone())
+    }
+
     fn deployment(
         &self,
         name: &str,
@@ -135,6 +148,7 @@ impl Serve {
         let batching =
             batching.map(|batching| Self::batching_config(batching, &manifest)).transpose()?;
         let devices = self.devices_config(&manifest.backend)?;
+        let cuda_graphs = self.graphs_config(&manifest.backend)?;
         let requires = (0..self.requires.len())
             .map(|index| Ok(cx.input(&Self::requirement_role(index))?.digest))
             .collect::<Result<_, StageError>>()?;
@@ -167,7 +181,7 @@ impl Serve {
             devices,
             placement: self.placement.value,
             on_device_failure: self.on_device_failure.value,
-            cuda_graphs: self.cuda_graphs.value.clone(),
+            cuda_graphs,
             requires,
         }))
     }

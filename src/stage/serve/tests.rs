@@ -158,6 +158,20 @@ fn devices_are_refused_where_the_backend_has_none() {
 }
 
 #[test]
+fn cuda_graphs_are_refused_where_the_backend_runs_on_no_gpu() {
+    let asked = |graphs| {
+        let cuda_graphs = Spanned::new(graphs, Span::new(5, 2));
+        run(&Serve { cuda_graphs, ..serve() }, &manifest(batch(), batch(), None))
+    };
+    for graphs in [CudaGraphs::On, CudaGraphs::Batches(vec![8])] {
+        let error = asked(graphs).unwrap_err();
+        assert_eq!(error.to_string(), "backend `cpu` runs on no GPU, which CUDA graphs are for");
+        assert_eq!(error.span(), Some(Span::new(5, 2)));
+    }
+    assert!(asked(CudaGraphs::Auto).is_ok() && asked(CudaGraphs::Off).is_ok());
+}
+
+#[test]
 fn an_engine_that_is_no_folder_is_refused() {
     let file = ResolvedInput {
         path: PathBuf::from("/dev/null"),
