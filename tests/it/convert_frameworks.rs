@@ -31,11 +31,11 @@ fn python(variable: &str, needs: &str) -> Option<String> {
     python
 }
 
-fn tensorflow() -> Option<String> {
+pub fn tensorflow() -> Option<String> {
     python(TENSORFLOW, "tensorflow and tf2onnx")
 }
 
-fn torch() -> Option<String> {
+pub fn torch() -> Option<String> {
     python(TORCH, "torch, onnx and onnxscript")
 }
 
@@ -148,10 +148,11 @@ fn pytorch_models_become_engines_that_pass_their_gates() {
     assert_eq!(exporter("early"), "torch.onnx.export(dynamo=False)");
 }
 
-/// Has Python write models into the project.
-fn written(python: &str, project: &Project, script: &str) {
+/// Has Python write models into the project, by a file: TorchScript needs the source of what it compiles.
+pub fn written(python: &str, project: &Project, script: &str) {
+    project.write("make.py", script);
     let mut command = Command::new(python);
-    let output = command.args(["-B", "-c", script]).current_dir(project.file("")).output().unwrap();
+    let output = command.args(["-B", "make.py"]).current_dir(project.file("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -16,6 +16,7 @@ mod cache;
 mod calibrate;
 mod cli;
 mod convert;
+mod convert_bad_frameworks;
 mod convert_frameworks;
 mod cuda;
 mod cuda_graph;

@@ -71,8 +71,9 @@ pub struct Convert {
     /// default. Not part of the cache key.
     #[serde(default)]
     pub memory_limit_mib: Option<Spanned<u64>>,
-    /// Samples to compare on, as an `.npz` file with arrays named as the inputs; by default they are
-    /// made up within the `range` of each input.
+    /// Samples to compare on: an `.npz` file with arrays named as the inputs, or an `.npy` file where
+    /// there is one input; axis 0 counts them. The first is compared alone, the next eight at a time,
+    /// 64 at most. By default they are made up within the `range` of each input.
     #[serde(default)]
     pub samples: Option<Spanned<FileRef>>,
     /// How close the exported model must come to what the framework computes.

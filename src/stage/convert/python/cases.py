@@ -15,6 +15,8 @@ Arrays = Dict[str, Any]
 Reference = Callable[[Arrays], Arrays]
 
 FEW_ROWS, MORE_ROWS = 1, 3
+# Of given samples: how many are compared at a time, and in all.
+MORE_SAMPLES, MOST_SAMPLES = 8, 64
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float16", "float32", "float64")
 
@@ -48,18 +50,18 @@ def numpy() -> Any:
 
 
 def cases_of(request: Request, inputs: Sequence[Tensor], smallest: Optional[Dict[str, int]] = None) -> List[Arrays]:
-    """Inputs to compare on: the first rows of the samples, or values drawn by the seed.
+    """Inputs to compare on: the samples, or values drawn by the seed.
 
-    With a symbolic extent there are two cases: every symbol 1, then 3, 4, .. in their order, so
+    Of drawn values there are two cases where an extent is symbolic: every symbol 1, then 3, 4, .. in their order, so
     that an export which fixed or confused them is found. `smallest` holds known lower bounds.
     """
+    if request.samples:
+        return sampled(request.samples, inputs)
     symbols = list(dict.fromkeys(extent for each in inputs for extent in each.shape if isinstance(extent, str)))
     at_least = smallest or {}
     sizes = [{symbol: max(FEW_ROWS, at_least.get(symbol, 0)) for symbol in symbols}]
     if symbols:
         sizes.append({symbol: max(MORE_ROWS + i, at_least.get(symbol, 0)) for i, symbol in enumerate(symbols)})
-    if request.samples:
-        return sampled(request.samples, inputs)
     return [generated(inputs, size, request.seed, case) for case, size in enumerate(sizes)]
 
 
@@ -86,40 +88,119 @@ def drawn(source: Any, tensor: Tensor, sizes: Dict[str, int]) -> Any:
 
 
 def sampled(path: str, inputs: Sequence[Tensor]) -> List[Arrays]:
-    """The first rows of the arrays named as the inputs."""
+    """The samples in file order: the first alone, the others `MORE_SAMPLES` at a time, `MOST_SAMPLES` at most.
+
+    They are counted by axis 0 of the inputs that lead with the first symbol which is no inner extent; other
+    inputs are the same in every case. Where all lead with the same number, a case has that many.
+    """
+    rows = {each.name: fitting(array, each) for each, array in zip(inputs, arrays_of(path, inputs))}
+    leading = [each.shape[0] if each.shape else None for each in inputs]
+    inner = {extent for each in inputs for extent in each.shape[1:]}
+    symbol = next((extent for extent in leading if isinstance(extent, str) and extent not in inner), None)
+    fixed = leading[0] if len(set(leading)) == 1 and isinstance(leading[0], int) else None
+    split = [each.name for each, extent in zip(inputs, leading) if extent is not None and extent in (symbol, fixed)]
+    agree_on_symbols(inputs, rows, symbol)
+    same = whole([each for each in inputs if each.name not in split], rows)
+    if not split:
+        return [same]
+    counts = {name: len(rows[name]) for name in split}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
+        raise ExportError("inputs", f"`samples:` holds {told}", "write as many samples of every input: axis 0 counts them")
+    return [{**same, **{name: rows[name][begin:end] for name in split}} for begin, end in parts(counts[split[0]], fixed)]
+
+
+def parts(count: int, fixed: Optional[int]) -> List[Tuple[int, int]]:
+    """Where the cases begin and end among so many samples."""
+    count = min(count, MOST_SAMPLES if fixed is None else max(MOST_SAMPLES, fixed))
+    if fixed is not None:
+        return [(begin, begin + fixed) for begin in range(0, count - fixed + 1, fixed)]
+    return [(0, 1)] + [(begin, min(begin + MORE_SAMPLES, count)) for begin in range(1, count, MORE_SAMPLES)]
+
+
+def whole(inputs: Sequence[Tensor], rows: Arrays) -> Arrays:
+    """Arrays that no case takes a part of, which have the very shape of the input."""
+    for each in inputs:
+        if each.shape and isinstance(each.shape[0], int) and each.shape[0] != len(rows[each.name]):
+            raise unfit(rows[each.name], each)
+    return {each.name: rows[each.name] for each in inputs}
+
+
+def agree_on_symbols(inputs: Sequence[Tensor], rows: Arrays, counting: Optional[str]) -> None:
+    """Every symbol but that which counts the samples is the same extent in all arrays."""
+    seen: Dict[str, Tuple[str, int]] = {}
+    for each in inputs:
+        for extent, size in zip(each.shape, rows[each.name].shape):
+            if not isinstance(extent, str) or extent == counting:
+                continue
+            other, known = seen.setdefault(extent, (each.name, size))
+            if known != size:
+                message = f"`samples:` has `{extent}` as {known} in `{other}` and as {size} in `{each.name}`"
+                raise ExportError("inputs", message, "write samples in which extents of the same name are the same")
+
+
+def arrays_of(path: str, inputs: Sequence[Tensor]) -> List[Any]:
+    """The arrays of the inputs: of an .npz by name, or the one of an .npy for a single input."""
+    name = os.path.basename(path)
+    help = "name a .npz file with an array for each input, named as it, or for a single input a .npy file"
     try:
-        with numpy().load(path, allow_pickle=False) as archive:
-            rows = {each.name: fitting(archive, each) for each in inputs}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ExportError("inputs", f"the samples cannot be read: {described(error)}", "`samples:` must be a .npz file") from error
-    batched = all(each.shape and isinstance(each.shape[0], str) for each in inputs)
-    counts = [FEW_ROWS, MORE_ROWS] if batched else [None]
-    return [
-        {each.name: rows[each.name][: count or each.shape[0]] if each.shape else rows[each.name] for each in inputs}
-        for count in counts
-    ]
+        found = numpy().load(path, allow_pickle=False)
+        if isinstance(found, numpy().ndarray):
+            held = None
+        else:
+            with found as archive:
+                held = list(archive.files)
+                arrays = {each.name: archive[each.name] for each in inputs if each.name in held}
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ExportError("inputs", f"`samples:` cannot be read from `{name}`: {unreadable(error)}", help) from error
+    if held is None and len(inputs) != 1:
+        names = listed(each.name for each in inputs)
+        raise ExportError("inputs", f"`{name}` holds one array, the model takes {len(inputs)}: {names}", help)
+    if held is None:
+        return [found]
+    for each in inputs:
+        if each.name not in held:
+            message = f"the samples of `{name}` have no array `{each.name}`"
+            raise ExportError("inputs", message, f"they hold {listed(held) or 'nothing'}; arrays must be named as the inputs")
+    return [arrays[each.name] for each in inputs]
 
 
-def fitting(archive: Any, tensor: Tensor) -> Any:
-    """The array of one input, if its type and shape are the input's."""
-    if tensor.name not in archive.files:
-        raise ExportError(
-            "inputs",
-            f"the samples have no array `{tensor.name}`",
-            f"they hold {listed(archive.files) or 'nothing'}; arrays must be named as the inputs",
-        )
-    array = archive[tensor.name]
+def unreadable(error: Exception) -> str:
+    if "allow_pickle" in str(error) or "pickled data" in str(error):
+        return "it holds pickled Python objects, or is neither .npz nor .npy"
+    return described(error)
+
+
+def fitting(array: Any, tensor: Tensor) -> Any:
+    """The array of one input, if its type and shape are the input's; axis 0 may be longer."""
     agrees = len(array.shape) == len(tensor.shape) and all(
         isinstance(extent, str) or extent == size or (axis == 0 and size >= extent)
         for axis, (extent, size) in enumerate(zip(tensor.shape, array.shape))
     )
     if not agrees or str(array.dtype) != tensor.dtype or 0 in array.shape:
-        raise ExportError(
-            "inputs",
-            f"the samples hold `{tensor.name}` as {array.dtype} {list(array.shape)}, the model takes `{tensor}`",
-            "write the samples in the input's type and shape, rows first",
-        )
+        raise unfit(array, tensor)
     return array
+
+
+def unfit(array: Any, tensor: Tensor) -> ExportError:
+    message = f"`samples:` holds `{tensor.name}` as {array.dtype} {list(array.shape)}, the model takes `{tensor}`"
+    if 0 in array.shape:
+        return ExportError("inputs", message, "write at least one sample")
+    if str(array.dtype) != tensor.dtype and len(array.shape) == len(tensor.shape):
+        return ExportError("inputs", message, f"write it in the input's type: `array.astype(\"{tensor.dtype}\")`")
+    help = "write it in the input's shape, with axis 0 counting the samples"
+    return ExportError("inputs", message, help)
+
+
+def example(inputs: Sequence[Tensor], drawn: Sequence[Arrays]) -> Arrays:
+    """The case with the most samples, to export by. A lone sample of an open batch is taken twice:
+    exporters take an extent of 1 for a fixed one."""
+    largest = max(drawn, key=lambda arrays: sum(array.size for array in arrays.values()))
+    symbol = next((each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], str)), None)
+    lone = [each.name for each in inputs if each.shape and each.shape[0] == symbol and len(largest[each.name]) == 1]
+    return {name: array.repeat(2, axis=0) if name in lone else array for name, array in largest.items()}
 
 
 def write_cases(request: Request, cases: Sequence[Arrays], reference: Reference) -> List[Arrays]:

@@ -42,13 +42,14 @@ def export(request: Request) -> common.Result:
     exporter = chosen_exporter(request, source)
     drawn = cases.cases_of(request, source.inputs, source.smallest)
     names, computed = reference_outputs(torch, request, source, drawn)
+    example = cases.example(source.inputs, drawn)
     common.progress(f"exporting with {exporter}")
     with warnings.catch_warnings(record=True) as records:
         warnings.simplefilter("always")
         if exporter == "dynamo":
-            export_dynamo(torch, request, source, drawn[-1], names)
+            export_dynamo(torch, request, source, example, names)
         else:
-            export_torchscript(torch, request, source, drawn[-1], names)
+            export_torchscript(torch, request, source, example, names)
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     wanted = request.opset

@@ -1,0 +1,135 @@
+//! Models, samples and settings that PyTorch and TensorFlow cannot export, and what is said of them.
+//!
+//! Which Pythons it takes is told by `convert_frameworks.rs`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::convert_frameworks::{torch, written};
+use crate::support::Project;
+
+/// A spec with these stages of `convert`, exported by this Python.
+fn project(python: &str, conversions: &[(&str, &str)]) -> Project {
+    let mut spec = "version: 1\nname: p\nstages:\n".to_owned();
+    for (name, settings) in conversions {
+        spec += &format!("  {name}: {{ convert: {{ {settings}, python: '{python}' }} }}\n");
+    }
+    Project::with_spec(&spec)
+}
+
+/// What a run tells of each stage that failed: the error and its help.
+fn failures(project: &Project) -> BTreeMap<String, String> {
+    let ran = project.trt(&["run", "p.yaml", "--keep-going", "--format", "json"]);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    let events = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let errors = events.filter(|event: &Value| event["severity"] == "error");
+    let told = errors.map(|event| {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        (text("stage"), format!("{}; help: {}", text("message"), text("help")))
+    });
+    told.collect()
+}
+
+/// Every stage fails, and what is told of it holds these words.
+fn each_is_told(python: &str, make: &str, stages: &[(&str, &str, &[&str])]) {
+    let conversions: Vec<_> = stages.iter().map(|(name, settings, _)| (*name, *settings)).collect();
+    let project = project(python, &conversions);
+    written(python, &project, make);
+    let failures = failures(&project);
+    for (name, _, words) in stages {
+        let told = failures.get(*name).map_or("nothing", String::as_str);
+        for word in *words {
+            assert!(told.contains(word), "{name} does not tell {word:?}: {told}");
+        }
+    }
+}
+
+fn description(project: &Project, stage: &str) -> Value {
+    serde_json::from_str(&project.read(&format!("build/p/{stage}/convert.json"))).unwrap()
+}
+
+/// Writes `net.pt`, TorchScript that doubles its one input.
+const DOUBLE: &str = "import numpy, torch\n\
+    class Double(torch.nn.Module):\n\
+    \x20   def forward(self, x):\n\
+    \x20       return x * 2\n\
+    torch.jit.script(Double()).save('net.pt')\n\
+    class Scaled(torch.nn.Module):\n\
+    \x20   def forward(self, ids, scale):\n\
+    \x20       return ids * scale\n\
+    torch.jit.script(Scaled()).save('two.pt')\n";
+
+#[test]
+fn all_samples_are_compared_the_first_alone_and_the_others_eight_at_a_time() {
+    let Some(python) = torch() else { return };
+    let net = "model: net.pt, inputs: { x: { shape: [n, 3] } }";
+    let samples = |file: &str| format!("{net}, samples: {file}");
+    let two = "model: two.pt, samples: two.npz, inputs: { ids: { shape: [n, 3] }, scale: { shape: [1] } }";
+    let fixed = "model: net.pt, inputs: { x: { shape: [4, 3] } }, samples: ten.npy";
+    let (ten, many, lone) = (samples("ten.npy"), samples("many.npy"), samples("lone.npy"));
+    let project = project(
+        &python,
+        &[("ten", &ten), ("many", &many), ("lone", &lone), ("two", two), ("fixed", fixed)],
+    );
+    let arrays = "rows = lambda n: numpy.arange(3 * n, dtype='f4').reshape(n, 3)\n\
+        for name, n in ('ten', 10), ('many', 100), ('lone', 1): numpy.save(name + '.npy', rows(n))\n\
+        numpy.savez('two.npz', ids=rows(10), scale=rows(1)[0][1:2])\n";
+    written(&python, &project, &format!("{DOUBLE}{arrays}"));
+    project.run_ok();
+    for (stage, cases, rows) in
+        [("ten", 3, 10), ("many", 9, 64), ("lone", 1, 1), ("two", 3, 10), ("fixed", 2, 8)]
+    {
+        let comparison = &description(&project, stage)["comparison"];
+        assert_eq!(comparison["cases"], cases, "{stage}: {comparison:#}");
+        assert_eq!(comparison["outputs"][0]["elements"], 3 * rows, "{stage}: {comparison:#}");
+    }
+}
+
+#[test]
+fn samples_that_do_not_fit_are_told_with_the_input_and_both_shapes() {
+    let Some(python) = torch() else { return };
+    let net = "model: net.pt, inputs: { x: { shape: [n, 3] } }, samples: ";
+    let two = "model: two.pt, inputs: { ids: { shape: [n, 3] }, scale: { shape: [n] } }, samples: ";
+    let of = |model: &str, file: &str| format!("{model}{file}");
+    each_is_told(
+        &python,
+        &format!(
+            "{DOUBLE}rows = lambda *shape: numpy.ones(shape, 'f4')\n\
+             numpy.save('wide.npy', rows(5, 4))\n\
+             numpy.save('double.npy', rows(5, 3).astype('f8'))\n\
+             numpy.save('none.npy', rows(0, 3))\n\
+             numpy.savez('other.npz', y=rows(5, 3))\n\
+             numpy.savez('counts.npz', ids=rows(5, 3), scale=rows(4))\n\
+             open('text.npz', 'w').write('x: 1')\n\
+             numpy.savez('cut.npz', x=rows(50, 3))\n\
+             cut = open('cut.npz', 'rb').read()\n\
+             open('cut.npz', 'wb').write(cut[:100])\n"
+        ),
+        &[
+            (
+                "wide",
+                &of(net, "wide.npy"),
+                &[
+                    "holds `x` as float32 [5, 4], the model takes `x: float32 [n, 3]`",
+                    "in the input's shape",
+                ],
+            ),
+            ("double", &of(net, "double.npy"), &["`x` as float64 [5, 3]", "astype(\"float32\")"]),
+            ("none", &of(net, "none.npy"), &["`x` as float32 [0, 3]", "at least one sample"]),
+            ("other", &of(net, "other.npz"), &["`other.npz` have no array `x`", "they hold `y`"]),
+            (
+                "text",
+                &of(net, "text.npz"),
+                &["cannot be read from `text.npz`", "neither .npz nor .npy"],
+            ),
+            ("cut", &of(net, "cut.npz"), &["cannot be read from `cut.npz`", "a .npz file with"]),
+            (
+                "one",
+                &of(two, "wide.npy"),
+                &["one array, the model takes 2: `ids`, `scale`", ".npz"],
+            ),
+            ("counts", &of(two, "counts.npz"), &["5 of `ids`, 4 of `scale`", "axis 0 counts them"]),
+        ],
+    );
+}
