@@ -32,7 +32,11 @@ fn failures(project: &Project) -> BTreeMap<String, String> {
 }
 
 /// Every stage fails, and what is told of it holds these words.
-fn each_is_told(python: &str, make: &str, stages: &[(&str, &str, &[&str])]) {
+fn each_is_told(
+    python: &str,
+    make: &str,
+    stages: &[(&str, &str, &[&str])],
+) -> BTreeMap<String, String> {
     let conversions: Vec<_> = stages.iter().map(|(name, settings, _)| (*name, *settings)).collect();
     let project = project(python, &conversions);
     written(python, &project, make);
@@ -43,6 +47,7 @@ fn each_is_told(python: &str, make: &str, stages: &[(&str, &str, &[&str])]) {
             assert!(told.contains(word), "{name} does not tell {word:?}: {told}");
         }
     }
+    failures
 }
 
 fn description(project: &Project, stage: &str) -> Value {
@@ -132,4 +137,54 @@ fn samples_that_do_not_fit_are_told_with_the_input_and_both_shapes() {
             ("counts", &of(two, "counts.npz"), &["5 of `ids`, 4 of `scale`", "axis 0 counts them"]),
         ],
     );
+}
+
+#[test]
+fn a_record_that_is_not_what_was_written_is_named_and_one_without_a_checksum_is_taken() {
+    let Some(python) = torch() else { return };
+    let net = "inputs: { x: { shape: [n, 3] } }, module: net.py, factory: build";
+    let script = "inputs: { x: { shape: [n, 3] } }";
+    let make = "import torch, zipfile\n\
+        net = torch.nn.Linear(3, 4)\n\
+        def damaged(name, record):\n\
+        \x20   with zipfile.ZipFile(name) as archive:\n\
+        \x20       found = next(each for each in archive.infolist() if each.filename.endswith(record))\n\
+        \x20       content = archive.read(found)\n\
+        \x20   data = open(name, 'rb').read()\n\
+        \x20   at = data.index(content, found.header_offset)\n\
+        \x20   open(name, 'wb').write(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])\n\
+        open('net.py', 'w').write('import torch\\ndef build(): return torch.nn.Linear(3, 4)\\n')\n\
+        torch.save(net.state_dict(), 'weights.pth')\n\
+        torch.jit.script(net).save('script.pt')\n\
+        torch.export.save(torch.export.export(net, (torch.rand(2, 3),)), 'program.pt2')\n\
+        damaged('weights.pth', 'data/0')\n\
+        damaged('script.pt', 'constants.pkl')\n\
+        damaged('program.pt2', 'models/model.json')\n\
+        torch.serialization.set_crc32_options(False)\n\
+        torch.save(net.state_dict(), 'unchecked.pth')\n";
+    each_is_told(
+        &python,
+        make,
+        &[
+            (
+                "weights",
+                &format!("model: weights.pth, {net}"),
+                &["`weights.pth` is damaged: its record", "data/0"],
+            ),
+            (
+                "script",
+                &format!("model: script.pt, {script}"),
+                &["damaged: its record", "constants.pkl"],
+            ),
+            (
+                "program",
+                "model: program.pt2",
+                &["damaged: its record", "model.json", "help: copy or download"],
+            ),
+        ],
+    );
+    let unchecked = format!("model: unchecked.pth, {net}");
+    let project = project(&python, &[("unchecked", &unchecked)]);
+    written(&python, &project, make);
+    project.run_ok();
 }

@@ -16,6 +16,8 @@ import re
 import sys
 import traceback
 import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple, Union
 
@@ -175,6 +177,22 @@ def progress(phase: str) -> None:
     """Tells the user what goes on; the last line is shown while the stage runs."""
     sys.stderr.write(f"phase: {phase}\n")
     sys.stderr.flush()
+
+
+def check_archive(path: str) -> None:
+    """Reads the records of a zip archive, which PyTorch loads without a look at their checksums. A checksum
+    of 0 stands for none: `torch.serialization.set_crc32_options(False)` writes such."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            try:
+                with archive.open(record) as file:
+                    while record.CRC and file.read(1 << 20):
+                        pass
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                message = f"`{os.path.basename(path)}` is damaged: its record `{record.filename}` is not what was written ({error})"
+                raise ExportError("not_a_model", message, "copy or download the file again, or save the model anew") from error
 
 
 def shortened(text: str) -> str:

@@ -90,6 +90,7 @@ def described(function: Any) -> str:
 
 def load_keras(tf: Any, request: Request) -> Source:
     keras = common.require("keras", "keras", "loading a Keras file")
+    common.check_archive(request.model)
     try:
         model = keras.models.load_model(request.model, compile=False)
     except Exception as error:

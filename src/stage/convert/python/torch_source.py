@@ -53,9 +53,8 @@ class Source:
 
 
 def load(torch: Any, request: Request) -> Source:
+    common.check_archive(request.model)
     if request.kind in ("torch_script", "exported_program"):
-        if request.module:
-            common.load_module(request.module, "factory")  # it registers the operators of the file
         return load_script(torch, request) if request.kind == "torch_script" else load_program(torch, request)
     if request.kind in ("torch_state_dict", "safetensors"):
         return load_weights(torch, request)
