@@ -188,3 +188,66 @@ fn a_record_that_is_not_what_was_written_is_named_and_one_without_a_checksum_is_
     written(&python, &project, make);
     project.run_ok();
 }
+
+#[test]
+fn an_input_that_the_model_does_not_use_is_left_out_with_a_warning() {
+    let Some(python) = torch() else { return };
+    let settings = "model: net.pt, inputs: { x: { shape: [n, 3] }, mask: { shape: [n, 3] } }";
+    let project = project(&python, &[("net", settings)]);
+    written(
+        &python,
+        &project,
+        "import torch\n\
+         class Net(torch.nn.Module):\n\
+         \x20   def forward(self, x, mask):\n\
+         \x20       return x * 2\n\
+         torch.jit.script(Net()).save('net.pt')\n",
+    );
+    project.run_ok();
+    let told = description(&project, "net");
+    assert_eq!(told["inputs"].as_array().unwrap().len(), 1, "{told:#}");
+    let warning = told["source"]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("does not use its input `mask`"), "{warning}");
+}
+
+#[test]
+fn programs_with_operators_or_objects_of_others_are_refused_by_name() {
+    let Some(python) = torch() else { return };
+    each_is_told(
+        &python,
+        "import torch, os, zipfile, io\n\
+         library = torch.library.Library('mine', 'DEF')\n\
+         library.define('frob(Tensor x) -> Tensor')\n\
+         for where in 'CPU', 'Meta': library.impl('frob', lambda x: x + 1, where)\n\
+         class Net(torch.nn.Module):\n\
+         \x20   def forward(self, x):\n\
+         \x20       return torch.ops.mine.frob(x)\n\
+         torch.jit.script(Net()).save('script.pt')\n\
+         torch.export.save(torch.export.export(Net(), (torch.rand(2, 3),)), 'program.pt2')\n\
+         class Runs:\n\
+         \x20   def __reduce__(self): return os.mkdir, ('ran',)\n\
+         torch.export.save(torch.export.export(torch.nn.Linear(3, 4), (torch.rand(2, 3),)), 'plain.pt2')\n\
+         code = io.BytesIO()\n\
+         torch.save(((Runs(),), {}), code)\n\
+         with zipfile.ZipFile('plain.pt2') as plain, zipfile.ZipFile('evil.pt2', 'w') as evil:\n\
+         \x20   for name in plain.namelist():\n\
+         \x20       evil.writestr(name, code.getvalue() if 'sample_inputs' in name else plain.read(name))\n",
+        &[
+            (
+                "program",
+                "model: program.pt2",
+                &["the operator `mine::frob`", "help: write the export yourself with `script:`"],
+            ),
+            (
+                "script",
+                "model: script.pt, inputs: { x: { shape: [n] } }",
+                &["`mine::frob`", "`script:`"],
+            ),
+            (
+                "evil",
+                "model: evil.pt2",
+                &["pickled Python objects (`posix.mkdir`)", "so it is not loaded"],
+            ),
+        ],
+    );
+}

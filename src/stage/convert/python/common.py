@@ -19,7 +19,7 @@ import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
 
 FORMAT = 1
 FAILED = 3
@@ -205,6 +205,15 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0].split('. ')[0]}" if lines else type(error).__name__
 
 
+def causes(error: Optional[BaseException]) -> Iterator[BaseException]:
+    """The error, and what it was raised from, to the first of them."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def raised_in(error: BaseException, path: str) -> str:
     """The error and its place: the last frame within the user's file, where it came that far."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -321,18 +330,22 @@ class Kept(logging.Handler):
         self.messages: List[Tuple[int, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append((record.levelno, record.getMessage()))
+        if record.exc_info and record.exc_info[1]:
+            self.messages.append((record.levelno, described(list(causes(record.exc_info[1]))[-1])))
+        else:
+            self.messages.append((record.levelno, record.getMessage()))
 
 
 class logged:
-    """Within it, what a library logs is kept."""
+    """Within it, what a library logs is kept, and not shown."""
 
     def __init__(self, name: str) -> None:
         self.logger, self.handler = logging.getLogger(name), Kept()
+        self.own = (self.logger.handlers, self.logger.propagate)
 
     def __enter__(self) -> List[Tuple[int, str]]:
-        self.logger.addHandler(self.handler)
+        self.logger.handlers, self.logger.propagate = [self.handler], False
         return self.handler.messages
 
     def __exit__(self, *_: Any) -> None:
-        self.logger.removeHandler(self.handler)
+        self.logger.handlers, self.logger.propagate = self.own

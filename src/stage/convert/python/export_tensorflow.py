@@ -46,8 +46,9 @@ def export(request: Request) -> common.Result:
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     check_names(request, onnx, source)
-    notes = cases.says_little(computed) + common.noted(records) + [text for level, text in messages if level >= logging.WARNING]
-    return common.Result("tf2onnx", source.inputs, source.outputs, opset, notes, source.choices)
+    inputs, left_out = onnx_file.kept_inputs(request, onnx, source.inputs)
+    notes = left_out + cases.says_little(computed) + common.noted(records) + [text for level, text in messages if level >= logging.WARNING]
+    return common.Result("tf2onnx", inputs, source.outputs, opset, notes, source.choices)
 
 
 def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages: List[Tuple[int, str]]) -> None:
@@ -99,15 +100,12 @@ def graphs_of(graph: Any) -> List[Any]:
 
 
 def check_names(request: Request, onnx: Any, source: Source) -> None:
-    """The model's tensors bear the names that users know, whatever the converter did."""
-    graph = onnx.load(request.onnx_path, load_external_data=False).graph
-    inputs, outputs = [each.name for each in graph.input], [each.name for each in graph.output]
-    missing = [each.name for each in source.inputs if each.name not in inputs]
-    missing += [name for name in source.outputs if name not in outputs]
+    """The model's outputs bear the names that users know, whatever the converter did."""
+    outputs = [each.name for each in onnx.load(request.onnx_path, load_external_data=False).graph.output]
+    missing = [name for name in source.outputs if name not in outputs]
     if missing:
-        message = f"tf2onnx left out {common.listed(missing)}: it has {common.listed(inputs)} and gives {common.listed(outputs)}"
-        help = "leave out inputs that nothing reads and outputs that are another's copy"
-        raise ExportError("export", message, help)
+        message = f"tf2onnx left out the outputs {common.listed(missing)}: the model gives {common.listed(outputs)}"
+        raise ExportError("export", message, "leave out outputs that are another's copy: `outputs:` names those to keep")
 
 
 def unsupported(messages: Sequence[Tuple[int, str]], error: Optional[Exception]) -> None:

@@ -53,11 +53,12 @@ def export(request: Request) -> common.Result:
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     wanted = request.opset
-    notes = cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
+    inputs, left_out = onnx_file.kept_inputs(request, onnx, source.inputs)
+    notes = left_out + cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
     if wanted and wanted != opset:
         notes.insert(0, f"opset {wanted} was asked for, the exporter could only write {opset}")
     call = f"torch.onnx.export(dynamo={exporter == 'dynamo'})"
-    return common.Result(call, source.inputs, names, opset, notes, source.choices or {})
+    return common.Result(call, inputs, names, opset, notes, source.choices or {})
 
 
 # -- running ---------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ def parameter_bytes(module: Any) -> int:
 
 def not_exported(error: Exception) -> NoReturn:
     """Names what the exporter cannot express, as far as its messages tell."""
-    chain = list(causes(error))
+    chain = list(common.causes(error))
     text = "\n".join(str(each) for each in chain)
     kinds = {type(each).__name__ for each in chain}
     if isinstance(error, MemoryError):
@@ -204,14 +205,6 @@ def not_exported(error: Exception) -> NoReturn:
     if kinds & {"GuardOnDataDependentSymNode", "UserError", "ConstraintViolationError", "DataDependentOutputException"}:
         raise control_flow(chain, text) from error
     raise ExportError("export", common.described(chain[-1]), "the output above has the whole traceback; the other `exporter:` may do") from error
-
-
-def causes(error: Optional[BaseException]) -> Any:
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def control_flow(chain: Sequence[BaseException], text: str) -> ExportError:

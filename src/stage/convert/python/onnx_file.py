@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
-from common import Extent, Request, Tensor
+from common import Extent, Request, Tensor, listed
 
 # A protobuf ends at 2 GiB; weights of models near that go into files beside the model.
 LARGEST_SINGLE_FILE = 3 << 29
@@ -21,6 +21,14 @@ def tidy(request: Request, onnx: Any, inputs: Sequence[Tensor], drawn: Sequence[
     with open(request.onnx_path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+
+def kept_inputs(request: Request, onnx: Any, inputs: Sequence[Tensor]) -> Tuple[List[Tensor], List[str]]:
+    """The inputs that the written model has, and a warning of those that the exporter left out."""
+    names = {each.name for each in onnx.load(request.onnx_path, load_external_data=False).graph.input}
+    left_out = listed(each.name for each in inputs if each.name not in names)
+    told = [f"the model does not use its input {left_out}: the exported model does not take it"] if left_out else []
+    return [each for each in inputs if each.name in names], told
 
 
 def strip(message: Any) -> None:

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -71,13 +72,17 @@ def load_script(torch: Any, request: Request) -> Source:
 
 
 def load_program(torch: Any, request: Request) -> Source:
-    with common.logged("torch.export") as messages:
+    # Sample inputs are pickles in the program, which PyTorch would otherwise run if they are no tensors.
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    with common.logged("torch.export") as messages, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the file's bytes are read-only
         try:
             program = torch.export.load(request.model)
             module = program.module()
         except Exception as error:
-            told = "\n".join(text for _, text in messages)  # the error itself names nothing
-            raise not_loaded(request, error, "a program of `torch.export`", told) from error
+            told = next((text for _, text in reversed(messages)), "")  # the error itself may name nothing
+            raise program_not_loaded(request, error, told) from error
+    del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
     inputs, smallest = inputs_of_program(torch, program)
     if request.inputs and not {each.name for each in request.inputs} <= {each.name for each in inputs}:
         if len(request.inputs) != len(inputs):
@@ -211,17 +216,26 @@ def not_loaded(request: Request, error: Exception, what: str, told: str = "") ->
     if isinstance(error, MemoryError):
         return common.out_of_memory()
     text = f"{error}\n{told}"
-    found = UNKNOWN_OPERATOR.search(text) or re.search(r"failed to resolve torch\.ops\.(\w+\.\w+)", text)
+    found = UNKNOWN_OPERATOR.search(text) or re.search(r"resolve torch\.ops\.(\w+\.\w+)", text)
     if found:
         operator = found.group(1).replace(".", "::", 1)
         return ExportError(
             "missing_custom_operator",
             f"`{name}` uses the operator `{operator}`, which PyTorch does not have",
-            "name a Python file that registers it (imports the package it comes with) as `module:`",
+            "write the export yourself with `script:`, which can import what registers it and say what it is in ONNX",
         )
-    message = f"`{name}` cannot be loaded as {what}: {common.described(error)}"
+    message = f"`{name}` cannot be loaded as {what}: {told or common.described(error)}"
     help = "the file is damaged, or was written by a later PyTorch than the one that exports"
     return ExportError("not_a_model", message, help)
+
+
+def program_not_loaded(request: Request, error: Exception, told: str) -> ExportError:
+    if "Weights only load failed" not in str(error):
+        return not_loaded(request, error, "a program of `torch.export`", told)
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    message = f"`{os.path.basename(request.model)}` holds pickled Python objects{f' (`{found.group(1)}`)' if found else ''}"
+    help = "export the program with tensors as its only arguments"
+    return ExportError("not_a_model", f"{message}: loading it would run what is in them, so it is not loaded", help)
 
 
 def not_weights(request: Request, error: Exception) -> ExportError:
