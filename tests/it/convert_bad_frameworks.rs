@@ -251,3 +251,95 @@ fn programs_with_operators_or_objects_of_others_are_refused_by_name() {
         ],
     );
 }
+
+#[test]
+fn inputs_that_forward_does_not_take_are_told_with_its_parameters() {
+    let Some(python) = torch() else { return };
+    let two = |inputs: &str| format!("model: two.pt, inputs: {{ {inputs} }}");
+    each_is_told(
+        &python,
+        DOUBLE,
+        &[
+            (
+                "few",
+                &two("ids: { shape: [n, 3] }"),
+                &[
+                    "`forward` takes `ids`, `scale`, `inputs:` declares `ids`",
+                    "declare `scale` as well",
+                ],
+            ),
+            (
+                "many",
+                &two("a: { shape: [3] }, b: { shape: [3] }, c: { shape: [3] }"),
+                &["`inputs:` declares `a`, `b`, `c`", "remove what `forward` does not take"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_opset_that_the_exporter_does_not_write_is_told_with_those_that_it_does() {
+    let Some(python) = torch() else { return };
+    each_is_told(
+        &python,
+        DOUBLE,
+        &[(
+            "late",
+            "model: net.pt, inputs: { x: { shape: [n, 3] } }, opset: 26",
+            &[
+                "the TorchScript exporter of PyTorch",
+                "writes opset 7 to",
+                "`opset:` asks for 26",
+                "leave `opset:` out",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn code_of_the_user_that_ends_python_is_named_with_its_place() {
+    let Some(python) = torch() else { return };
+    let weights = "model: net.pth, inputs: { x: { shape: [n, 3] } }, factory: build, module:";
+    each_is_told(
+        &python,
+        "import torch\n\
+         torch.save(torch.nn.Linear(3, 4).state_dict(), 'net.pth')\n\
+         open('ends.py', 'w').write('import sys\\ndef build(): sys.exit(3)\\ndef export(request): sys.exit()\\n')\n\
+         open('loads.py', 'w').write('import sys\\n\\nsys.exit(\"no home\")\\n')\n",
+        &[
+            (
+                "factory",
+                &format!("{weights} ends.py"),
+                &["`build()` ended Python: sys.exit(3) (ends.py, line 2, in build)"],
+            ),
+            (
+                "module",
+                &format!("{weights} loads.py"),
+                &["`loads.py` ended Python: sys.exit('no home') (loads.py, line 3"],
+            ),
+            (
+                "script",
+                "model: net.pth, script: ends.py",
+                &["`export` ended Python: sys.exit() (ends.py, line 3"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_opset_before_the_newer_exporter_says_that_the_older_one_was_taken() {
+    let Some(python) = torch() else { return };
+    let settings = "model: net.pth, module: net.py, factory: build, inputs: { x: { shape: [n, 3] } }, opset: 16";
+    let project = project(&python, &[("net", settings)]);
+    written(
+        &python,
+        &project,
+        "import torch\n\
+         torch.save(torch.nn.Linear(3, 4).state_dict(), 'net.pth')\n\
+         open('net.py', 'w').write('import torch\\ndef build(): return torch.nn.Linear(3, 4)\\n')\n",
+    );
+    project.run_ok();
+    let told = description(&project, "net");
+    let warning = told["source"]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("the older, TorchScript exporter: opset 16 is before 18"), "{told:#}");
+}

@@ -53,7 +53,7 @@ impl Convert {
         cx: &StageContext<'_>,
     ) -> Result<Comparison, StageError> {
         let backend = backend::by_name(self.check.backend.name())?;
-        let engine = backend.reference(model.path(), &[]).map_err(not_run)?;
+        let engine = backend.another(model.path()).map_err(not_run)?;
         let mut context = Arc::clone(&engine).new_context().map_err(not_run)?;
         context.stop_at(cx.cancel);
         let mut differences: Vec<Difference> =

@@ -156,9 +156,18 @@ def main(export: Callable[[Request], Result]) -> NoReturn:
         traceback.print_exc()
         answer, status = {"error": unforeseen(error).to_json()}, FAILED
     with open(value["result"], "w", encoding="utf-8") as file:
-        json.dump({"format": FORMAT, **answer}, file, indent=2, sort_keys=True, default=str)
+        json.dump({"format": FORMAT, **without_folder(answer, os.path.dirname(sys.argv[1]))}, file, indent=2, sort_keys=True, default=str)
         file.write("\n")
     sys.exit(status)
+
+
+def without_folder(value: Any, folder: str) -> Any:
+    """The value with all texts as they are without the folder of the export, which is gone afterwards."""
+    if isinstance(value, str):
+        return value.replace(f"{folder}/", "")
+    if isinstance(value, dict):
+        return {key: without_folder(each, folder) for key, each in value.items()}
+    return [without_folder(each, folder) for each in value] if isinstance(value, list) else value
 
 
 def out_of_memory() -> ExportError:
@@ -215,21 +224,31 @@ def causes(error: Optional[BaseException]) -> Iterator[BaseException]:
 
 
 def raised_in(error: BaseException, path: str) -> str:
-    """The error and its place: the last frame within the user's file, where it came that far."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(path)]
+    """The error and its place in the user's file."""
     if isinstance(error, SyntaxError) and error.filename:
         return described(error)  # it names file and line itself
-    if not own:
-        return described(error)
-    frame = own[-1]
-    return f"{described(error)} ({os.path.basename(frame.filename)}, line {frame.lineno}, in {frame.name})"
+    return f"{described(error)}{place_in(error, path)}"
+
+
+def place_in(error: BaseException, path: str) -> str:
+    """The last frame within the user's file, where the error came that far."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if os.path.realpath(frame.filename) == os.path.realpath(path)]
+    return f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
     names = list(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(f"`{name}`" for name in names[:most]) + rest
+
+
+def check_opset(request: Request, opsets: range, exporter: str) -> None:
+    """Refuses an opset that the exporter does not write."""
+    if request.opset is None or not opsets or request.opset in opsets:
+        return
+    message = f"{exporter} writes opset {opsets[0]} to {opsets[-1]}, `opset:` asks for {request.opset}"
+    raise ExportError("export", message, "ask for one of these, or leave `opset:` out; `optimize` raises the opset of a model")
 
 
 def missing_package(package: str, needed_for: str) -> ExportError:
@@ -271,6 +290,8 @@ def load_module(path: str, kind: str) -> Any:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise not_importable(path, error) from error
+    except SystemExit as error:
+        raise ended(f"`{os.path.basename(path)}`", error, path, kind) from error
     except Exception as error:
         raise ExportError(
             kind,
@@ -278,6 +299,13 @@ def load_module(path: str, kind: str) -> Any:
             f"`{sys.executable} {path}` must run without an error",
         ) from error
     return module
+
+
+def ended(what: str, error: SystemExit, path: str, kind: str) -> ExportError:
+    """The user's code called `sys.exit`, which would end the export without a word."""
+    said = "" if error.code is None else repr(error.code)
+    message = f"{what} ended Python: sys.exit({said}){place_in(error, path)}"
+    return ExportError(kind, message, "raise an exception that says what is wrong, or return")
 
 
 def not_importable(path: str, error: ModuleNotFoundError) -> ExportError:

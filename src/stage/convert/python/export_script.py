@@ -59,6 +59,8 @@ def called(function: Callable[..., Any], path: str, *arguments: Any) -> Any:
         raise common.not_importable(path, error) from error
     except MemoryError:
         raise
+    except SystemExit as error:
+        raise common.ended(f"`{function.__name__}`", error, path, "script") from error
     except Exception as error:
         help = "the output above has the whole traceback"
         raise common.ExportError("script", common.raised_in(error, path), help) from error

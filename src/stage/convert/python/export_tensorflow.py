@@ -22,6 +22,8 @@ from tensorflow_source import Source, load  # noqa: E402
 
 del sys.path[0]
 
+# Earlier ones are taken by tf2onnx, and come out wrong or as another.
+FIRST_OPSET = 7
 UNSUPPORTED = re.compile(r"Tensorflow op \[(.+?): (.+?)\] is not supported")
 
 
@@ -33,6 +35,8 @@ def export(request: Request) -> common.Result:
     tf = common.require("tensorflow", "tensorflow-cpu", "exporting a TensorFlow model")
     onnx = common.require("onnx", "onnx", "exporting a TensorFlow model")
     tf2onnx = common.require("tf2onnx", "tf2onnx", "exporting a TensorFlow model")
+    opsets = getattr(tf2onnx.constants, "OPSET_TO_IR_VERSION", {})
+    common.check_opset(request, range(FIRST_OPSET, max(opsets, default=0) + 1), f"tf2onnx {tf2onnx.__version__}")
     tf.random.set_seed(request.seed)
     tf.get_logger().setLevel(logging.ERROR)  # tf2onnx uses what TensorFlow calls deprecated
     common.progress("loading the model")

@@ -39,7 +39,7 @@ def export(request: Request) -> common.Result:
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operators have no ONNX form
     common.progress("loading the model")
     source = load(torch, request)
-    exporter = chosen_exporter(request, source)
+    exporter = chosen_exporter(torch, request)
     drawn = cases.cases_of(request, source.inputs, source.smallest)
     names, computed = reference_outputs(torch, request, source, drawn)
     example = cases.example(source.inputs, drawn)
@@ -54,7 +54,7 @@ def export(request: Request) -> common.Result:
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
     wanted = request.opset
     inputs, left_out = onnx_file.kept_inputs(request, onnx, source.inputs)
-    notes = left_out + cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
+    notes = switched(request, exporter) + left_out + cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
     if wanted and wanted != opset:
         notes.insert(0, f"opset {wanted} was asked for, the exporter could only write {opset}")
     call = f"torch.onnx.export(dynamo={exporter == 'dynamo'})"
@@ -103,7 +103,7 @@ def tensors(torch: Any, arrays: cases.Arrays) -> Dict[str, Any]:
 # -- exporting -------------------------------------------------------------------------------
 
 
-def chosen_exporter(request: Request, source: Source) -> str:
+def chosen_exporter(torch: Any, request: Request) -> str:
     """`auto`: dynamo, but not for TorchScript, which it cannot take, nor for opsets before its own."""
     is_script = request.kind == "torch_script"
     early = request.opset is not None and request.opset < FIRST_OPSET_OF_DYNAMO
@@ -115,7 +115,24 @@ def chosen_exporter(request: Request, source: Source) -> str:
         chosen = "torchscript" if is_script or early else "dynamo"
     if chosen == "dynamo":
         common.require("onnxscript", "onnxscript", "the dynamo exporter of PyTorch")
+    else:
+        common.check_opset(request, opsets_of_torchscript(torch), f"the TorchScript exporter of PyTorch {torch.__version__}")
     return chosen
+
+
+def opsets_of_torchscript(torch: Any) -> range:
+    """Those that it says it writes; empty where this PyTorch does not say."""
+    constants = getattr(torch.onnx, "_constants", None)
+    first = getattr(constants, "ONNX_MIN_OPSET", 0)
+    last = getattr(constants, "ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET", None) or getattr(constants, "ONNX_MAX_OPSET", -1)
+    return range(first, last + 1)
+
+
+def switched(request: Request, exporter: str) -> List[str]:
+    """Why `auto` did not take the newer exporter, where a setting is the reason."""
+    if request.exporter != "auto" or request.kind == "torch_script" or exporter == "dynamo":
+        return []
+    return [f"exported by the older, TorchScript exporter: opset {request.opset} is before {FIRST_OPSET_OF_DYNAMO}, the newer one's first"]
 
 
 def export_dynamo(torch: Any, request: Request, source: Source, example: cases.Arrays, names: List[str]) -> None:

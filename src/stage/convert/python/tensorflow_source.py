@@ -275,6 +275,10 @@ def not_loaded(request: Request, error: Exception, what: str) -> ExportError:
         message = f"`{name}` uses `{operator}`, which this TensorFlow does not have"
         help = "write the export yourself with `script:`, which can import what registers it"
         return ExportError("missing_custom_operator", message, help)
+    if "safe_mode" in str(error) or "unsafe deserialization" in str(error):
+        message = f"`{name}` holds Python code, such as a `Lambda` layer's, which is not run: {common.described(error)}"
+        help = "write the layer as a subclass of `keras.layers.Layer` and the export with `script:`, or save the model with `model.export(PATH)`"
+        return ExportError("not_a_model", message, help)
     message = f"`{name}` cannot be loaded as {what}: {common.described(error)}"
     return ExportError("not_a_model", message, "the file is damaged, or is of another kind or version than this TensorFlow reads")
 

@@ -67,8 +67,10 @@ def load_script(torch: Any, request: Request) -> Source:
         module = torch.jit.load(request.model, map_location="cpu").eval()
     except Exception as error:
         raise not_loaded(request, error, "a TorchScript file") from error
-    parameters = [each.name for each in module.forward.schema.arguments][1:]
-    return Source(module, declared(request, parameters), parameters)
+    arguments = module.forward.schema.arguments[1:]
+    parameters = [each.name for each in arguments]
+    required = [each.name for each in arguments if not each.has_default_value()]
+    return Source(module, declared(request, parameters, required), parameters)
 
 
 def load_program(torch: Any, request: Request) -> Source:
@@ -135,12 +137,12 @@ def load_weights(torch: Any, request: Request) -> Source:
         message = f"the weights do not fit what `{request.factory}` builds: {' '.join(lines[1:] or lines)}"
         raise ExportError("factory", message, "see whether `factory:` and `arguments:` are those of the training") from error
     del state
-    parameters = [
-        each.name
-        for each in inspect.signature(module.forward).parameters.values()
-        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    ]
-    return Source(module.eval(), declared(request, parameters), parameters, choices=choices)
+    arguments = inspect.signature(module.forward).parameters.values()
+    variadic = [each for each in arguments if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    parameters = [each.name for each in arguments if each not in variadic]
+    required = [each.name for each in arguments if each.default is each.empty and each not in variadic]
+    inputs = declared(request, parameters, required, bool(variadic))
+    return Source(module.eval(), inputs, parameters, choices=choices)
 
 
 def read_weights(torch: Any, request: Request) -> Tuple[Dict[str, Any], Dict[str, Any]]:
@@ -189,6 +191,8 @@ def built(torch: Any, request: Request, path: str) -> Any:
         raise common.not_importable(path, error) from error
     except MemoryError:
         raise
+    except SystemExit as error:
+        raise common.ended(f"`{call}`", error, path, "factory") from error
     except Exception as error:
         message = f"`{call}` failed: {common.raised_in(error, path)}"
         raise ExportError("factory", message, f"call it with `{sys.executable}`; `arguments:` are its keyword arguments") from error
@@ -198,16 +202,26 @@ def built(torch: Any, request: Request, path: str) -> Any:
     return module
 
 
-def declared(request: Request, parameters: Sequence[str]) -> List[Tensor]:
-    """Inputs that only the user can know: the file does not tell shapes."""
-    if request.inputs:
-        return list(request.inputs)
-    takes = common.listed(parameters) or "unnamed arguments"
-    raise ExportError(
-        "inputs",
-        f"the file does not tell the shapes of the model's inputs; `forward` takes {takes}",
-        f"declare them: `inputs: {{ {parameters[0] if parameters else 'x'}: {{ shape: [batch, 3, 224, 224], dtype: float32 }} }}`",
-    )
+def declared(request: Request, parameters: Sequence[str], required: Sequence[str], open_ended: bool = False) -> List[Tensor]:
+    """Inputs that only the user can know, the file does not tell shapes. By name where `forward` knows all
+    names, else in its order; an open-ended one takes more than it names."""
+    takes = common.listed(parameters) or ("unnamed arguments" if open_ended else "no arguments")
+    names = [each.name for each in request.inputs]
+    if not names and (parameters or open_ended):
+        raise ExportError(
+            "inputs",
+            f"the file does not tell the shapes of the model's inputs; `forward` takes {takes}",
+            f"declare them: `inputs: {{ {parameters[0] if parameters else 'x'}: {{ shape: [batch, 3, 224, 224], dtype: float32 }} }}`",
+        )
+    by_name = set(names) <= set(parameters)
+    missing = [name for name in required if name not in names] if by_name else required[len(names) :]
+    if missing or (len(names) > len(parameters) and not open_ended):
+        optional = [name for name in parameters if name not in required]
+        may_lack = f" ({common.listed(optional)} may be left out)" if optional else ""
+        message = f"`forward` takes {takes}{may_lack}, `inputs:` declares {common.listed(names) or 'none'}"
+        help = f"declare {common.listed(missing)} as well" if missing else "remove what `forward` does not take"
+        raise ExportError("inputs", message, help)
+    return list(request.inputs)
 
 
 def not_loaded(request: Request, error: Exception, what: str, told: str = "") -> ExportError:
