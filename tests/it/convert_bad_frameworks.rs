@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::convert_frameworks::{torch, written};
+use crate::convert_frameworks::{tensorflow, torch, written};
 use crate::support::Project;
 
 /// A spec with these stages of `convert`, exported by this Python.
@@ -342,4 +342,24 @@ fn an_opset_before_the_newer_exporter_says_that_the_older_one_was_taken() {
     let told = description(&project, "net");
     let warning = told["source"]["warnings"][0].as_str().unwrap();
     assert!(warning.contains("the older, TorchScript exporter: opset 16 is before 18"), "{told:#}");
+}
+
+#[test]
+fn what_keras_and_tensorflow_cannot_take_is_told_without_their_noise() {
+    let Some(python) = tensorflow() else { return };
+    let make = "import tensorflow as tf\n\
+        x = tf.keras.Input((3,))\n\
+        tf.keras.Model(x, tf.keras.layers.Dense(2)(x)).save('net.keras')\n\
+        code = tf.keras.Model(x, tf.keras.layers.Lambda(lambda x: [open('ran', 'w'), x][1])(x))\n\
+        code.save('code.keras')\n\
+        code.save('code.h5')\n";
+    let safe = &["holds Python code, such as a `Lambda` layer's, which is not run", "`script:`"];
+    let stages: [(&str, &str, &[&str]); 3] = [
+        ("lambda", "model: code.keras", safe),
+        ("older", "model: code.h5", safe),
+        ("late", "model: net.keras, opset: 26", &["tf2onnx", "writes opset 7 to", "asks for 26"]),
+    ];
+    for (stage, told) in each_is_told(&python, make, &stages) {
+        assert!(!told.contains("last output"), "{stage}: {told}");
+    }
 }

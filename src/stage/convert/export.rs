@@ -18,6 +18,7 @@ use crate::source_model::SourceKind;
 use crate::stage::{ResolvedInput, StageContext, StageError};
 
 use super::answer::{Answer, FORMAT, printable};
+use super::noise::without_noise;
 use super::python::{Versions, environment};
 use super::settings::{Exporter, NamedInput};
 use super::telling::Telling;
@@ -205,6 +206,7 @@ impl Convert {
             };
             ConvertError::System { doing, program: program.to_owned(), source }
         })?;
+        let output = without_noise(&output, cx.scratch);
         match ending {
             Ending::Cancelled => Err(StageError::Cancelled),
             Ending::TimedOut => {

@@ -23,6 +23,7 @@ mod check;
 mod error;
 mod export;
 mod files;
+mod noise;
 mod problems;
 mod python;
 mod settings;

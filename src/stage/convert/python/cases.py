@@ -233,8 +233,9 @@ def write_npz(path: str, arrays: Arrays) -> None:
     np = numpy()
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            if array.dtype.hasobject:
-                raise ExportError("export", f"`{name}` holds {array.dtype}, which ONNX engines cannot compare", "leave it out of `outputs:`")
+            if array.dtype.kind not in "biuf":
+                message = f"`{name}` is computed as {array.dtype}, and only numbers and booleans can be compared"
+                raise ExportError("export", message, "have the model give numbers of a type of numpy's, or leave the output out")
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asarray(array, order="C"), allow_pickle=False)
 
