@@ -6,6 +6,7 @@ use std::path::Path;
 use trt_pipeline::spec::schema::pipeline_schema;
 use trt_pipeline::stage::KINDS;
 
+use crate::convert_frameworks::torch;
 use crate::support::{Project, fixture, repository};
 
 fn readme() -> String {
@@ -54,12 +55,19 @@ fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// The example of a script for `convert`.
+fn own_export() -> String {
+    let scripts = blocks(&readme(), "python");
+    scripts.into_iter().find(|script| script.contains("def export(request)")).unwrap()
+}
+
 fn project_with_digits() -> Project {
     let project = Project::empty();
     for file in ["model/digits_cnn.onnx", "data/calibration.npz", "data/holdout.npz"] {
         project.copy(&repository().join("pipelines/digits").join(file), file);
     }
     project.copy(&fixture("source_models/script.pt"), "net.pt");
+    project.write("export.py", own_export());
     project
 }
 
@@ -179,6 +187,26 @@ fn without_comments(text: &str) -> String {
     let lines = text.lines().map(|line| line.split(" #").next().unwrap().trim_end());
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_export_of_ones_own_works_and_gets_what_is_listed() {
+    let Some(python) = torch() else { return };
+    let specs = blocks(&readme(), "yaml");
+    let spec = specs.iter().find(|spec| spec.contains("script: export.py")).unwrap();
+    let project =
+        Project::with_spec(&spec.replace("venv: ../venv", &format!("python: '{python}'")));
+    project.copy(&fixture("convert/torch/digits.pt"), "net.pt");
+    project.write("export.py", own_export()).run_ok();
+    let told = project.read("build/own/onnx/convert.json");
+    assert!(told.contains("\"comparison\"") && told.contains("\"batch\""), "{told}");
+    project
+        .write("export.py", "def export(request): raise ValueError(' '.join(sorted(request)))\n");
+    let ran = project.trt(&["run", "p.yaml", "--format", "json"]);
+    let mut fields: Vec<String> =
+        table("of `request`").iter().flat_map(|row| quoted(&row[0])).collect();
+    fields.sort();
+    assert!(ran.stdout.contains(&format!("ValueError: {} (", fields.join(" "))), "{ran:#?}");
 }
 
 /// So that the text around them holds for both.

@@ -80,8 +80,8 @@ impl Convert {
                 let help = "add `module:` with the Python file that defines it";
                 problems.add("convert::factory", "`factory` needs a `module`", factory.span, help);
             }
-            (None, None) if !self.arguments.is_empty() => {
-                let message = "`arguments` are for a `factory`, and there is none";
+            (None, None) if !self.arguments.is_empty() && self.script.is_none() => {
+                let message = "`arguments` are for a `factory` or a `script`, and there is none";
                 problems.add("convert::factory", message, self.arguments.span, "");
             }
             _ => {}

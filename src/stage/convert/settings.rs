@@ -49,7 +49,7 @@ pub struct Convert {
     /// The function or class of `module` that makes the model into which weights are loaded.
     #[serde(default)]
     pub factory: Option<Spanned<String>>,
-    /// Keyword arguments for `factory`.
+    /// Keyword arguments for `factory`, or what `script` gets as `request["arguments"]`.
     #[serde(default)]
     pub arguments: Spanned<BTreeMap<String, Value>>,
     /// A Python file of your own that exports the model, whatever it is: its function

@@ -1,8 +1,8 @@
 """What a file of PyTorch holds, as a model that can be run: TorchScript, `torch.export` programs, state
 dicts with their module.
 
-TorchScript and exported programs are code, and so is a module file: loading them runs what the user
-gave. State dicts are read with `weights_only=True`, so a pickle cannot run anything.
+TorchScript is code, and so is a module file: loading them runs what the user gave. Pickles of state dicts
+and of a program's sample inputs are read with `weights_only=True`, so they cannot run anything.
 """
 
 from __future__ import annotations
