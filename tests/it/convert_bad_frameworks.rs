@@ -278,6 +278,55 @@ fn inputs_that_forward_does_not_take_are_told_with_its_parameters() {
 }
 
 #[test]
+fn what_forward_takes_and_gives_must_be_tensors() {
+    let Some(python) = torch() else { return };
+    let weights = "model: net.pth, module: net.py, inputs: { x: { shape: [n, 3] } }, factory:";
+    each_is_told(
+        &python,
+        "import torch\n\
+         class Listed(torch.nn.Module):\n\
+         \x20   def forward(self, xs: list[torch.Tensor]):\n\
+         \x20       return xs[0]\n\
+         torch.jit.script(Listed()).save('list.pt')\n\
+         torch.save({'w': torch.zeros(1)}, 'net.pth')\n\
+         net = 'import torch\\n'\n\
+         for name, result in ('Nothing', 'None'), ('Sparse', 'x.to_sparse()'):\n\
+         \x20   net += f'class {name}(torch.nn.Module):\\n'\n\
+         \x20   net += ' def __init__(self): super().__init__(); self.w = torch.nn.Parameter(torch.zeros(1))\\n'\n\
+         \x20   net += f' def forward(self, x): return {result}\\n'\n\
+         open('net.py', 'w').write(net)\n\
+         open('fails.py', 'w').write('def export(request):\\n raise KeyError(request[\"opset\"])\\n')\n",
+        &[
+            (
+                "list",
+                "model: list.pt, inputs: { xs: { shape: [n, 3] } }",
+                &["`forward` takes `xs` as List[Tensor]", "`script:`"],
+            ),
+            ("nothing", &format!("{weights} Nothing"), &["the model returns no tensor"]),
+            (
+                "sparse",
+                &format!("{weights} Sparse"),
+                &["the output `output` cannot be compared", "Sparse"],
+            ),
+            (
+                "script",
+                "model: net.pth, script: fails.py",
+                &[
+                    "KeyError: None (fails.py, line 2, in export); its last output",
+                    "| Traceback",
+                    "help: the output above",
+                ],
+            ),
+            (
+                "range",
+                "model: net.pth, module: net.py, factory: Nothing, inputs: { x: { shape: [n], range: [-1.0e+308, 1.0e+308] } }",
+                &["no sample values in [-1e+308, 1e+308] can be made for `x: float32 [n]`"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn an_opset_that_the_exporter_does_not_write_is_told_with_those_that_it_does() {
     let Some(python) = torch() else { return };
     each_is_told(

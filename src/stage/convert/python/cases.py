@@ -67,7 +67,15 @@ def cases_of(request: Request, inputs: Sequence[Tensor], smallest: Optional[Dict
 
 def generated(inputs: Sequence[Tensor], sizes: Dict[str, int], seed: int, case: int) -> Arrays:
     source = numpy().random.default_rng([seed, case])
-    return {each.name: drawn(source, each, sizes) for each in inputs}
+    values = {}
+    for each in inputs:
+        try:
+            values[each.name] = drawn(source, each, sizes)
+        except (ValueError, OverflowError) as error:
+            within = f" in {list(each.range)}" if each.range else ""
+            message = f"no sample values{within} can be made for `{each}`: {described(error)}"
+            raise ExportError("inputs", message, "mend its `shape:` and `range:`, or give real ones with `samples:`") from error
+    return values
 
 
 def drawn(source: Any, tensor: Tensor, sizes: Dict[str, int]) -> Any:
@@ -209,6 +217,8 @@ def write_cases(request: Request, cases: Sequence[Arrays], reference: Reference)
     for index, inputs in enumerate(cases):
         progress(f"running the model as it is, case {index + 1} of {len(cases)}")
         computed = reference(inputs)
+        if not computed:
+            raise ExportError("export", "the model returns no tensor", "its outputs must be tensors, or lists, tuples and dicts of them")
         folder = os.path.join(request.cases, str(index))
         os.makedirs(folder, exist_ok=True)
         write_npz(os.path.join(folder, "inputs.npz"), inputs)

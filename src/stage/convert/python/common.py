@@ -153,7 +153,6 @@ def main(export: Callable[[Request], Result]) -> NoReturn:
     except MemoryError:
         answer, status = {"error": out_of_memory().to_json()}, FAILED
     except Exception as error:  # whatever a framework or a model raises is told, not lost
-        traceback.print_exc()
         answer, status = {"error": unforeseen(error).to_json()}, FAILED
     with open(value["result"], "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **without_folder(answer, os.path.dirname(sys.argv[1]))}, file, indent=2, sort_keys=True, default=str)
@@ -179,7 +178,13 @@ def out_of_memory() -> ExportError:
 
 
 def unforeseen(error: BaseException) -> ExportError:
-    return ExportError("export", described(error), "the output above has the whole traceback")
+    return ExportError("export", described(error), with_traceback())
+
+
+def with_traceback() -> str:
+    """Help for an error of which no more is known: writes where it was raised, within its `except`."""
+    traceback.print_exc()
+    return "the output above has the whole traceback"
 
 
 def progress(phase: str) -> None:

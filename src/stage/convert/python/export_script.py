@@ -62,8 +62,7 @@ def called(function: Callable[..., Any], path: str, *arguments: Any) -> Any:
     except SystemExit as error:
         raise common.ended(f"`{function.__name__}`", error, path, "script") from error
     except Exception as error:
-        help = "the output above has the whole traceback"
-        raise common.ExportError("script", common.raised_in(error, path), help) from error
+        raise common.ExportError("script", common.raised_in(error, path), common.with_traceback()) from error
 
 
 def declared(request: Request) -> Tuple[List[Tensor], List[str], Optional[int]]:

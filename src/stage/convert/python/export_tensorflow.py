@@ -70,7 +70,7 @@ def convert(request: Request, onnx: Any, tf2onnx: Any, source: Source, messages:
         raise
     except Exception as error:
         unsupported(messages, error)
-        help = "the output above has the whole traceback; another `opset:` may do"
+        help = f"{common.with_traceback()}; another `opset:` may do"
         raise ExportError("export", common.described(error), help) from error
     unsupported(messages, None)
     number_constants(model.graph)

@@ -74,10 +74,19 @@ def reference_outputs(
         pairs = tensors_of(torch, source, arrays)
         if not names:
             names.extend(cases.name_outputs(request, cases.output_names(pairs)))
-        return {name: value.detach().numpy() for name, (_, value) in zip(names, pairs)}
+        return {name: array(torch, name, value) for name, (_, value) in zip(names, pairs)}
 
     computed = cases.write_cases(request, drawn, run)
     return names, computed
+
+
+def array(torch: Any, name: str, value: Any) -> Any:
+    """An output as numpy has it; numpy has no bfloat16, float32 holds the same."""
+    try:
+        return (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        help = "have the model give dense tensors of a type of numpy's"
+        raise ExportError("export", f"the output `{name}` cannot be compared: {common.described(error)}", help) from error
 
 
 def tensors_of(torch: Any, source: Source, arrays: cases.Arrays) -> List[Tuple[str, Any]]:
@@ -154,7 +163,7 @@ def export_dynamo(torch: Any, request: Request, source: Source, example: cases.A
         external = parameter_bytes(source.module) > onnx_file.LARGEST_SINGLE_FILE
         program.save(request.onnx_path, external_data=external)
     except Exception as error:
-        not_exported(error)
+        not_exported(request, error)
 
 
 def dynamic_shapes(torch: Any, source: Source) -> Any:
@@ -196,7 +205,7 @@ def export_torchscript(torch: Any, request: Request, source: Source, example: ca
             dynamic_axes={name: those for name, those in axes.items() if those} or None,
         )
     except Exception as error:
-        not_exported(error)
+        not_exported(request, error)
 
 
 def parameter_bytes(module: Any) -> int:
@@ -204,24 +213,25 @@ def parameter_bytes(module: Any) -> int:
     return sum(each.numel() * each.element_size() for each in kept)
 
 
-def not_exported(error: Exception) -> NoReturn:
+def not_exported(request: Request, error: Exception) -> NoReturn:
     """Names what the exporter cannot express, as far as its messages tell."""
     chain = list(common.causes(error))
     text = "\n".join(str(each) for each in chain)
     kinds = {type(each).__name__ for each in chain}
+    other = "a program of `torch.export` in place of TorchScript" if request.kind == "torch_script" else "the other `exporter:`"
     if isinstance(error, MemoryError):
         raise error
     if kinds & {"UnsupportedOperatorError", "DispatchError"} or UNSUPPORTED.search(text):
         found = UNSUPPORTED.search(text)
         operator = next((each for each in found.groups() if each), "") if found else ""
         message = f"the exporter has no ONNX form of the operator `{operator.strip()}`"
-        help = "try a later `opset:` or the other `exporter:`, or write the export yourself with `script:`"
+        help = f"try a later `opset:` or {other}, or write the export yourself with `script:`"
         if any(name in operator for name in FUSED):
             help = "trace the model after `torch.backends.mha.set_fastpath_enabled(False)`: attention is not fused then"
         raise ExportError("unsupported_operator", message, help) from error
     if kinds & {"GuardOnDataDependentSymNode", "UserError", "ConstraintViolationError", "DataDependentOutputException"}:
         raise control_flow(chain, text) from error
-    raise ExportError("export", common.described(chain[-1]), "the output above has the whole traceback; the other `exporter:` may do") from error
+    raise ExportError("export", common.described(chain[-1]), f"{common.with_traceback()}; {other} may do") from error
 
 
 def control_flow(chain: Sequence[BaseException], text: str) -> ExportError:

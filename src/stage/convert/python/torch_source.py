@@ -21,6 +21,8 @@ from common import ExportError, Request, Tensor
 
 # Keys under which training scripts keep the state dict of a checkpoint.
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "module")
+# What TorchScript takes a tensor for.
+TENSORS = ("Tensor", "Optional[Tensor]", "int", "float", "bool", "number", "Scalar")
 UNKNOWN_OPERATOR = re.compile(r"(?:Unknown builtin op: |operator |_OpNamespace ')([A-Za-z_]\w*::\w+)")
 
 
@@ -67,10 +69,13 @@ def load_script(torch: Any, request: Request) -> Source:
         module = torch.jit.load(request.model, map_location="cpu").eval()
     except Exception as error:
         raise not_loaded(request, error, "a TorchScript file") from error
-    arguments = module.forward.schema.arguments[1:]
-    parameters = [each.name for each in arguments]
-    required = [each.name for each in arguments if not each.has_default_value()]
-    return Source(module, declared(request, parameters, required), parameters)
+    types = {each.name: str(each.type) for each in module.forward.schema.arguments[1:]}
+    for name, kind in types.items():
+        if kind not in TENSORS:
+            message = f"`forward` takes `{name}` as {kind}, and an ONNX model takes tensors only"
+            raise ExportError("inputs", message, "save a model whose `forward` takes tensors, or write the export yourself with `script:`")
+    # All of them: the exporter fills in no defaults.
+    return Source(module, declared(request, list(types), list(types)), list(types))
 
 
 def load_program(torch: Any, request: Request) -> Source:
