@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use trt_pipeline::data::write_npz;
 use trt_pipeline::onnx::proto::tensor_proto::DataLocation;
@@ -15,6 +14,10 @@ use trt_pipeline::tensor::{Shape, Tensor};
 
 use crate::support::models::Network;
 use crate::support::{Project, Ran, fixture, repository};
+
+mod comparing;
+mod ending;
+mod settings;
 
 /// What stands in for Python: says its versions, and otherwise does what a test asks for.
 const PYTHON: &str = r#"#!/usr/bin/env python3
@@ -85,6 +88,19 @@ fn failed(ran: &Ran, status: i32) -> String {
     assert_eq!(ran.status, status, "{ran:#?}");
     let frame = |c: char| "│╰─▶×".contains(c) || c.is_whitespace();
     ran.stderr.split(frame).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a process is dead, perhaps not yet reaped.
+fn is_gone(pid: &str) -> bool {
+    let stat = format!("/proc/{}/stat", pid.trim());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        match fs::read_to_string(&stat) {
+            Ok(stat) if !stat.contains(") Z") => std::thread::yield_now(),
+            _ => return true,
+        }
+    }
+    false
 }
 
 #[test]
@@ -180,277 +196,6 @@ fn a_request_has_all_that_was_set_and_the_environment_only_what_an_export_needs(
 }
 
 #[test]
-fn a_model_that_computes_something_else_fails_with_the_numbers() {
-    let project = project(GOOD, "");
-    sample(&project, 1, "outputs", "y", &[1.0, 1.125, 1.25, 1.375, 1.5, 2.0]);
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(
-        error.contains("output `y`: max_relative_error is 1.875e-1, at most 0.0001"),
-        "{error}"
-    );
-    assert!(error.contains("worst in sample 1, element 5: 1.625 for 2"), "{error}");
-    let lenient = project.read("p.yaml").replace(" }", ", check: { max_relative_error: 0.2 } }");
-    project.write("p.yaml", lenient).run_ok();
-    let strict = project.read("p.yaml").replace("0.2 }", "0.2, max_abs: 0.1 }");
-    let error = failed(&project.write("p.yaml", strict).trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("max_abs is 3.750e-1, at most 0.1"), "{error}");
-    sample(&project, 0, "outputs", "y", &[f32::NAN, 1.125]);
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(
-        error.contains("1 values are not finite on one side, first in sample 0, element 0"),
-        "{error}"
-    );
-}
-
-#[test]
-fn every_way_in_which_an_export_ends_badly_is_told() {
-    let long = "'x' * 5000000";
-    for (body, status, told) in [
-        (
-            "print('all is well')\n",
-            1,
-            "without an error, but wrote no result; its last output: | all is well",
-        ),
-        (
-            "open(request['result'], 'w').write('{\"format\": 1')\n",
-            1,
-            "its result is not what it should be",
-        ),
-        ("result(format=2)\n", 1, "its result is of format 2, expected 1"),
-        ("os.mkfifo(request['result'])\n", 1, "wrote no result"),
-        (&format!("result(warnings=[{long}])\n"), 1, "its result is larger than 4 MiB"),
-        ("cases(); result()\n", 1, "wrote no model.onnx"),
-        ("model('other.onnx'); cases(); result()\n", 1, "wrote no model.onnx"),
-        (
-            "os.symlink(HERE + '/model.onnx', request['out'] + '/model.onnx'); cases(); result()\n",
-            1,
-            "wrote no model.onnx",
-        ),
-        (
-            "model(); cases(); result(outputs=['z'])\n",
-            1,
-            "the model has the outputs [y], its result says [z]",
-        ),
-        (
-            "model(); cases(); result(inputs=[])\n",
-            1,
-            "the model has the inputs [x], its result says []",
-        ),
-        (
-            "open(request['out'] + '/model.onnx', 'w').write('<html>'); cases(); result()\n",
-            1,
-            "is not an ONNX model: it looks like an HTML page",
-        ),
-        ("model(); result()\n", 1, "wrote no samples to compare on"),
-        (
-            "model(); cases(); os.remove(request['cases'] + '/1/outputs.npz'); result()\n",
-            1,
-            "sample 1 cannot be compared: failed to read",
-        ),
-        (
-            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/1'); result()\n",
-            1,
-            "output `y` has shape [3,2] in the exported model, and [1,2] in the framework",
-        ),
-        (
-            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/0/inputs.npz'); result()\n",
-            1,
-            "sample 0 cannot be compared",
-        ),
-        (
-            "print('no such tensor', file=sys.stderr); sys.exit(1)\n",
-            1,
-            "the export exited with status 1; its last output: | no such tensor",
-        ),
-        ("model(); cases(); result(); sys.exit(1)\n", 1, "the export exited with status 1"),
-        ("sys.exit(3)\n", 1, "the export exited with status 3"),
-        ("os.kill(os.getpid(), signal.SIGKILL)\n", 1, "the export was killed by signal 9"),
-        ("os.abort()\n", 1, "the export was killed by signal 6"),
-        (
-            "refuse('unsupported_operator', 'no ONNX for aten::frob\\x1b[31m', 'use another')\n",
-            1,
-            "no ONNX for aten::frob[31m",
-        ),
-        (
-            "refuse('missing_package', 'exporting needs `tf2onnx`', '', 'tf2onnx')\n",
-            3,
-            "-m pip install tf2onnx`",
-        ),
-        ("refuse('missing_package', 'needs', 'look it up', '; rm -rf x')\n", 1, "look it up"),
-    ] {
-        let error = failed(&project(body, "").trt(&["run", "p.yaml"]), status);
-        assert!(error.contains(told), "{body}{error}");
-    }
-}
-
-#[test]
-fn a_flood_of_output_does_no_harm_and_its_end_is_shown() {
-    let body = "line = 'x' * 99 + '\\n'\nfor _ in range(1000): sys.stdout.write(line * 1000); sys.stderr.write(line * 10)\nprint('the last', file=sys.stderr); sys.exit(1)\n";
-    let project = project(body, "");
-    let ran = project.trt(&["run", "p.yaml", "--format", "json"]);
-    assert_eq!(ran.status, 1);
-    assert!(ran.stdout.contains("the last"), "{}", ran.stdout.len());
-    assert!(ran.stdout.len() < 1 << 20, "{}", ran.stdout.len());
-}
-
-#[test]
-fn an_export_that_hangs_is_ended_with_its_children() {
-    let body = "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\ntime.sleep(600)\n";
-    let project = project(body, ", timeout_seconds: 2");
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("the export did not end within 2 s and was killed"), "{error}");
-    assert!(is_gone(&project.read("pid")));
-}
-
-#[test]
-fn a_child_left_behind_neither_keeps_the_stage_waiting_nor_lives_on() {
-    let body = format!(
-        "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\n{GOOD}"
-    );
-    let project = project(&body, "");
-    project.run_ok();
-    assert!(is_gone(&project.read("pid")));
-}
-
-#[test]
-fn an_interrupt_ends_an_export() {
-    let body = "open(HERE + '/pid', 'w').write(str(os.getpid()))\nos.rename(HERE + '/pid', HERE + '/started')\ntime.sleep(600)\n";
-    let project = project(body, "");
-    let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !project.file("started").exists() && Instant::now() < deadline {
-        std::thread::yield_now();
-    }
-    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
-    assert!(is_gone(&project.read("started")));
-    assert!(project.stored().is_empty(), "{:?}", project.stored());
-}
-
-#[test]
-fn an_export_that_takes_more_memory_than_it_may_is_told_which_limit_to_raise() {
-    let project = project("hoard = bytearray(512 << 20)\n", ", memory_limit_mib: 256");
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("MemoryError"), "{error}");
-    assert!(error.contains("raise `memory_limit_mib`, which is 256"), "{error}");
-}
-
-/// Whether a process is dead, perhaps not yet reaped.
-fn is_gone(pid: &str) -> bool {
-    let stat = format!("/proc/{}/stat", pid.trim());
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        match fs::read_to_string(&stat) {
-            Ok(stat) if !stat.contains(") Z") => std::thread::yield_now(),
-            _ => return true,
-        }
-    }
-    false
-}
-
-#[test]
-fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
-    let project = project(GOOD, "");
-    let spec = project.read("p.yaml");
-    let with = |python: &str| {
-        project.write("p.yaml", spec.replace("python: ./python", python));
-        failed(&project.trt(&["run", "p.yaml"]), 3)
-    };
-    let error = with("python: no-such-python");
-    assert!(
-        error.contains("program `no-such-python` was not found in PATH, which is /"),
-        "{error}"
-    );
-    let error = with("python: ./nowhere/python");
-    assert!(error.contains("there is no file `[dir]/./nowhere/python`"), "{error}");
-    let error = with("venv: env");
-    assert!(error.contains("there is no `[dir]/env/bin/python`"), "{error}");
-    assert!(error.contains("install Python 3.9 or newer"), "{error}");
-    python(&project, "old", &PYTHON.replace("3.11.7", "3.8.10"));
-    let error = with("python: ./old");
-    assert!(
-        error.contains("`[dir]/./old` is Python 3.8.10, exporting models needs 3.9 or newer"),
-        "{error}"
-    );
-    python(&project, "broken", "#!/bin/sh\necho broken >&2; exit 4\n");
-    let error = with("python: ./broken");
-    assert!(
-        error.contains(
-            "does not work as a Python: it exited with status 4; its last output: | broken"
-        ),
-        "{error}"
-    );
-    python(
-        &project,
-        "env/bin/python",
-        &format!("{PYTHON}HERE = os.path.dirname(os.path.dirname(HERE))\n{GOOD}"),
-    );
-    project.write("p.yaml", spec.replace("python: ./python", "venv: env")).run_ok();
-}
-
-#[test]
-fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() {
-    let project = project(GOOD, "");
-    project.copy(&fixture("onnx/mlp.onnx"), "mlp.onnx");
-    project.copy(&fixture("source_models/weights.safetensors"), "net.safetensors");
-    project.copy(&fixture("source_models/module.pth"), "module.pth");
-    project.copy(&fixture("source_models/saved_model/saved_model.pb"), "saved/saved_model.pb");
-    project.copy(&fixture("onnx/bad_engine.onnx"), "net.plan");
-    project.write("make.py", "");
-    for (settings, told) in [
-        ("model: net.h5, signature: s", "`signature` means nothing for a Keras model"),
-        ("model: net.h5, exporter: dynamo", "`exporter` means nothing for a Keras model"),
-        ("model: net.h5, module: make.py, factory: f", "`module` means nothing for a Keras model"),
-        ("model: mlp.onnx, opset: 17", "`opset` means nothing for an ONNX model"),
-        (
-            "model: mlp.onnx, inputs: { x: { shape: [1] } }",
-            "`inputs` means nothing for an ONNX model",
-        ),
-        ("model: mlp.onnx, check: { max_abs: 1 }", "an ONNX model is taken as it is; remove it"),
-        ("model: net.safetensors", "it has weights and no code"),
-        (
-            "model: module.pth",
-            "`module.pth` is pickled Python objects of PyTorch, which is not taken",
-        ),
-        ("model: saved/saved_model.pb", "name its folder, which holds the weights as well"),
-        ("model: net.safetensors, module: make.py", "`module` needs a `factory`"),
-        ("model: net.safetensors, factory: f", "`factory` needs a `module`"),
-        ("model: net.h5, arguments: { a: 1 }", "`arguments` are for a `factory`"),
-        ("model: net.h5, python: a, venv: b", "`python` and `venv` both name a Python"),
-        ("model: net.h5, timeout_seconds: 0", "`timeout_seconds` is 0, expected a number above 0"),
-        ("model: net.h5, memory_limit_mib: 1", "`memory_limit_mib` is 1, expected 64 or more"),
-        ("model: net.h5, check: { max_relative_error: -1 }", "is -1, expected a number from 0"),
-        ("model: net.h5, inputs: { x: { shape: [1], range: [2, 1] } }", "the lower first"),
-        ("model: net.h5, inputs: { x: { shape: [0] } }", "a number above 0, or a name"),
-    ] {
-        project.write(
-            "p.yaml",
-            format!("version: 1\nname: p\nstages:\n  onnx:\n    convert: {{ {settings} }}\n"),
-        );
-        for command in ["check", "run"] {
-            let error = failed(&project.trt(&[command, "p.yaml"]), 2);
-            assert!(error.contains(told), "{settings}: {error}");
-            assert!(error.contains("p.yaml:5:"), "{settings}: {error}");
-        }
-    }
-}
-
-#[test]
-fn an_option_that_does_not_fit_what_another_stage_made_is_an_error_of_the_stage() {
-    let project = project(GOOD, "");
-    project.write(
-        "p.yaml",
-        "version: 1\nname: p\nstages:\n  made: { command: { run: [cp, \"${inputs.a}\", \"${outputs.b}\"], inputs: { a: net.h5 }, outputs: { b: net } } }\n  onnx:\n    convert: { model: { from: made, path: net }, python: ./python, signature: s }\n",
-    );
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("`signature` means nothing for a Keras model"), "{error}");
-    assert!(error.contains("p.yaml:6:"), "{error}");
-    project.write("p.yaml", project.read("p.yaml").replace(", signature: s", "")).run_ok();
-    assert_eq!(description(&project)["source"]["kind"], "keras");
-}
-
-#[test]
 fn a_script_of_the_users_own_exports_whatever_the_model_is() {
     let body = format!(
         "open(HERE + '/kind', 'w').write(request['kind'] + open(request['script']).read())\n{GOOD}"
@@ -476,16 +221,6 @@ fn stages_after_an_export_are_checked_once_it_is_there() {
     let error = failed(&project.trt(&["run", "p.yaml"]), 1);
     assert!(error.contains("`z`"), "{error}");
     project.write("p.yaml", spec.replace("{ z:", "{ x:")).run_ok();
-}
-
-#[test]
-fn a_node_that_the_cpu_backend_cannot_run_is_named_with_the_backend_to_choose() {
-    let project = project(GOOD, "");
-    let model = Network::default().input("x", &[0, 2]).output("y", &[0, 2]);
-    project.write("model.onnx", model.node("Det", &["x"], "y").encode());
-    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("`y` (Det)"), "{error}");
-    assert!(error.contains("`check: { backend: onnxruntime }`"), "{error}");
 }
 
 #[test]

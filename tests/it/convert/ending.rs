@@ -1,0 +1,141 @@
+//! Every way in which an export can end.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{GOOD, failed, is_gone, project};
+
+#[test]
+fn every_way_in_which_an_export_ends_badly_is_told() {
+    let long = "'x' * 5000000";
+    for (body, status, told) in [
+        (
+            "print('all is well')\n",
+            1,
+            "without an error, but wrote no result; its last output: | all is well",
+        ),
+        (
+            "open(request['result'], 'w').write('{\"format\": 1')\n",
+            1,
+            "its result is not what it should be",
+        ),
+        ("result(format=2)\n", 1, "its result is of format 2, expected 1"),
+        ("os.mkfifo(request['result'])\n", 1, "wrote no result"),
+        (&format!("result(warnings=[{long}])\n"), 1, "its result is larger than 4 MiB"),
+        ("cases(); result()\n", 1, "wrote no model.onnx"),
+        ("model('other.onnx'); cases(); result()\n", 1, "wrote no model.onnx"),
+        (
+            "os.symlink(HERE + '/model.onnx', request['out'] + '/model.onnx'); cases(); result()\n",
+            1,
+            "wrote no model.onnx",
+        ),
+        (
+            "model(); cases(); result(outputs=['z'])\n",
+            1,
+            "the model has the outputs [y], its result says [z]",
+        ),
+        (
+            "model(); cases(); result(inputs=[])\n",
+            1,
+            "the model has the inputs [x], its result says []",
+        ),
+        (
+            "open(request['out'] + '/model.onnx', 'w').write('<html>'); cases(); result()\n",
+            1,
+            "is not an ONNX model: it looks like an HTML page",
+        ),
+        ("model(); result()\n", 1, "wrote no samples to compare on"),
+        (
+            "model(); cases(); os.remove(request['cases'] + '/1/outputs.npz'); result()\n",
+            1,
+            "sample 1 cannot be compared: failed to read",
+        ),
+        (
+            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/1'); result()\n",
+            1,
+            "output `y` has shape [3,2] in the exported model, and [1,2] in the framework",
+        ),
+        (
+            "model(); cases(); shutil.copy(HERE + '/cases/0/outputs.npz', request['cases'] + '/0/inputs.npz'); result()\n",
+            1,
+            "sample 0 cannot be compared",
+        ),
+        (
+            "print('no such tensor', file=sys.stderr); sys.exit(1)\n",
+            1,
+            "the export exited with status 1; its last output: | no such tensor",
+        ),
+        ("model(); cases(); result(); sys.exit(1)\n", 1, "the export exited with status 1"),
+        ("sys.exit(3)\n", 1, "the export exited with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)\n", 1, "the export was killed by signal 9"),
+        ("os.abort()\n", 1, "the export was killed by signal 6"),
+        (
+            "refuse('unsupported_operator', 'no ONNX for aten::frob\\x1b[31m', 'use another')\n",
+            1,
+            "no ONNX for aten::frob[31m",
+        ),
+        (
+            "refuse('missing_package', 'exporting needs `tf2onnx`', '', 'tf2onnx')\n",
+            3,
+            "-m pip install tf2onnx`",
+        ),
+        ("refuse('missing_package', 'needs', 'look it up', '; rm -rf x')\n", 1, "look it up"),
+    ] {
+        let error = failed(&project(body, "").trt(&["run", "p.yaml"]), status);
+        assert!(error.contains(told), "{body}{error}");
+    }
+}
+
+#[test]
+fn a_flood_of_output_does_no_harm_and_its_end_is_shown() {
+    let body = "line = 'x' * 99 + '\\n'\nfor _ in range(1000): sys.stdout.write(line * 1000); sys.stderr.write(line * 10)\nprint('the last', file=sys.stderr); sys.exit(1)\n";
+    let project = project(body, "");
+    let ran = project.trt(&["run", "p.yaml", "--format", "json"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("the last"), "{}", ran.stdout.len());
+    assert!(ran.stdout.len() < 1 << 20, "{}", ran.stdout.len());
+}
+
+#[test]
+fn an_export_that_hangs_is_ended_with_its_children() {
+    let body = "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\ntime.sleep(600)\n";
+    let project = project(body, ", timeout_seconds: 2");
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("the export did not end within 2 s and was killed"), "{error}");
+    assert!(is_gone(&project.read("pid")));
+}
+
+#[test]
+fn a_child_left_behind_neither_keeps_the_stage_waiting_nor_lives_on() {
+    let body = format!(
+        "child = subprocess.Popen(['sleep', '600'])\nopen(HERE + '/pid', 'w').write(str(child.pid))\n{GOOD}"
+    );
+    let project = project(&body, "");
+    project.run_ok();
+    assert!(is_gone(&project.read("pid")));
+}
+
+#[test]
+fn an_interrupt_ends_an_export() {
+    let body = "open(HERE + '/pid', 'w').write(str(os.getpid()))\nos.rename(HERE + '/pid', HERE + '/started')\ntime.sleep(600)\n";
+    let project = project(body, "");
+    let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !project.file("started").exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    assert!(is_gone(&project.read("started")));
+    assert!(project.stored().is_empty(), "{:?}", project.stored());
+}
+
+#[test]
+fn an_export_that_takes_more_memory_than_it_may_is_told_which_limit_to_raise() {
+    let project = project("hoard = bytearray(512 << 20)\n", ", memory_limit_mib: 256");
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("MemoryError"), "{error}");
+    assert!(error.contains("raise `memory_limit_mib`, which is 256"), "{error}");
+}

@@ -1,0 +1,106 @@
+//! Settings that do not fit, and Pythons that are not there.
+
+use crate::support::fixture;
+
+use super::{GOOD, PYTHON, description, failed, project, python};
+
+#[test]
+fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
+    let project = project(GOOD, "");
+    let spec = project.read("p.yaml");
+    let with = |python: &str| {
+        project.write("p.yaml", spec.replace("python: ./python", python));
+        failed(&project.trt(&["run", "p.yaml"]), 3)
+    };
+    let error = with("python: no-such-python");
+    assert!(
+        error.contains("program `no-such-python` was not found in PATH, which is /"),
+        "{error}"
+    );
+    let error = with("python: ./nowhere/python");
+    assert!(error.contains("there is no file `[dir]/./nowhere/python`"), "{error}");
+    let error = with("venv: env");
+    assert!(error.contains("there is no `[dir]/env/bin/python`"), "{error}");
+    assert!(error.contains("install Python 3.9 or newer"), "{error}");
+    python(&project, "old", &PYTHON.replace("3.11.7", "3.8.10"));
+    let error = with("python: ./old");
+    assert!(
+        error.contains("`[dir]/./old` is Python 3.8.10, exporting models needs 3.9 or newer"),
+        "{error}"
+    );
+    python(&project, "broken", "#!/bin/sh\necho broken >&2; exit 4\n");
+    let error = with("python: ./broken");
+    assert!(
+        error.contains(
+            "does not work as a Python: it exited with status 4; its last output: | broken"
+        ),
+        "{error}"
+    );
+    python(
+        &project,
+        "env/bin/python",
+        &format!("{PYTHON}HERE = os.path.dirname(os.path.dirname(HERE))\n{GOOD}"),
+    );
+    project.write("p.yaml", spec.replace("python: ./python", "venv: env")).run_ok();
+}
+
+#[test]
+fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() {
+    let project = project(GOOD, "");
+    project.copy(&fixture("onnx/mlp.onnx"), "mlp.onnx");
+    project.copy(&fixture("source_models/weights.safetensors"), "net.safetensors");
+    project.copy(&fixture("source_models/module.pth"), "module.pth");
+    project.copy(&fixture("source_models/saved_model/saved_model.pb"), "saved/saved_model.pb");
+    project.copy(&fixture("onnx/bad_engine.onnx"), "net.plan");
+    project.write("make.py", "");
+    for (settings, told) in [
+        ("model: net.h5, signature: s", "`signature` means nothing for a Keras model"),
+        ("model: net.h5, exporter: dynamo", "`exporter` means nothing for a Keras model"),
+        ("model: net.h5, module: make.py, factory: f", "`module` means nothing for a Keras model"),
+        ("model: mlp.onnx, opset: 17", "`opset` means nothing for an ONNX model"),
+        (
+            "model: mlp.onnx, inputs: { x: { shape: [1] } }",
+            "`inputs` means nothing for an ONNX model",
+        ),
+        ("model: mlp.onnx, check: { max_abs: 1 }", "an ONNX model is taken as it is; remove it"),
+        ("model: net.safetensors", "it has weights and no code"),
+        (
+            "model: module.pth",
+            "`module.pth` is pickled Python objects of PyTorch, which is not taken",
+        ),
+        ("model: saved/saved_model.pb", "name its folder, which holds the weights as well"),
+        ("model: net.safetensors, module: make.py", "`module` needs a `factory`"),
+        ("model: net.safetensors, factory: f", "`factory` needs a `module`"),
+        ("model: net.h5, arguments: { a: 1 }", "`arguments` are for a `factory`"),
+        ("model: net.h5, python: a, venv: b", "`python` and `venv` both name a Python"),
+        ("model: net.h5, timeout_seconds: 0", "`timeout_seconds` is 0, expected a number above 0"),
+        ("model: net.h5, memory_limit_mib: 1", "`memory_limit_mib` is 1, expected 64 or more"),
+        ("model: net.h5, check: { max_relative_error: -1 }", "is -1, expected a number from 0"),
+        ("model: net.h5, inputs: { x: { shape: [1], range: [2, 1] } }", "the lower first"),
+        ("model: net.h5, inputs: { x: { shape: [0] } }", "a number above 0, or a name"),
+    ] {
+        project.write(
+            "p.yaml",
+            format!("version: 1\nname: p\nstages:\n  onnx:\n    convert: {{ {settings} }}\n"),
+        );
+        for command in ["check", "run"] {
+            let error = failed(&project.trt(&[command, "p.yaml"]), 2);
+            assert!(error.contains(told), "{settings}: {error}");
+            assert!(error.contains("p.yaml:5:"), "{settings}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_does_not_fit_what_another_stage_made_is_an_error_of_the_stage() {
+    let project = project(GOOD, "");
+    project.write(
+        "p.yaml",
+        "version: 1\nname: p\nstages:\n  made: { command: { run: [cp, \"${inputs.a}\", \"${outputs.b}\"], inputs: { a: net.h5 }, outputs: { b: net } } }\n  onnx:\n    convert: { model: { from: made, path: net }, python: ./python, signature: s }\n",
+    );
+    let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("`signature` means nothing for a Keras model"), "{error}");
+    assert!(error.contains("p.yaml:6:"), "{error}");
+    project.write("p.yaml", project.read("p.yaml").replace(", signature: s", "")).run_ok();
+    assert_eq!(description(&project)["source"]["kind"], "keras");
+}
