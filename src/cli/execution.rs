@@ -10,7 +10,6 @@ use clap::Args;
 use crate::artifact::Store;
 use crate::execute::{Executor, Expected, Force, RunEvent, RunOptions, RunReport};
 use crate::plan::{Plan, StageIndex};
-use crate::process::CancelToken;
 use crate::spec::SpecError;
 use crate::stage::FailureClass;
 use crate::suggest::did_you_mean;
@@ -107,14 +106,8 @@ pub(super) struct Execution<'a> {
 }
 
 impl<'a> Execution<'a> {
-    /// Reads the root inputs and looks every stage up.
-    pub(super) fn new(
-        plan: &'a Plan,
-        store: &'a Store,
-        options: RunOptions,
-        cancel: CancelToken,
-    ) -> Self {
-        let executor = Executor::new(plan, store, options, cancel);
+    /// Looks every stage up, for which programs may be asked.
+    pub(super) fn new(plan: &'a Plan, executor: Executor<'a>) -> Self {
         let expected = executor.expect();
         let is_miss = |at: &StageIndex| !matches!(expected[*at], Some(Expected::Hit(..)));
         let to_run = executor.order().into_iter().filter(is_miss).collect();

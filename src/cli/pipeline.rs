@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::artifact::Store;
 use crate::execute::event::Trigger;
-use crate::execute::{Force, RunEvent, RunReport};
+use crate::execute::{Executor, Force, RunEvent, RunReport};
 use crate::plan::Plan;
 use crate::process::CancelToken;
 use crate::spec::{Overrides, PipelineSpec};
@@ -173,7 +173,8 @@ impl Pipeline<'_> {
             options.force = Force::None;
         }
         let store = self.args.how.store(&plan);
-        let mut execution = Execution::new(&plan, &store, options, session.stop.clone());
+        let executor = Executor::new(&plan, &store, options, session.stop.clone());
+        let mut execution = Execution::new(&plan, executor);
         let Some(read) = Inputs::of(&plan, execution.executor()) else {
             // Whoever writes is going to end, which is a change as well.
             return Ok(Refreshed::Unchanged);
@@ -191,6 +192,7 @@ impl Pipeline<'_> {
             return Ok(Refreshed::Unchanged);
         }
         if self.args.how.locked
+            && !session.stop.is_cancelled()
             && let Err(status) = execution.hold_to_lock(console)
         {
             self.refused = Some("it differs from its lock file".to_owned());

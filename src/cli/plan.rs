@@ -12,6 +12,7 @@ use super::ExitStatus;
 use super::console::Console;
 use super::project;
 use super::run::RunArgs;
+use super::signals;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -35,8 +36,14 @@ pub(super) fn plan(args: &PlanArgs, console: &Console) -> ExitStatus {
             return ExitStatus::USAGE;
         }
     };
-    let executor = Executor::new(&plan, &store, options, CancelToken::default());
-    let told = executor.explain(&executor.expect());
+    let cancel = CancelToken::default();
+    let executor = Executor::new(&plan, &store, options, cancel.clone());
+    signals::cancel_on_signal(cancel.clone());
+    let expected = executor.expect();
+    if cancel.is_cancelled() {
+        return ExitStatus::INTERRUPTED;
+    }
+    let told = executor.explain(&expected);
     for line in &told {
         console.event(&executor.plan_event(line));
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::execute::Executor;
 use crate::process::CancelToken;
 
 use super::ExitStatus;
@@ -36,13 +37,15 @@ fn try_run(args: &RunArgs, console: &Console) -> Result<ExitStatus, ExitStatus> 
     let store = args.how.store(&plan);
     let options = args.how.options(&plan, &args.stages).map_err(refused)?;
     let cancel = CancelToken::default();
-    let mut execution = Execution::new(&plan, &store, options, cancel.clone());
-    if args.how.locked {
-        execution.hold_to_lock(console)?;
-    }
-    execution.check().map_err(refused)?;
-    if !execution.is_cached() {
-        signals::cancel_on_signal(cancel);
+    // A signal ends this process while it only reads files, and then what it has started.
+    let executor = Executor::new(&plan, &store, options, cancel.clone());
+    signals::cancel_on_signal(cancel.clone());
+    let mut execution = Execution::new(&plan, executor);
+    if !cancel.is_cancelled() {
+        if args.how.locked {
+            execution.hold_to_lock(console)?;
+        }
+        execution.check().map_err(refused)?;
     }
     let report = execution.run(console, &mut |_| {});
     let status = ExitStatus(report.exit());

@@ -39,12 +39,16 @@ pub struct Expectation {
 }
 
 impl Executor<'_> {
-    /// Looks every stage up; by stage index, `None` for stages that do not take part.
+    /// Looks every stage up; by stage index, `None` for stages that do not take part, and for those
+    /// that were not reached before the run was told to stop.
     pub fn expect(&self) -> Vec<Option<Expected>> {
         let mut expected: Vec<Option<Expected>> = self.wanted.iter().map(|_| None).collect();
         // Nothing runs meanwhile, so each tool needs to be looked at only once.
-        let probe = self.resolver.remembering_probe();
+        let probe = self.resolver.remembering_probe(&self.cancel);
         for at in self.order() {
+            if self.cancel.is_cancelled() {
+                break;
+            }
             let found = self.expect_stage(at, &expected, &probe);
             expected[at] = Some(found);
         }

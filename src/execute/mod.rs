@@ -130,9 +130,15 @@ impl<'a> Executor<'a> {
                     && !self.cancel.is_cancelled()
                 {
                     let Some(at) = scheduler.start_next() else { break };
-                    let hit = expected.get_mut(at).and_then(Option::take);
-                    if let Some(Expected::Hit(hit, tools)) = hit {
-                        let outcome = self.linked(at, *hit, tools);
+                    let known = match expected.get_mut(at).and_then(Option::take) {
+                        Some(Expected::Hit(hit, tools)) => Some(self.linked(at, *hit, tools)),
+                        // Waiting as long once more tells nothing new.
+                        Some(Expected::Unreadable(error)) if error.is_timeout() => {
+                            Some(StageOutcome::failed(error, None, Duration::ZERO))
+                        }
+                        _ => None,
+                    };
+                    if let Some(outcome) = known {
                         self.settle(at, outcome, &mut scheduler, &mut outcomes, &done, on_event);
                         continue;
                     }

@@ -12,6 +12,7 @@ use crate::artifact::{
     canonical_json, tree_digest,
 };
 use crate::plan::{InputSource, Plan, PlannedInput, StageIndex};
+use crate::process::CancelToken;
 use crate::stage::{Accepts, ResolvedInput, StageError, ToolProbe};
 
 /// A stage's key and what it stands on.
@@ -61,6 +62,7 @@ pub struct Resolver<'a> {
 pub(super) struct Probe<'a> {
     store: &'a Store,
     spec_dir: &'a Path,
+    cancel: &'a CancelToken,
     /// Answers given before, where they may be given again.
     memory: Option<RefCell<Memory>>,
 }
@@ -126,6 +128,10 @@ impl ToolProbe for StageProbe<'_> {
     fn spec_dir(&self) -> &Path {
         self.probe.spec_dir
     }
+
+    fn cancel(&self) -> &CancelToken {
+        self.probe.cancel
+    }
 }
 
 impl<'a> Resolver<'a> {
@@ -174,13 +180,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// Looks at the tools as they are now.
-    pub(super) fn probe(&self) -> Probe<'_> {
-        Probe { store: self.store, spec_dir: &self.spec_dir, memory: None }
+    pub(super) fn probe<'p>(&'p self, cancel: &'p CancelToken) -> Probe<'p> {
+        Probe { store: self.store, spec_dir: &self.spec_dir, cancel, memory: None }
     }
 
     /// Looks at each tool once.
-    pub(super) fn remembering_probe(&self) -> Probe<'_> {
-        Probe { memory: Some(RefCell::default()), ..self.probe() }
+    pub(super) fn remembering_probe<'p>(&'p self, cancel: &'p CancelToken) -> Probe<'p> {
+        Probe { memory: Some(RefCell::default()), ..self.probe(cancel) }
     }
 
     /// What the stage's result depends on, apart from tools: the same digest on every machine.

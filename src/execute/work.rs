@@ -28,11 +28,11 @@ impl Executor<'_> {
     ) -> StageOutcome {
         let began = Instant::now();
         let artifacts = |stage: StageIndex| done[stage].get().cloned();
-        let resolved =
-            match self.resolver.resolve(at, &artifacts, &self.requests, &self.resolver.probe()) {
-                Ok(resolved) => resolved,
-                Err(error) => return StageOutcome::failed(error, None, began.elapsed()),
-            };
+        let probe = self.resolver.probe(&self.cancel);
+        let resolved = match self.resolver.resolve(at, &artifacts, &self.requests, &probe) {
+            Ok(resolved) => resolved,
+            Err(error) => return StageOutcome::failed(error, None, began.elapsed()),
+        };
         let (key, tools) = (resolved.key, resolved.fingerprint.tools.clone());
         match self.find_or_make(at, resolved, done, sender) {
             Ok((kind, hit)) => {

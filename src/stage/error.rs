@@ -58,6 +58,14 @@ pub enum StageError {
         /// What to do.
         help: Option<String>,
     },
+    /// A failure that a setting brought about.
+    #[error("{source}")]
+    At {
+        /// The setting in the spec.
+        span: Span,
+        /// The failure.
+        source: Box<StageError>,
+    },
     /// A file could not be read or written.
     #[error("failed to {doing} `{}`", path.display())]
     Io {
@@ -128,6 +136,7 @@ impl StageError {
             Self::Convert(_) => "stage::convert",
             Self::Gate(_) => "stage::gate",
             Self::Setting { .. } => "stage::setting",
+            Self::At { source, .. } => source.code(),
             Self::Io { .. } => "stage::io",
             Self::Input { .. } => "stage::input",
             Self::InputChanged { .. } => "stage::input_changed",
@@ -144,6 +153,7 @@ impl StageError {
             Self::Backend(BackendError::Unavailable { .. }) => FailureClass::Unavailable,
             Self::Command(error) if error.is_unavailable() => FailureClass::Unavailable,
             Self::Convert(error) if error.is_unavailable() => FailureClass::Unavailable,
+            Self::At { source, .. } => source.class(),
             Self::Gate(_) => FailureClass::Gate,
             Self::Cancelled
             | Self::Store(StoreError::Cancelled)
@@ -152,10 +162,29 @@ impl StageError {
         }
     }
 
+    /// Whether a tool was waited for in vain.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Convert(error) => matches!(error, ConvertError::SilentPython { .. }),
+            Self::At { source, .. } => source.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// The same failure, at the setting that brought it about.
+    #[must_use]
+    pub fn at(self, span: Option<Span>) -> Self {
+        match span {
+            Some(span) => Self::At { span, source: Box::new(self) },
+            None => self,
+        }
+    }
+
     /// The setting in the spec that the failure is about.
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Setting { span, .. }
+            | Self::At { span, .. }
             | Self::Input { span, .. }
             | Self::InputChanged { span, .. } => Some(*span),
             _ => None,
@@ -172,6 +201,7 @@ impl StageError {
             Self::Convert(error) => error.help(),
             Self::Gate(failure) => failure.help(),
             Self::Setting { help, .. } => help.clone(),
+            Self::At { source, .. } => source.help(),
             Self::Input { source, .. } => source.help(),
             Self::Store(error) => error.help(),
             Self::InputChanged { .. } => Some("run again once nothing writes to it".into()),

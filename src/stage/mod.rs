@@ -222,6 +222,8 @@ pub trait ToolProbe {
     }
     /// The spec's folder, as an absolute path.
     fn spec_dir(&self) -> &Path;
+    /// Tells when to stop asking.
+    fn cancel(&self) -> &CancelToken;
 }
 
 /// What a stage works with while it runs.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use trt_pipeline::data::write_npz;
 use trt_pipeline::onnx::proto::tensor_proto::DataLocation;
@@ -17,6 +18,7 @@ use crate::support::{Project, Ran, fixture, repository};
 
 mod comparing;
 mod ending;
+mod planning;
 mod settings;
 
 /// What stands in for Python: says its versions, and otherwise does what a test asks for.
@@ -88,6 +90,18 @@ fn failed(ran: &Ran, status: i32) -> String {
     assert_eq!(ran.status, status, "{ran:#?}");
     let frame = |c: char| "│╰─▶×".contains(c) || c.is_whitespace();
     ran.stderr.split(frame).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exit status of a command that gets a signal once there is a file `started`.
+fn interrupted(project: &Project, command: &str, signal: Signal) -> Option<i32> {
+    let mut running = project.command(&[command, "p.yaml"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !project.file("started").exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+    running.wait().unwrap().code()
 }
 
 /// Whether a process is dead, perhaps not yet reaped.

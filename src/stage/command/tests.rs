@@ -86,6 +86,9 @@ fn message(result: Result<(), StageError>) -> String {
 struct Probe(PathBuf);
 
 impl ToolProbe for Probe {
+    fn cancel(&self) -> &CancelToken {
+        unreachable!("nothing is asked")
+    }
     fn file_digest(&self, path: &Path) -> std::io::Result<Digest> {
         fs::read(path).map(|bytes| Digest::of(&bytes))
     }

@@ -37,6 +37,16 @@ pub enum ConvertError {
         /// The last lines it wrote.
         output: String,
     },
+    /// The program was asked for its version in vain.
+    #[error("`{}` did not answer within {seconds} s when asked for its version{}", program.display(), shown(output))]
+    SilentPython {
+        /// The program.
+        program: PathBuf,
+        /// How long it was waited for.
+        seconds: f64,
+        /// The last lines it wrote.
+        output: String,
+    },
     /// A package is not installed.
     #[error("{message}")]
     MissingPackage {
@@ -156,6 +166,7 @@ impl ConvertError {
             Self::NoPython { .. }
                 | Self::OldPython { .. }
                 | Self::NotPython { .. }
+                | Self::SilentPython { .. }
                 | Self::MissingPackage { .. }
         )
     }
@@ -167,7 +178,7 @@ impl ConvertError {
             Self::NoPython { .. } => "install Python 3.9 or newer with the model's framework, or name \
                  one: `python: PROGRAM`, or `venv: FOLDER` for a virtual environment"
                 .into(),
-            Self::OldPython { .. } | Self::NotPython { .. } => {
+            Self::OldPython { .. } | Self::NotPython { .. } | Self::SilentPython { .. } => {
                 "name another one: `python: PROGRAM`, or `venv: FOLDER` for a virtual environment"
                     .into()
             }

@@ -106,8 +106,8 @@ impl Convert {
         cx: &StageContext<'_>,
     ) -> Result<(), StageError> {
         let (kind, why) = source.map(|source| (source.kind, source.why)).unzip();
-        let program = self.python(cx.spec_dir)?;
-        let versions = framework.versions(python::versions_now(&program)?);
+        let (program, versions) = self.versions_now(cx)?;
+        let versions = framework.versions(versions);
         let exported = self.export(framework, kind, &program, cx)?;
         let Exported { model, cases, exporter, warnings, choices } = exported;
         let summary = &model.summary()?;

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Digest, FileStat, Hasher};
 use crate::process::{self, CancelToken, Ending, Job, JobError, Outcome};
+use crate::source::Span;
 use crate::stage::command::find_program;
-use crate::stage::{StageError, ToolProbe};
+use crate::stage::{StageContext, StageError, ToolProbe};
 
 use super::{Convert, ConvertError};
 
-/// How long Python may take to tell its versions.
+/// How long Python may take to tell its versions, where the settings do not give it less.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The oldest Python that the scripts run on.
 const OLDEST: [u32; 2] = [3, 9];
@@ -69,9 +70,11 @@ impl Convert {
                 Err(ConvertError::NoPython { searched })
             };
         }
+        // Without the `.` of `./python`.
+        let plain = |path: PathBuf| path.components().collect::<PathBuf>();
         let name = self.python.as_ref().map_or("python3", |python| python.as_str());
         let path = env::var_os("PATH").unwrap_or_default();
-        find_program(name, spec_dir, &path).map_err(|error| {
+        find_program(name, spec_dir, &path).map(plain).map_err(|error| {
             let searched = if name.contains('/') {
                 error.to_string()
             } else {
@@ -83,6 +86,10 @@ impl Convert {
 
     /// The versions of the Python that the settings name, as far as possible from memory.
     pub(super) fn versions(&self, probe: &dyn ToolProbe) -> Result<Versions, StageError> {
+        self.known_versions(probe).map_err(|error| error.at(self.python_span()))
+    }
+
+    fn known_versions(&self, probe: &dyn ToolProbe) -> Result<Versions, StageError> {
         let program = self.python(probe.spec_dir())?;
         let key = identity(&program);
         let remembered = key.as_ref().and_then(|key| probe.remembered(MEMO, key));
@@ -92,17 +99,36 @@ impl Convert {
         {
             return Ok(recent(&program, answer.versions)?);
         }
-        let answer = ask(&program, PATIENCE)?;
+        let answer = ask(&program, self.patience(), probe.cancel())?;
         if let (Some(key), Ok(fact)) = (key, serde_json::to_value(&answer)) {
             probe.remember(MEMO, &key, &fact);
         }
         Ok(recent(&program, answer.versions)?)
     }
-}
 
-/// The versions of a Python, asked now.
-pub(super) fn versions_now(program: &Path) -> Result<Versions, ConvertError> {
-    recent(program, ask(program, PATIENCE)?.versions)
+    /// The Python that the settings name, and its versions, asked now.
+    pub(super) fn versions_now(
+        &self,
+        cx: &StageContext<'_>,
+    ) -> Result<(PathBuf, Versions), StageError> {
+        cx.progress.report("asking Python for its versions", 0, None);
+        let ask = |program: PathBuf| -> Result<_, StageError> {
+            let versions = ask(&program, self.patience(), cx.cancel)?.versions;
+            let versions = recent(&program, versions)?;
+            Ok((program, versions))
+        };
+        let program = self.python(cx.spec_dir).map_err(StageError::from);
+        program.and_then(ask).map_err(|error| error.at(self.python_span()))
+    }
+
+    /// The setting that names the Python.
+    pub(super) fn python_span(&self) -> Option<Span> {
+        self.venv.as_ref().or(self.python.as_ref()).map(|named| named.span)
+    }
+
+    fn patience(&self) -> Duration {
+        self.timeout().map_or(PATIENCE, |limit| limit.min(PATIENCE))
+    }
 }
 
 /// What a Python said, and the folders of packages as they were then.
@@ -150,20 +176,22 @@ fn recent(program: &Path, versions: Versions) -> Result<Versions, ConvertError> 
 }
 
 /// Asks a Python for its versions.
-fn ask(program: &Path, patience: Duration) -> Result<Answer, ConvertError> {
-    let failure = match run(program, &format!("{FOLDERS}{VERSIONS}"), patience) {
+fn ask(program: &Path, patience: Duration, cancel: &CancelToken) -> Result<Answer, StageError> {
+    let failure = match run(program, &format!("{FOLDERS}{VERSIONS}"), patience, cancel) {
         Ok(lines) => match answer(&lines) {
             Some(answer) => return Ok(answer),
             None => ConvertError::NotPython {
                 program: program.to_owned(),
                 reason: "answered something else than its versions".to_owned(),
                 output: String::new(),
-            },
+            }
+            .into(),
         },
+        Err(error) if error.is_timeout() || cancel.is_cancelled() => return Err(error),
         Err(error) => error,
     };
     // One that is too old stumbles over the question.
-    if let Ok(lines) = run(program, VERSION, patience)
+    if let Ok(lines) = run(program, VERSION, patience, cancel)
         && let [version] = lines.as_slice()
         && version.split('.').all(|part| part.parse::<u32>().is_ok())
     {
@@ -184,11 +212,15 @@ fn answer(lines: &[String]) -> Option<Answer> {
 }
 
 /// The first lines that a Python prints when it runs a text.
-fn run(program: &Path, text: &str, patience: Duration) -> Result<Vec<String>, ConvertError> {
-    let failed = |reason: String, output: String| ConvertError::NotPython {
-        program: program.to_owned(),
-        reason,
-        output,
+fn run(
+    program: &Path,
+    text: &str,
+    patience: Duration,
+    cancel: &CancelToken,
+) -> Result<Vec<String>, StageError> {
+    let failed = |reason: String, output: String| {
+        let program = program.to_owned();
+        StageError::from(ConvertError::NotPython { program, reason, output })
     };
     let folder = tempfile::tempdir()
         .map_err(|error| failed(format!("has no folder to run in: {error}"), String::new()))?;
@@ -199,7 +231,7 @@ fn run(program: &Path, text: &str, patience: Duration) -> Result<Vec<String>, Co
         folder: folder.path(),
         timeout: Some(patience),
         memory_limit: None,
-        cancel: &CancelToken::default(),
+        cancel,
     };
     let mut lines: Vec<String> = Vec::new();
     let mut keep = |line: &str| {
@@ -216,8 +248,10 @@ fn run(program: &Path, text: &str, patience: Duration) -> Result<Vec<String>, Co
         Ok(Outcome { ending: Ending::Exited(status), output }) => {
             Err(failed(Outcome::describe(status), output))
         }
-        Ok(Outcome { output, .. }) => {
-            Err(failed(format!("did not answer within {} s", patience.as_secs()), output))
+        Ok(Outcome { ending: Ending::Cancelled, .. }) => Err(StageError::Cancelled),
+        Ok(Outcome { ending: Ending::TimedOut, output }) => {
+            let (program, seconds) = (program.to_owned(), patience.as_secs_f64());
+            Err(ConvertError::SilentPython { program, seconds, output }.into())
         }
     }
 }
@@ -227,6 +261,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::stage::FailureClass;
 
     fn script(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("python3");
@@ -239,7 +274,7 @@ mod tests {
     fn a_real_python_tells_its_version_and_where_its_packages_are() {
         let path = env::var_os("PATH").unwrap();
         let program = find_program("python3", Path::new("/"), &path).unwrap();
-        let answer = ask(&program, PATIENCE).unwrap();
+        let answer = ask(&program, PATIENCE, &CancelToken::default()).unwrap();
         assert!(answer.versions["python"].starts_with("3."), "{answer:?}");
         assert!(answer.folders.iter().any(|(folder, _)| folder.is_dir()), "{answer:?}");
     }
@@ -248,12 +283,13 @@ mod tests {
     fn a_python_that_is_too_old_is_told_by_its_version_even_where_it_cannot_read_the_question() {
         let folder = tempfile::tempdir().unwrap();
         let old = "#!/bin/sh\ncase \"$4\" in *metadata*) echo SyntaxError >&2; exit 1;; esac\necho 2.7.18\n";
-        let error = ask(&script(folder.path(), old), PATIENCE).unwrap_err();
+        let program = script(folder.path(), old);
+        let error = ask(&program, PATIENCE, &CancelToken::default()).unwrap_err();
         assert!(
             error.to_string().ends_with("is Python 2.7.18, exporting models needs 3.9 or newer"),
             "{error}"
         );
-        assert!(error.is_unavailable());
+        assert_eq!(error.class(), FailureClass::Unavailable);
     }
 
     #[test]
@@ -262,7 +298,8 @@ mod tests {
         let ask = |text: &str, patience| {
             // A new folder each: a file that was just run cannot be written.
             let folder = tempfile::tempdir_in(dir.path()).unwrap();
-            ask(&script(folder.path(), text), patience).unwrap_err().to_string()
+            let program = script(folder.path(), text);
+            ask(&program, patience, &CancelToken::default()).unwrap_err().to_string()
         };
         let fails = ask("#!/bin/sh\necho no home >&2\nexit 3\n", PATIENCE);
         assert!(
@@ -271,8 +308,11 @@ mod tests {
         );
         let lies = ask("#!/bin/sh\necho '[]'\necho '[]'\n", PATIENCE);
         assert!(lies.ends_with("it answered something else than its versions"), "{lies}");
-        let hangs = ask("#!/bin/sh\nexec sleep 600\n", Duration::from_millis(200));
-        assert!(hangs.contains("it did not answer within 0 s"), "{hangs}");
+        let asked = dir.path().join("asked");
+        let silent = format!("#!/bin/sh\necho >>{}\nexec sleep 600\n", asked.display());
+        let hangs = ask(&silent, Duration::from_secs(1));
+        assert!(hangs.contains("did not answer within 1 s when asked for its version"), "{hangs}");
+        assert_eq!(fs::read_to_string(asked).unwrap(), "\n", "it is asked once");
     }
 
     #[test]

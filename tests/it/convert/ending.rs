@@ -1,10 +1,8 @@
 //! Every way in which an export can end.
 
-use std::time::{Duration, Instant};
+use rustix::process::Signal;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::{GOOD, failed, is_gone, project};
+use super::{GOOD, failed, interrupted, is_gone, project};
 
 #[test]
 fn every_way_in_which_an_export_ends_badly_is_told() {
@@ -120,14 +118,7 @@ fn a_child_left_behind_neither_keeps_the_stage_waiting_nor_lives_on() {
 fn an_interrupt_ends_an_export() {
     let body = "open(HERE + '/pid', 'w').write(str(os.getpid()))\nos.rename(HERE + '/pid', HERE + '/started')\ntime.sleep(600)\n";
     let project = project(body, "");
-    let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !project.file("started").exists() && Instant::now() < deadline {
-        std::thread::yield_now();
-    }
-    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
+    assert_eq!(interrupted(&project, "run", Signal::INT), Some(130));
     assert!(is_gone(&project.read("started")));
     assert!(project.stored().is_empty(), "{:?}", project.stored());
 }

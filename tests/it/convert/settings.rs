@@ -25,7 +25,7 @@ fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
     python(&project, "old", &PYTHON.replace("3.11.7", "3.8.10"));
     let error = with("python: ./old");
     assert!(
-        error.contains("`[dir]/./old` is Python 3.8.10, exporting models needs 3.9 or newer"),
+        error.contains("`[dir]/old` is Python 3.8.10, exporting models needs 3.9 or newer"),
         "{error}"
     );
     python(&project, "broken", "#!/bin/sh\necho broken >&2; exit 4\n");
