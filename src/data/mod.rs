@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::tensor::{Dim, Tensor, TensorSpec};
+use crate::tensor::{Dim, Shape, Tensor, TensorSpec};
 
 mod archive;
 mod array;
@@ -111,6 +111,11 @@ impl Dataset {
         let array = self.find(&tensor.name)?;
         let column = self.as_column(array, tensor, tensor.accepts(array.shape()))?;
         column.rows(0, usize::MAX)
+    }
+
+    /// The shape of an array, whatever it is.
+    pub fn shape(&self, name: &str) -> Result<&Shape, DataError> {
+        self.find(name).map(Array::shape)
     }
 
     /// All of an array, whatever it is.

@@ -92,6 +92,13 @@ fn failed(ran: &Ran, status: i32) -> String {
     ran.stderr.split(frame).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Where a word of the settings stands, as errors have it.
+fn place_of(project: &Project, word: &str) -> String {
+    let spec = project.read("p.yaml");
+    let (line, text) = spec.lines().enumerate().find(|(_, text)| text.contains(word)).unwrap();
+    format!("p.yaml:{}:{}", line + 1, text.find(word).unwrap() + 1)
+}
+
 /// The exit status of a command that gets a signal once there is a file `started`.
 fn interrupted(project: &Project, command: &str, signal: Signal) -> Option<i32> {
     let mut running = project.command(&[command, "p.yaml"]).spawn().unwrap();

@@ -75,9 +75,19 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// The error that it stands for; `output` is what the script wrote besides.
-    pub(super) fn into_error(self, program: &Path, output: String) -> ConvertError {
+    pub(super) fn into_error(
+        self,
+        program: &Path,
+        memory_limit_mib: Option<u64>,
+        output: String,
+    ) -> ConvertError {
         let Refusal { kind, message, help, package } = self;
         let message = printable(&message);
+        if let Some(limit) = memory_limit_mib
+            && tells_of_memory(&message)
+        {
+            return ConvertError::OutOfMemory { limit, reason: message, output };
+        }
         let is_name = |name: &String| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
             name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
@@ -89,6 +99,30 @@ impl Refusal {
             _ => ConvertError::Refused { kind, message, help: printable(&help), output },
         }
     }
+}
+
+/// Whether the words are those of a program that did not get the memory it asked for.
+pub(super) fn tells_of_memory(text: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "memoryerror",
+        "allocate memory",
+        "failed to map segment",
+        "bad_alloc",
+        "oom when allocating",
+        "more memory than it may use",
+    ];
+    let text = text.to_lowercase();
+    WORDS.iter().any(|words| text.contains(words))
+}
+
+/// A name as it may be shown within a sentence.
+pub(super) fn on_one_line(name: &str) -> String {
+    let shown = |c: char| {
+        let escaped = c.is_control().then(|| c.escape_default());
+        let plain = escaped.is_none().then_some(c);
+        escaped.into_iter().flatten().chain(plain)
+    };
+    name.chars().flat_map(shown).collect()
 }
 
 /// A text of the script as it may be shown: without control characters, and not endless.

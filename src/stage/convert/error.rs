@@ -74,10 +74,21 @@ pub enum ConvertError {
     Crashed {
         /// How it ended, such as `was killed by signal 9`.
         ending: String,
-        /// Whether it was killed by the system.
-        killed: bool,
-        /// The memory it was allowed, in MiB.
-        memory_limit_mib: Option<u64>,
+        /// The signal that killed it.
+        signal: Option<i32>,
+        /// The last lines it wrote.
+        output: String,
+    },
+    /// The export did not get the memory it asked for.
+    #[error(
+        "the export needs more than the {limit} MiB that `memory_limit_mib` allows: {reason}{}",
+        shown(output)
+    )]
+    OutOfMemory {
+        /// The limit.
+        limit: u64,
+        /// How that showed.
+        reason: String,
         /// The last lines it wrote.
         output: String,
     },
@@ -128,6 +139,12 @@ pub enum ConvertError {
     NotRun {
         /// The backend's words.
         source: BackendError,
+    },
+    /// The limits hold because there was nothing to compare.
+    #[error("the exported model was not held to its framework:{}", lines(blank))]
+    NothingCompared {
+        /// A line for each output that no numbers were compared of.
+        blank: Vec<String>,
     },
     /// The exported model computes something else.
     #[error("the exported model does not compute what its framework does:{}", lines(broken))]
@@ -186,14 +203,17 @@ impl ConvertError {
                 format!("run `{}`", install(program, package))
             }
             Self::Refused { help, .. } if !help.is_empty() => help.clone(),
-            Self::Crashed { killed: true, memory_limit_mib: None, .. } => {
+            Self::Crashed { signal: Some(9), .. } => {
                 "the system kills programs that way when memory runs out (`dmesg` tells); end others, \
                  or use a machine with more of it"
                     .into()
             }
-            Self::Crashed { memory_limit_mib: Some(limit), .. } => {
-                format!("if it ran out of memory, raise `memory_limit_mib`, which is {limit}")
+            Self::Crashed { signal: Some(4 | 6 | 7 | 8 | 11), .. } => {
+                "a library that it uses broke down: name a Python with other versions of its \
+                 packages, `python: PROGRAM` or `venv: FOLDER`"
+                    .into()
             }
+            Self::OutOfMemory { .. } => "raise `memory_limit_mib`, or leave it out".into(),
             Self::TimedOut { .. } => "raise `timeout_seconds`, or leave it out".into(),
             Self::NotRun { source: BackendError::Cancelled } => return None,
             Self::NotRun { source: source @ BackendError::Unavailable { .. } } => {
@@ -202,6 +222,9 @@ impl ConvertError {
             Self::NotRun { .. } => {
                 "ONNX Runtime may run it: `check: { backend: onnxruntime }`".into()
             }
+            Self::NothingCompared { .. } => "give inputs for which it computes numbers: `samples: \
+                 FILE.npz`, or a `range:` for each of its `inputs`"
+                .into(),
             Self::Differs { .. } => "convert.json of an export that passes has all numbers; where the \
                  difference is what float32 gives, raise `check: { max_relative_error: .. }`"
                 .into(),

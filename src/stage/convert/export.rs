@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::process::{self, Ending, Job, JobError, Listeners, Outcome};
 use crate::source_model::SourceKind;
 use crate::stage::{ResolvedInput, StageContext, StageError};
 
-use super::answer::{Answer, FORMAT, printable};
+use super::answer::{Answer, FORMAT, on_one_line, printable, tells_of_memory};
 use super::noise::without_noise;
 use super::python::{Versions, environment};
 use super::settings::{Exporter, NamedInput};
@@ -225,19 +226,26 @@ impl Convert {
         result: &Path,
         output: &str,
     ) -> Result<Answer, ConvertError> {
+        let limit = self.memory_limit_mib.as_ref().map(|limit| limit.value);
+        let is_short = tells_of_memory(output);
         let output = || output.to_owned();
         let read = Answer::read(result);
         match (status.code(), read) {
             (Some(0 | FAILED), Ok(Answer { error: Some(refusal), .. })) => {
-                Err(refusal.into_error(program, output()))
+                Err(refusal.into_error(program, limit, output()))
             }
             (Some(0), Ok(answer)) => Ok(answer),
             (Some(0), Err(problem)) => Err(ConvertError::NotMade { problem, output: output() }),
-            _ => Err(ConvertError::Crashed {
-                ending: Outcome::describe(status),
-                killed: status.code().is_none(),
-                memory_limit_mib: self.memory_limit_mib.as_ref().map(|limit| limit.value),
-                output: output(),
+            _ => Err(match limit.filter(|_| is_short) {
+                Some(limit) => {
+                    let reason = format!("it {}", Outcome::describe(status));
+                    ConvertError::OutOfMemory { limit, reason, output: output() }
+                }
+                None => ConvertError::Crashed {
+                    ending: Outcome::describe(status),
+                    signal: status.signal(),
+                    output: output(),
+                },
             }),
         }
     }
@@ -268,7 +276,7 @@ fn exported(
         there.sort_unstable();
         said.sort_unstable();
         if said != there {
-            let [said, there] = [said, there].map(|names| printable(&names.join(", ")));
+            let [said, there] = [said, there].map(|names| on_one_line(&names.join(", ")));
             let problem = format!("the model has the {what} [{there}], its result says [{said}]");
             return Err(lie(problem).into());
         }

@@ -24,6 +24,7 @@ mod error;
 mod export;
 mod files;
 mod noise;
+mod place;
 mod problems;
 mod python;
 mod settings;
@@ -34,6 +35,7 @@ mod tests;
 pub use error::ConvertError;
 pub use settings::{Check, Convert, Exporter, Extent, InputSetting};
 
+use answer::on_one_line;
 use check::Comparison;
 use export::{Exported, Framework};
 
@@ -111,11 +113,17 @@ impl Convert {
         let exported = self.export(framework, kind, &program, cx)?;
         let Exported { model, cases, exporter, warnings, choices } = exported;
         let summary = &model.summary()?;
-        let comparison = Some(self.compare(&model, &cases, cx)?);
+        let comparison = self.compare(&model, &cases, cx)?;
+        for warning in &warnings {
+            tracing::warn!(stage = cx.name, "{}", on_one_line(warning));
+        }
+        let opset = model.opset();
+        cx.progress.summary(&comparison.in_words(&exporter, opset));
+        let comparison = Some(comparison);
         cx.progress.report("copying", 0, None);
         files::move_model(&model, cx.out)?;
         let origin = Origin { kind, why, exporter, choices, warnings, versions };
-        let (opset, source) = (model.opset(), Some(origin));
+        let source = Some(origin);
         let description = Description { format: 1, opset, summary, source, comparison };
         write_json(&cx.out.join(FILE), &description)
     }
@@ -190,6 +198,7 @@ impl Stage for Convert {
             (None, Err(error)) if !is_told_by_onnx(&error) => Err(ConvertError::from(error).into()),
             (None, _) => Self::take(path, cx),
         }
+        .map_err(|error| self.placed(error))
     }
 }
 

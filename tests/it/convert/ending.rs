@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{GOOD, failed, interrupted, is_gone, project};
+use super::{GOOD, failed, interrupted, is_gone, place_of, project};
 
 #[test]
 fn every_way_in_which_an_export_ends_badly_is_told() {
@@ -124,9 +124,40 @@ fn an_interrupt_ends_an_export() {
 }
 
 #[test]
-fn an_export_that_takes_more_memory_than_it_may_is_told_which_limit_to_raise() {
-    let project = project("hoard = bytearray(512 << 20)\n", ", memory_limit_mib: 256");
+fn a_limit_of_memory_that_was_too_low_is_named_however_that_showed() {
+    for body in [
+        "hoard = bytearray(512 << 20)\n",
+        "refuse('export', \"RuntimeError: DefaultCPUAllocator: can't allocate memory\", '')\n",
+        "refuse('export', 'ImportError: libtorch.so: failed to map segment from shared object', '')\n",
+        "print('terminate called after throwing std::bad_alloc', flush=True); os.abort()\n",
+    ] {
+        let project = project(body, ", memory_limit_mib: 256");
+        let error = failed(&project.trt(&["run", "p.yaml"]), 1);
+        let told = "the export needs more than the 256 MiB that `memory_limit_mib` allows";
+        assert!(error.contains(told), "{body}{error}");
+        assert!(error.contains("raise `memory_limit_mib`, or leave it out"), "{body}{error}");
+        assert!(error.contains(&place_of(&project, "256")), "{body}{error}");
+    }
+}
+
+#[test]
+fn only_a_kill_by_the_system_is_laid_to_its_memory() {
+    for (signal, memory) in
+        [("SIGKILL", true), ("SIGSEGV", false), ("SIGABRT", false), ("SIGTERM", false)]
+    {
+        let body = format!("os.kill(os.getpid(), signal.{signal}); time.sleep(600)\n");
+        let error = failed(&project(&body, "").trt(&["run", "p.yaml"]), 1);
+        assert_eq!(error.contains("when memory runs out"), memory, "{error}");
+        let limited = project(&body, ", memory_limit_mib: 4096");
+        let error = failed(&limited.trt(&["run", "p.yaml"]), 1);
+        assert!(error.contains("the export was killed by signal"), "{error}");
+        assert!(!error.contains("raise `memory_limit_mib`"), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_of_time_is_named_at_its_place() {
+    let project = project("time.sleep(600)\n", ", timeout_seconds: 2");
     let error = failed(&project.trt(&["run", "p.yaml"]), 1);
-    assert!(error.contains("MemoryError"), "{error}");
-    assert!(error.contains("raise `memory_limit_mib`, which is 256"), "{error}");
+    assert!(error.contains(&place_of(&project, "2 }")), "{error}");
 }
