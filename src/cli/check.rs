@@ -14,6 +14,9 @@ use super::console::Console;
 use super::diagnostic::show_invalid;
 use super::project::{self, SpecArgs};
 
+/// The code of errors about models that cannot be read.
+const UNREADABLE: &str = "check::model";
+
 pub(super) fn check(args: &SpecArgs, console: &Console) -> ExitStatus {
     let plan = match project::load(args, console) {
         Ok(plan) => plan,
@@ -44,10 +47,11 @@ pub(super) fn check_models(
         let Some(RootModel { path, span, converted_by }) = plan.root_model(at) else { continue };
         if let Some(stage) = converted_by {
             if stage == at {
-                errors.extend(plan.check_source(at, path));
+                let found = plan.check_source(at, path).into_iter();
+                errors.extend(found.filter(|error| strict || error.code != UNREADABLE));
             }
-            if plan.stages()[stage].stage.exports(path) {
-                // Its inputs and outputs are known once that was done.
+            if !plan.stages()[stage].stage.takes_as_is(path) {
+                // Its inputs and outputs are known once it was exported, if it can be.
                 continue;
             }
         }
@@ -73,7 +77,7 @@ pub(super) fn check_models(
 fn broken_model(error: &OnnxError, path: &Path, span: Span) -> SpecError {
     let message = super::diagnostic::with_causes(error);
     let label = format!("`{}` is no usable model", path.display());
-    let told = SpecError::new("check::model", span, message, label);
+    let told = SpecError::new(UNREADABLE, span, message, label);
     match error.help() {
         Some(help) => told.with_help(help),
         None => told,

@@ -52,12 +52,14 @@ impl FileType {
             Self::Engine => {
                 "an engine needs no conversion: use `from: { file: x.plan, kind: engine }`"
             }
-            Self::Zip | Self::Gzip => "unpack it, or export the model to ONNX",
-            Self::Pickle | Self::Hdf5 | Self::TensorFlowLite | Self::Safetensors => {
-                "export the model to ONNX with the framework that made it"
+            Self::Gzip => "unpack it",
+            Self::Zip | Self::Pickle | Self::Hdf5 | Self::Safetensors => {
+                "a `convert` stage makes an ONNX model of those of PyTorch and TensorFlow: \
+                 `trt-pipeline inspect FILE` says what it needs"
             }
+            Self::TensorFlowLite => "export the model that it was made from",
             Self::OrtFormat => "use the .onnx file that the .ort file was made from",
-            Self::Text => "name the model's .onnx file itself",
+            Self::Text => "name the model's file itself",
         })
     }
 }

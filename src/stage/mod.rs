@@ -315,9 +315,9 @@ pub trait Stage: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether it has another program make a model out of this file or folder.
-    fn exports(&self, _source: &Path) -> bool {
-        false
+    /// Whether what it takes from this file or folder is the ONNX model there, if one is.
+    fn takes_as_is(&self, _source: &Path) -> bool {
+        true
     }
 
     /// Problems that show without running anything.

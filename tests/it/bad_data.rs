@@ -261,7 +261,7 @@ fn models_engines_and_other_files_do_not_stand_for_each_other() {
     refused(
         "models_and_engines",
         &[
-            ("an engine file to convert", run(stages("  a: { convert: { model: x.plan } }\n"), 1)),
+            ("an engine file to convert", run(stages("  a: { convert: { model: x.plan } }\n"), 2)),
             ("text to convert", run(stages("  a: { convert: { model: notes.txt } }\n"), 1)),
             (
                 "a model's stage to serve",

@@ -230,6 +230,15 @@ fn a_script_of_the_users_own_exports_whatever_the_model_is() {
     assert_eq!(told["source"]["versions"]["torch"], "2.11.0");
     project.write("mine.py", " other").run_ok();
     assert_eq!(project.read("kind"), "script other");
+    project.copy(&fixture("source_models/module.pth"), "net.h5");
+    project.run_ok();
+    assert_eq!(description(&project)["source"]["kind"], "torch_module");
+    let opset = |opset: u32| project.read("p.yaml").replace(" }", &format!(", opset: {opset} }}"));
+    let (other, its_own) = (opset(18), opset(17));
+    let error = failed(&project.write("p.yaml", other).trt(&["run", "p.yaml"]), 1);
+    assert!(error.contains("`opset` is 18, the script wrote a model of opset 17"), "{error}");
+    assert!(error.contains(&place_of(&project, "18 }")), "{error}");
+    project.write("p.yaml", its_own).run_ok();
 }
 
 #[test]

@@ -200,7 +200,10 @@ impl ConvertError {
                     .into()
             }
             Self::MissingPackage { program, package, .. } => {
-                format!("run `{}`", install(program, package))
+                let install = install(program, package);
+                format!(
+                    "run `{install}`, or name a Python that has it: `python: PROGRAM` or `venv: FOLDER`"
+                )
             }
             Self::Refused { help, .. } if !help.is_empty() => help.clone(),
             Self::Crashed { signal: Some(9), .. } => {

@@ -27,6 +27,7 @@ mod noise;
 mod place;
 mod problems;
 mod python;
+mod samples;
 mod settings;
 mod telling;
 #[cfg(test)]
@@ -73,10 +74,12 @@ impl Convert {
     /// for what is none.
     fn exporter_of(&self, path: &Path) -> Option<(Framework, Option<SourceModel>)> {
         let found = detect(path).ok();
+        let is_there = || fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir());
         match &found {
-            Some(source) if !source.kind.is_convertible() => None,
-            _ if self.script.is_some() => Some((Framework::Own, found)),
+            Some(source) if source.kind == SourceKind::Engine => None,
+            _ if self.script.is_some() && is_there() => Some((Framework::Own, found)),
             Some(source) if source.kind == SourceKind::Onnx => None,
+            Some(source) if !source.kind.is_convertible() => None,
             Some(source) => Some((Framework::of(source.kind), found)),
             None => None,
         }
@@ -111,6 +114,9 @@ impl Convert {
         let (program, versions) = self.versions_now(cx)?;
         let versions = framework.versions(versions);
         let exported = self.export(framework, kind, &program, cx)?;
+        if framework == Framework::Own {
+            self.hold_to_opset(exported.model.opset())?;
+        }
         let Exported { model, cases, exporter, warnings, choices } = exported;
         let summary = &model.summary()?;
         let comparison = self.compare(&model, &cases, cx)?;
@@ -174,13 +180,24 @@ impl Stage for Convert {
         Some("model")
     }
 
-    fn exports(&self, source: &Path) -> bool {
-        self.exporter_of(source).is_some()
+    fn takes_as_is(&self, source: &Path) -> bool {
+        self.exporter_of(source).is_none()
+            && match detect(source) {
+                Ok(found) => found.kind == SourceKind::Onnx,
+                Err(error) => is_told_by_onnx(&error),
+            }
     }
 
     fn check(&self, cx: &CheckContext<'_>) -> Vec<Problem> {
         match cx.source.map(|path| (path, detect(path))) {
             Some((path, Ok(source))) => self.problems(Some((path, &source))),
+            Some((path, Err(error)))
+                if self.exporter_of(path).is_none() && !is_told_by_onnx(&error) =>
+            {
+                let mut problems = self.problems(None);
+                problems.push(self.no_model(&error));
+                problems
+            }
             _ => self.problems(None),
         }
     }

@@ -1,14 +1,18 @@
 //! Problems with the settings of `convert`: on their own, and with what the model turns out to be.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::source::Span;
-use crate::source_model::{SourceKind, SourceModel};
-use crate::stage::Problem;
+use crate::source_model::{SourceKind, SourceModel, SourceModelError};
 use crate::stage::problems::Problems;
+use crate::stage::{Problem, StageError};
 
-use super::Convert;
+use super::{Convert, samples};
+
+/// The operator sets that exporters write and that are known here.
+const OPSETS: std::ops::RangeInclusive<u32> = 7..=26;
 
 impl Convert {
     /// Everything wrong with the settings; `known` is the model's path and what is there, where that
@@ -16,6 +20,8 @@ impl Convert {
     pub(super) fn problems(&self, known: Option<(&Path, &SourceModel)>) -> Vec<Problem> {
         let mut problems = Problems::default();
         self.numbers(&mut problems);
+        self.samples(&mut problems);
+        self.names(&mut problems);
         self.pairs(&mut problems);
         if let Some((path, source)) = known {
             self.fit(path, source, &mut problems);
@@ -52,16 +58,69 @@ impl Convert {
             let message = format!("`memory_limit_mib` is {limit}, expected 64 or more");
             problems.add("convert::memory_limit", message, limit.span, "it counts MiB");
         }
+        if let Some(opset) = &self.opset
+            && !OPSETS.contains(&opset.value)
+        {
+            let message =
+                format!("`opset` is {opset}, expected {} to {}", OPSETS.start(), OPSETS.end());
+            let help = "leave it out to get the one that the exporter prefers";
+            problems.add("convert::opset", message, opset.span, help);
+        }
+    }
+
+    /// Samples that cannot be made up.
+    fn samples(&self, problems: &mut Problems) {
         for (name, input) in &self.inputs {
+            let Some(bounds) = samples::bounds(input.dtype.value) else {
+                let message = format!("`{name}` is {}, of which there are no samples", input.dtype);
+                let help = "inputs may be floats from float16, integers from 8 bits, and bool";
+                problems.add("convert::dtype", message, input.dtype.span, help);
+                continue;
+            };
             if let Some(range) = &input.range
-                && !(range[0].is_finite() && range[1].is_finite() && range[0] <= range[1])
+                && let Err(why) = samples::fits(range.value, input.dtype.value, bounds)
             {
-                let message = format!(
-                    "the range of `{name}` is [{}, {}], expected two numbers, the lower first",
-                    range[0], range[1]
-                );
+                let [low, high] = range.value;
+                let message = format!("the range of `{name}` is [{low}, {high}], {why}");
                 problems.add("convert::range", message, range.span, "");
             }
+        }
+    }
+
+    fn names(&self, problems: &mut Problems) {
+        let mut seen = BTreeSet::new();
+        for name in self.inputs.keys().chain(&self.outputs.value) {
+            if name.is_empty() {
+                let message = "an input or output has no name";
+                problems.add("convert::name", message, name.span, "");
+            } else if !seen.insert(name.as_str()) {
+                let is_input = self.inputs.keys().any(|input| input.value == name.value);
+                let both = if is_input { "names an input as well" } else { "is an output twice" };
+                let message = format!("`{name}` {both}");
+                problems.add("convert::name", message, name.span, "give it another name");
+            }
+        }
+    }
+
+    /// What is at the model's path is none.
+    pub(super) fn no_model(&self, error: &SourceModelError) -> Problem {
+        let (message, help) = (error.to_string(), error.help());
+        let (code, span, label) = ("check::model", self.model.span, "here".into());
+        Problem { code, message, span, label, help }
+    }
+
+    /// Fails where a script wrote another operator set than it was asked for.
+    pub(super) fn hold_to_opset(&self, wrote: Option<i64>) -> Result<(), StageError> {
+        match &self.opset {
+            Some(opset) if wrote != Some(i64::from(opset.value)) => {
+                let wrote = wrote.map_or("no opset".to_owned(), |wrote| format!("opset {wrote}"));
+                Err(StageError::Setting {
+                    message: format!("`opset` is {opset}, the script wrote a model of {wrote}"),
+                    span: opset.span,
+                    help: Some("export with `request[\"opset\"]`, or remove `opset`".into()),
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -91,8 +150,9 @@ impl Convert {
     /// Says of every option that means nothing for such a model that it does not fit.
     fn fit(&self, path: &Path, source: &SourceModel, problems: &mut Problems) {
         let (kind, written) = (source.kind, self.model.value.to_string());
-        // An engine is refused when it is read; a script makes of the options what it likes.
-        if kind == SourceKind::Engine || self.script.is_some() {
+        let is_engine = kind == SourceKind::Engine;
+        if self.script.is_some() && !is_engine {
+            // It makes of the options what it likes.
             return;
         }
         if !kind.is_convertible() {
@@ -127,6 +187,18 @@ impl Convert {
             let message = format!("`{written}` is {kind}: it has weights and no code");
             let help = source.needs(&written);
             problems.add("convert::weights", message, self.model.span, &help);
+        } else if (kind.is_weights_only() || kind == SourceKind::TorchScript)
+            && self.inputs.is_empty()
+        {
+            let message = format!("`{written}` does not tell the shapes of its inputs");
+            let told = source.describe().unwrap_or_default();
+            let forward = told.facts.get("method");
+            let forward = forward.map_or("`forward`".to_owned(), |text| format!("`{text}`"));
+            let help = format!(
+                "declare them in the order of {forward}: `inputs: {{ NAME: {{ shape: [batch, 3, \
+                 224, 224] }} }}`"
+            );
+            problems.add("convert::inputs", message, self.model.span, &help);
         }
     }
 

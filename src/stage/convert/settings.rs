@@ -30,11 +30,14 @@ pub struct Convert {
     /// default those that the model tells.
     #[serde(default)]
     pub inputs: IndexMap<Spanned<String>, InputSetting>,
-    /// Names for the outputs, in the order in which the model gives them; for a frozen graph, the
-    /// tensors that it is to give.
+    /// The outputs of the exported model. For PyTorch, names for them, in the order in which the
+    /// model gives them. For a SavedModel or a Keras model, those that are kept, by the names
+    /// they have; for a frozen graph, the tensors that it is to give. For a `script`, outputs that its
+    /// model must have.
     #[serde(default)]
     pub outputs: Spanned<Vec<Spanned<String>>>,
-    /// The version of the operator set to export to; by default what the exporter writes.
+    /// The version of the operator set to export to, from 7 to 26; by default what the exporter
+    /// writes. A model that a `script` wrote must have it.
     #[serde(default)]
     pub opset: Option<Spanned<u32>>,
     /// Which of PyTorch's exporters to use.
@@ -52,7 +55,7 @@ pub struct Convert {
     /// Keyword arguments for `factory`, or what `script` gets as `request["arguments"]`.
     #[serde(default)]
     pub arguments: Spanned<BTreeMap<String, Value>>,
-    /// A Python file of your own that exports the model, whatever it is: its function
+    /// A Python file of your own that exports the model, whatever it is but an engine: its function
     /// `export(request)` writes `model.onnx` into the folder `request["out"]` and returns a function
     /// that computes the same, from a dict of arrays to a dict of arrays.
     #[serde(default)]

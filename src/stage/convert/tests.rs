@@ -96,6 +96,7 @@ fn external_data_with_one_of_our_names_is_renamed() {
 #[test]
 fn an_engine_is_refused() {
     let error = convert(&fixture("bad_engine.onnx")).unwrap_err();
+    assert!(error.to_string().contains("is a TensorRT engine"), "{error}");
     let help = error.help().unwrap();
-    assert!(help.contains("`from: { file: x.plan, kind: engine }`"), "{help}");
+    assert!(help.contains("`from: { file: model.onnx, kind: engine }`"), "{help}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::fixture;
 
-use super::{GOOD, PYTHON, description, failed, project, python};
+use super::{GOOD, PYTHON, description, failed, place_of, project, python};
 
 #[test]
 fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
@@ -52,6 +52,7 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
     project.copy(&fixture("source_models/module.pth"), "module.pth");
     project.copy(&fixture("source_models/saved_model/saved_model.pb"), "saved/saved_model.pb");
     project.copy(&fixture("onnx/bad_engine.onnx"), "net.plan");
+    project.copy(&fixture("convert/torch/digits.pt"), "digits.pt");
     project.write("make.py", "");
     for (settings, told) in [
         ("model: net.h5, signature: s", "`signature` means nothing for a Keras model"),
@@ -76,7 +77,45 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
         ("model: net.h5, timeout_seconds: 0", "`timeout_seconds` is 0, expected a number above 0"),
         ("model: net.h5, memory_limit_mib: 1", "`memory_limit_mib` is 1, expected 64 or more"),
         ("model: net.h5, check: { max_relative_error: -1 }", "is -1, expected a number from 0"),
-        ("model: net.h5, inputs: { x: { shape: [1], range: [2, 1] } }", "the lower first"),
+        (
+            "model: net.h5, inputs: { x: { shape: [1], range: [2, 1] } }",
+            "the range of `x` is [2, 1], expected two numbers, the lower first",
+        ),
+        (
+            "model: net.h5, inputs: { x: { shape: [1], dtype: int64, range: [0.2, 0.7] } }",
+            "the range of `x` is [0.2, 0.7], with no int64 in it",
+        ),
+        (
+            "model: net.h5, inputs: { x: { shape: [1], dtype: int8, range: [-1000, 0] } }",
+            "the range of `x` is [-1000, 0], beyond what int8 holds",
+        ),
+        (
+            "model: net.h5, inputs: { x: { shape: [1], dtype: float64, range: [-1.0e308, 1.0e308] } }",
+            "too wide to draw from",
+        ),
+        (
+            "model: net.h5, inputs: { x: { shape: [1], dtype: bfloat16 } }",
+            "`x` is bfloat16, of which there are no samples",
+        ),
+        ("model: net.h5, opset: 6", "`opset` is 6, expected 7 to 26"),
+        ("model: net.h5, opset: 27", "`opset` is 27, expected 7 to 26"),
+        ("model: net.h5, outputs: [y, y]", "`y` is an output twice"),
+        ("model: net.h5, outputs: [\"\"]", "an input or output has no name"),
+        (
+            "model: net.h5, inputs: { x: { shape: [1] } }, outputs: [x]",
+            "`x` names an input as well",
+        ),
+        ("model: digits.pt", "`digits.pt` does not tell the shapes of its inputs"),
+        (
+            "model: digits.pt",
+            "in the order of `forward(self: __torch__.net.Digits, image: Tensor) -> Tensor`",
+        ),
+        (
+            "model: net.safetensors, module: make.py, factory: f",
+            "`net.safetensors` does not tell the shapes of its inputs",
+        ),
+        ("model: net.plan", "`net.plan` is a TensorRT engine, which is not taken"),
+        ("model: net.plan, script: make.py", "use `from: { file: net.plan, kind: engine }`"),
         ("model: net.h5, inputs: { x: { shape: [0] } }", "a number above 0, or a name"),
     ] {
         project.write(
@@ -103,4 +142,17 @@ fn an_option_that_does_not_fit_what_another_stage_made_is_an_error_of_the_stage(
     assert!(error.contains("p.yaml:6:"), "{error}");
     project.write("p.yaml", project.read("p.yaml").replace(", signature: s", "")).run_ok();
     assert_eq!(description(&project)["source"]["kind"], "keras");
+}
+
+#[test]
+fn a_model_that_cannot_be_read_is_told_as_what_it_is_before_anything_runs() {
+    let project = project(GOOD, "");
+    project.write("net.h5", b"PK\x03\x04 and no more of a Keras archive");
+    for (command, status) in [("check", 2), ("run", 1)] {
+        let error = failed(&project.trt(&[command, "p.yaml"]), status);
+        assert!(error.contains("looks like a zip archive, but is damaged"), "{error}");
+        assert!(error.contains("download the file again"), "{error}");
+        assert!(error.contains(&place_of(&project, "net.h5")), "{error}");
+        assert!(!error.contains("not an ONNX model"), "{error}");
+    }
 }
