@@ -103,10 +103,11 @@ impl Refusal {
 
 /// Whether the words are those of a program that did not get the memory it asked for.
 pub(super) fn tells_of_memory(text: &str) -> bool {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 7] = [
         "memoryerror",
         "allocate memory",
         "failed to map segment",
+        "pthread_create() failed",
         "bad_alloc",
         "oom when allocating",
         "more memory than it may use",

@@ -76,6 +76,8 @@ pub enum ConvertError {
         ending: String,
         /// The signal that killed it.
         signal: Option<i32>,
+        /// Whether its memory was limited.
+        is_limited: bool,
         /// The last lines it wrote.
         output: String,
     },
@@ -209,6 +211,12 @@ impl ConvertError {
             Self::Crashed { signal: Some(9), .. } => {
                 "the system kills programs that way when memory runs out (`dmesg` tells); end others, \
                  or use a machine with more of it"
+                    .into()
+            }
+            Self::Crashed { signal: Some(6 | 11), is_limited: true, .. } => {
+                "a library that it uses broke down, as some do when they get no memory: raise \
+                 `memory_limit_mib`, or name a Python with other versions of its packages, `python: \
+                 PROGRAM` or `venv: FOLDER`"
                     .into()
             }
             Self::Crashed { signal: Some(4 | 6 | 7 | 8 | 11), .. } => {

@@ -244,6 +244,7 @@ impl Convert {
                 None => ConvertError::Crashed {
                     ending: Outcome::describe(status),
                     signal: status.signal(),
+                    is_limited: limit.is_some(),
                     output: output(),
                 },
             }),
