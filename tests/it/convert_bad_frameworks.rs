@@ -317,11 +317,6 @@ fn what_forward_takes_and_gives_must_be_tensors() {
                     "help: the output above",
                 ],
             ),
-            (
-                "range",
-                "model: net.pth, module: net.py, factory: Nothing, inputs: { x: { shape: [n], range: [-1.0e+308, 1.0e+308] } }",
-                &["no sample values in [-1e+308, 1e+308] can be made for `x: float32 [n]`"],
-            ),
         ],
     );
 }

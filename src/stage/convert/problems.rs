@@ -80,7 +80,7 @@ impl Convert {
             if let Some(range) = &input.range
                 && let Err(why) = samples::fits(range.value, input.dtype.value, bounds)
             {
-                let [low, high] = range.value;
+                let [low, high] = range.value.map(shown);
                 let message = format!("the range of `{name}` is [{low}, {high}], {why}");
                 problems.add("convert::range", message, range.span, "");
             }
@@ -221,4 +221,9 @@ impl Convert {
 fn is_torch(kind: SourceKind) -> bool {
     use SourceKind::{ExportedProgram, Safetensors, TorchScript, TorchStateDict};
     matches!(kind, TorchScript | ExportedProgram | TorchStateDict | Safetensors)
+}
+
+/// A number without hundreds of digits.
+fn shown(number: f64) -> String {
+    if number.abs() < 1e15 { number.to_string() } else { format!("{number:e}") }
 }

@@ -91,7 +91,7 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
         ),
         (
             "model: net.h5, inputs: { x: { shape: [1], dtype: float64, range: [-1.0e308, 1.0e308] } }",
-            "too wide to draw from",
+            "the range of `x` is [-1e308, 1e308], too wide to draw from",
         ),
         (
             "model: net.h5, inputs: { x: { shape: [1], dtype: bfloat16 } }",
