@@ -1,12 +1,12 @@
-//! Ctrl-C, SIGTERM and a closed terminal: the first asks the program to stop, the second ends the
-//! process. Programs that go on until they are stopped take SIGHUP for a request to look again.
+//! Ctrl-C, Ctrl-\, SIGTERM and a closed terminal: the first asks the program to stop, the second ends
+//! the process and kills what it started. Programs that go on until they are stopped take SIGHUP for a request to look again.
 
 use std::io::IsTerminal as _;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::process::CancelToken;
+use crate::process::{self, CancelToken};
 
 /// From now on, signals cancel `token`.
 pub(super) fn cancel_on_signal(token: CancelToken) {
@@ -21,7 +21,8 @@ pub(super) fn cancel_or_ask(token: CancelToken, asked: impl Fn() + Send + 'stati
 
 fn heed(token: CancelToken, asked: Option<impl Fn() + Send + 'static>) {
     let ignored = ignored();
-    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(signal));
+    let heeded = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+    let heeded = heeded.into_iter().filter(|signal| !ignored.contains(signal));
     let signals = match Signals::new(heeded) {
         Ok(signals) => signals,
         Err(error) => {
@@ -42,6 +43,7 @@ fn heed(token: CancelToken, asked: Option<impl Fn() + Send + 'static>) {
                 _ => {}
             }
             if token.is_cancelled() {
+                process::kill_all();
                 #[expect(clippy::exit, reason = "asked twice: nothing is waited for any more")]
                 std::process::exit(130);
             }

@@ -4,12 +4,14 @@
 //! Owns signals, pipes and time limits. Knows nothing of specs. Everything happens on the
 //! calling thread, in one `poll`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +94,20 @@ pub enum JobError {
     Watch(io::Error),
 }
 
+/// The groups that live, for [`kill_all`].
+static LIVE: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn live() -> MutexGuard<'static, BTreeSet<i32>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every job of this process, with all that they started, for an end that waits for nothing.
+pub fn kill_all() {
+    for id in live().iter().filter_map(|&id| Pid::from_raw(id)) {
+        signal(id, Signal::KILL);
+    }
+}
+
 /// A child that leads its own process group. The group is dead and the child reaped when this
 /// is gone.
 struct Group {
@@ -110,6 +126,7 @@ impl Group {
         }
         signal(self.id, Signal::KILL);
         self.guard = None;
+        live().remove(&self.id.as_raw_nonzero().get());
         let status = self.child.wait()?;
         self.status = Some(status);
         Ok(status)
@@ -159,6 +176,7 @@ pub fn run_heard(job: &Job<'_>, listeners: Listeners<'_>) -> Result<Outcome, Job
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let id = Pid::from_child(&child);
     let mut group = Group { child, id, guard: None, status: None };
+    live().insert(id.as_raw_nonzero().get());
     if let Some(bytes) = job.memory_limit {
         limit_memory(id, bytes).map_err(JobError::Watch)?;
     }
