@@ -1,9 +1,11 @@
 //! Which shapes an engine takes: the checks that every backend makes in the same words.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::tensor::{Dim, Shape, TensorSpec};
 
+use super::cuda::host_memory;
 use super::{BackendError, Profile};
 
 pub(super) fn misfit(spec: &TensorSpec, shape: &Shape, reason: impl Into<String>) -> BackendError {
@@ -27,8 +29,12 @@ pub(super) fn no_results() -> BackendError {
     }
 }
 
-/// The most bytes that staging memory can have.
-const MOST_BYTES: usize = isize::MAX.cast_unsigned() - crate::tensor::ALIGNMENT;
+/// The most bytes that staging memory can have: those of the machine, as far as it tells.
+static MOST_BYTES: LazyLock<usize> = LazyLock::new(|| {
+    let total = host_memory().and_then(|memory| usize::try_from(memory.total).ok());
+    let most = isize::MAX.cast_unsigned() - crate::tensor::ALIGNMENT;
+    total.map_or(most, |total| total.min(most))
+});
 
 /// Checks the shape of one input alone; gives its bytes.
 pub(super) fn accept(
@@ -40,7 +46,7 @@ pub(super) fn accept(
         return Err(misfit(spec, shape, format!("the model takes {}", spec.dims_text())));
     }
     in_some_profile(profiles, spec, shape)?;
-    let bytes = shape.checked_bytes(spec.dtype).filter(|&bytes| bytes <= MOST_BYTES);
+    let bytes = shape.checked_bytes(spec.dtype).filter(|&bytes| bytes <= *MOST_BYTES);
     bytes.ok_or_else(|| misfit(spec, shape, "it does not fit in memory"))
 }
 

@@ -281,7 +281,7 @@ fn out_of_memory(kind: MemoryKind, requested: usize, available: Option<MemoryInf
 }
 
 /// How much memory the host has.
-fn host_memory() -> Option<MemoryInfo> {
+pub(in crate::backend) fn host_memory() -> Option<MemoryInfo> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let bytes = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -38,6 +38,7 @@ pub use error::CudaError;
 pub use event::CudaEvent;
 pub use graph::CudaGraph;
 pub use ledger::{Ledger, MemoryInfo, MemoryKind};
+pub(in crate::backend) use memory::host_memory;
 pub use memory::{ALIGNMENT, DeviceBuffer, PinnedBuffer};
 pub use monitor::{GpuClocks, GpuMonitor, GpuState, ThrottleReason};
 pub use release::driver_release;
