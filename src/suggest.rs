@@ -18,6 +18,10 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(.., candidate)| candidate)
 }
 
+fn has_digit(word: &str) -> bool {
+    word.contains(|char: char| char.is_ascii_digit())
+}
+
 /// Whether two words are the same but for their numbers: `fp8` and `fp16`.
 fn differ_in_numbers(a: &str, b: &str) -> bool {
     let is_digit = |char: &char| char.is_ascii_digit();
@@ -28,7 +32,8 @@ fn differ_in_numbers(a: &str, b: &str) -> bool {
 }
 
 /// "did you mean `x`?" where there is a near candidate, else the list of all of them. Numbers are
-/// not near each other: one digit is another thing, not a slip.
+/// not near each other: one digit is another thing, not a slip, and a word without digits may mean any
+/// of those with them: `float` is not rather `float16` than `float32`.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
@@ -36,6 +41,8 @@ pub fn did_you_mean<'a>(
 ) -> String {
     if let Some(near) = closest(word, candidates.clone())
         && !differ_in_numbers(word, near)
+        && (has_digit(word)
+            || !candidates.clone().into_iter().any(|other| differ_in_numbers(near, other)))
     {
         return format!("did you mean `{near}`?");
     }
@@ -57,6 +64,9 @@ mod tests {
         assert_eq!(closest("xyz", ["output", "input"]), None);
         assert_eq!(closest("modle", ["model", "module"]), Some("model"));
         assert_eq!(did_you_mean("q", ["a", "b"], "arrays"), "arrays: `a`, `b`");
+        let floats = ["float16", "float32", "int8"];
+        assert_eq!(did_you_mean("float", floats, "types"), "types: `float16`, `float32`, `int8`");
+        assert_eq!(did_you_mean("flot16", floats, "types"), "did you mean `float16`?");
         assert_eq!(did_you_mean("9.0", ["8.0", "8.9"], "choices"), "choices: `8.0`, `8.9`");
         assert_eq!(did_you_mean("int4", ["int8"], "choices"), "choices: `int8`");
         assert_eq!(did_you_mean("image", ["image1"], "inputs"), "did you mean `image1`?");

@@ -293,10 +293,13 @@ impl Stage for Serve {
                 problems.push(problem("serve::max_batch", message, max.span, help));
             }
         }
+        let mut seen_sizes = BTreeSet::new();
         if let CudaGraphs::Batches(sizes) = &self.cuda_graphs.value
-            && (sizes.is_empty() || sizes.contains(&0))
+            && (sizes.is_empty()
+                || sizes.contains(&0)
+                || !sizes.iter().all(|size| seen_sizes.insert(size)))
         {
-            let message = "`cuda_graphs` lists no batch size, or 0".to_owned();
+            let message = "`cuda_graphs` lists no batch size, 0, or one twice".to_owned();
             let help = Some("list the sizes to make graphs of, or say `auto`, `on` or `off`");
             problems.push(problem("serve::cuda_graphs", message, self.cuda_graphs.span, help));
         }
