@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
+use crate::backend::EngineManifest;
 use crate::onnx::{self, FileType, OnnxError};
 
 use super::error::SourceModelError;
@@ -94,6 +95,10 @@ pub fn detect(path: &Path) -> Result<SourceModel, SourceModelError> {
 
 /// A folder: of a `SavedModel`, or with exactly one ONNX file.
 fn folder(path: &Path) -> Result<SourceModel, SourceModelError> {
+    if path.join(EngineManifest::FILE).is_file() {
+        let (kind, why) = (SourceKind::Engine, format!("it has a file `{}`", EngineManifest::FILE));
+        return Ok(SourceModel { kind, why, path: path.to_owned() });
+    }
     if SourceModel::is_saved_model(path) {
         return detect(&path.join(SAVED_MODEL));
     }

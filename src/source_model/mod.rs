@@ -62,7 +62,7 @@ pub enum SourceKind {
     GraphDef,
     /// A Keras model: a `.keras` archive or an HDF5 file.
     Keras,
-    /// A TensorRT engine.
+    /// A compiled engine.
     Engine,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for SourceKind {
             Self::SavedModel => "a TensorFlow SavedModel",
             Self::GraphDef => "a frozen TensorFlow graph",
             Self::Keras => "a Keras model",
-            Self::Engine => "a TensorRT engine",
+            Self::Engine => "an engine",
         })
     }
 }

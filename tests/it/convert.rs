@@ -99,13 +99,17 @@ fn place_of(project: &Project, word: &str) -> String {
     format!("p.yaml:{}:{}", line + 1, text.find(word).unwrap() + 1)
 }
 
+fn wait_for(project: &Project, file: &str) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !project.file(file).exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+}
+
 /// The exit status of a command that gets a signal once there is a file `started`.
 fn interrupted(project: &Project, command: &str, signal: Signal) -> Option<i32> {
     let mut running = project.command(&[command, "p.yaml"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !project.file("started").exists() && Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    wait_for(project, "started");
     let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
     running.wait().unwrap().code()

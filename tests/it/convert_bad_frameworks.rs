@@ -407,3 +407,56 @@ fn what_keras_and_tensorflow_cannot_take_is_told_without_their_noise() {
         assert!(!told.contains("last output"), "{stage}: {told}");
     }
 }
+
+#[test]
+fn names_of_inputs_and_outputs_are_taken_whole_or_in_order_and_never_mixed() {
+    let Some(python) = torch() else { return };
+    let make = "import torch\n\
+        net = 'import torch\\n'\n\
+        net += 'class Net(torch.nn.Module):\\n'\n\
+        net += ' def __init__(self): super().__init__(); self.w = torch.nn.Parameter(torch.ones(1))\\n'\n\
+        net += ' def forward(self, ids, mask): return {\"sum\": ids + mask * self.w, \"less\": ids - mask}\\n'\n\
+        open('net.py', 'w').write(net)\n\
+        torch.save({'w': torch.ones(1)}, 'net.pth')\n\
+        torch.save({'module.w': torch.ones(1)}, 'parallel.pth')\n";
+    let of = |file: &str, inputs: [&str; 2], more: &str| {
+        let [a, b] = inputs;
+        format!(
+            "model: {file}, module: net.py, factory: Net, inputs: {{ {a}: {{ shape: [n, 3] }}, {b}: {{ shape: [n, 3] }} }}{more}"
+        )
+    };
+    let own = ["ids", "mask"];
+    let swapped = of("net.pth", own, ", outputs: [less, sum]");
+    let renamed = of("net.pth", ["a", "b"], ", outputs: [x, y]");
+    let good = project(&python, &[("swapped", &swapped), ("renamed", &renamed)]);
+    written(&python, &good, make);
+    good.run_ok();
+    let names = |stage: &str, side: &str| -> Vec<String> {
+        let tensors = description(&good, stage)[side].as_array().unwrap().clone();
+        tensors.iter().map(|tensor| tensor["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("swapped", "outputs"), ["sum", "less"], "each stays what it is");
+    assert_eq!(names("renamed", "outputs"), ["x", "y"]);
+    assert_eq!(names("renamed", "inputs"), ["a", "b"]);
+    assert_eq!(description(&good, "swapped")["opset"], 18);
+    each_is_told(
+        &python,
+        make,
+        &[
+            (
+                "mixed",
+                &of("net.pth", own, ", outputs: [less, y]"),
+                &[
+                    "gives the name `less` to the output `sum`",
+                    "in the model's order: `sum`, `less`",
+                ],
+            ),
+            (
+                "slip",
+                &of("net.pth", ["ids", "maks"], ""),
+                &["`forward` takes `ids`, `mask`, and `inputs:` declares `ids` and also `maks`"],
+            ),
+            ("parallel", &of("parallel.pth", own, ""), &["as DataParallel saves them"]),
+        ],
+    );
+}

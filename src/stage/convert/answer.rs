@@ -82,7 +82,10 @@ impl Refusal {
         output: String,
     ) -> ConvertError {
         let Refusal { kind, message, help, package } = self;
-        let message = printable(&message);
+        let mut message = printable(&message);
+        if message.is_empty() {
+            "the export failed and gives no reason".clone_into(&mut message);
+        }
         if let Some(limit) = memory_limit_mib
             && tells_of_memory(&message)
         {
@@ -90,7 +93,10 @@ impl Refusal {
         }
         let is_name = |name: &String| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
-            name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+            let is_one = |name: &str| {
+                name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+            };
+            name.split(' ').all(is_one)
         };
         match package.filter(is_name) {
             Some(package) if kind == "missing_package" => {

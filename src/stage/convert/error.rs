@@ -44,6 +44,8 @@ pub enum ConvertError {
         program: PathBuf,
         /// How long it was waited for.
         seconds: f64,
+        /// Whether `timeout_seconds` makes that less than usual.
+        is_short: bool,
         /// The last lines it wrote.
         output: String,
     },
@@ -197,6 +199,10 @@ impl ConvertError {
             Self::NoPython { .. } => "install Python 3.9 or newer with the model's framework, or name \
                  one: `python: PROGRAM`, or `venv: FOLDER` for a virtual environment"
                 .into(),
+            Self::SilentPython { is_short: true, .. } => {
+                "raise `timeout_seconds`, or name another Python: `python: PROGRAM` or `venv: FOLDER`"
+                    .into()
+            }
             Self::OldPython { .. } | Self::NotPython { .. } | Self::SilentPython { .. } => {
                 "name another one: `python: PROGRAM`, or `venv: FOLDER` for a virtual environment"
                     .into()
@@ -236,8 +242,9 @@ impl ConvertError {
             Self::NothingCompared { .. } => "give inputs for which it computes numbers: `samples: \
                  FILE.npz`, or a `range:` for each of its `inputs`"
                 .into(),
-            Self::Differs { .. } => "convert.json of an export that passes has all numbers; where the \
-                 difference is what float32 gives, raise `check: { max_relative_error: .. }`"
+            Self::Differs { .. } => "where the difference is what float32 gives, raise the limit that it \
+                 is over, in `check`; where it is in some samples only, the export may have fixed what \
+                 depends on values or sizes, of which its warnings tell"
                 .into(),
             _ => return None,
         })

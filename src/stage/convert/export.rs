@@ -193,7 +193,7 @@ impl Convert {
             env: &environment(&folder),
             folder: &folder,
             timeout: self.timeout(),
-            memory_limit: self.memory_limit_mib.as_ref().map(|limit| limit.value << 20),
+            memory_limit: self.memory_limit(),
             cancel: cx.cancel,
         };
         let telling = Telling::new(cx.progress);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::onnx::{self, Model};
@@ -54,7 +54,8 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), StageError> {
 
 /// Moves a regular file that no other name leads to; anything else is copied.
 fn move_file(from: &Path, to: &Path) -> Result<(), StageError> {
-    let is_plain = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
+    let is_own = |found: fs::Metadata| found.is_file() && found.nlink() == 1;
+    let is_plain = fs::symlink_metadata(from).is_ok_and(is_own);
     if !is_plain || fs::rename(from, to).is_err() {
         return copy_file(from, to);
     }

@@ -119,10 +119,11 @@ impl Convert {
         }
         let Exported { model, cases, exporter, warnings, choices } = exported;
         let summary = &model.summary()?;
-        let comparison = self.compare(&model, &cases, cx)?;
+        // They may say why the comparison fails.
         for warning in &warnings {
             tracing::warn!(stage = cx.name, "{}", on_one_line(warning));
         }
+        let comparison = self.compare(&model, &cases, cx)?;
         let opset = model.opset();
         cx.progress.summary(&comparison.in_words(&exporter, opset));
         let comparison = Some(comparison);

@@ -24,13 +24,20 @@ impl Convert {
             ConvertError::NoPython { .. }
             | ConvertError::OldPython { .. }
             | ConvertError::NotPython { .. }
-            | ConvertError::SilentPython { .. }
             | ConvertError::MissingPackage { .. } => self.python_span(),
+            ConvertError::SilentPython { is_short, .. } => {
+                let limit = self.timeout_seconds.as_ref().filter(|_| *is_short);
+                limit.map(|seconds| seconds.span).or(self.python_span())
+            }
             ConvertError::Source(_) => model,
             ConvertError::Refused { kind, .. } => match kind.as_str() {
                 "inputs" => self.inputs.keys().next().map(|name| name.span).or(model),
                 "outputs" => self.outputs.first().map(|name| name.span).or(model),
                 "signature" => self.signature.as_ref().map(|name| name.span).or(model),
+                "samples" => self.samples.as_ref().map(|samples| samples.span).or(model),
+                "opset" => self.opset.as_ref().map(|opset| opset.span).or(model),
+                "exporter" => Some(self.exporter.span),
+                "module" => self.module.as_ref().map(|module| module.span).or(model),
                 "factory" => self.factory.as_ref().map(|name| name.span).or(model),
                 "script" => script,
                 _ => script.or(model),
@@ -48,7 +55,10 @@ impl Convert {
             ConvertError::Differs { .. } | ConvertError::NotRun { .. } => {
                 (!self.check.is_default()).then_some(self.check.span)
             }
-            ConvertError::NothingCompared { .. } => self.inputs.keys().next().map(|name| name.span),
+            ConvertError::NothingCompared { .. } => {
+                let samples = self.samples.as_ref().map(|samples| samples.span);
+                samples.or_else(|| self.inputs.keys().next().map(|name| name.span))
+            }
             ConvertError::System { .. } => None,
         }
     }

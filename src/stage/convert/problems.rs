@@ -9,7 +9,7 @@ use crate::source_model::{SourceKind, SourceModel, SourceModelError};
 use crate::stage::problems::Problems;
 use crate::stage::{Problem, StageError};
 
-use super::{Convert, samples};
+use super::{Convert, Exporter, samples};
 
 /// The operator sets that exporters write and that are known here.
 const OPSETS: std::ops::RangeInclusive<u32> = 7..=26;
@@ -33,6 +33,11 @@ impl Convert {
         Duration::try_from_secs_f64(self.timeout_seconds.as_ref()?.value).ok()
     }
 
+    /// In bytes.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.memory_limit_mib.as_ref().map(|limit| limit.value.saturating_mul(1 << 20))
+    }
+
     fn numbers(&self, problems: &mut Problems) {
         let check = &self.check;
         for (name, limit) in [
@@ -49,13 +54,16 @@ impl Convert {
         if let Some(seconds) = &self.timeout_seconds
             && !(seconds.value > 0.0 && self.timeout().is_some())
         {
-            let message = format!("`timeout_seconds` is {seconds}, expected a number above 0");
-            problems.add("convert::timeout", message, seconds.span, "");
+            let of = if seconds.value > 0.0 { "that a clock can count" } else { "above 0" };
+            let message =
+                format!("`timeout_seconds` is {}, expected a number {of}", shown(seconds.value));
+            problems.add("convert::timeout", message, seconds.span, "leave it out for no limit");
         }
         if let Some(limit) = &self.memory_limit_mib
             && !(64..=1 << 40).contains(&limit.value)
         {
-            let message = format!("`memory_limit_mib` is {limit}, expected 64 or more");
+            let of = if limit.value < 64 { "64 or more" } else { "at most 1099511627776" };
+            let message = format!("`memory_limit_mib` is {limit}, expected {of}");
             problems.add("convert::memory_limit", message, limit.span, "it counts MiB");
         }
         if let Some(opset) = &self.opset
@@ -143,6 +151,10 @@ impl Convert {
                 let message = "`arguments` are for a `factory` or a `script`, and there is none";
                 problems.add("convert::factory", message, self.arguments.span, "");
             }
+            (Some(_), Some(factory)) if factory.is_empty() => {
+                let help = "name the function or class of `module` that makes the model";
+                problems.add("convert::factory", "`factory` is empty", factory.span, help);
+            }
             _ => {}
         }
     }
@@ -183,6 +195,11 @@ impl Convert {
         refuse("signature", signature, kind == SourceKind::SavedModel, help);
         let module = self.module.as_ref().map(|module| module.span);
         refuse("module", module, kind.is_weights_only(), help);
+        if kind == SourceKind::TorchScript && self.exporter.value == Exporter::Dynamo {
+            let help = "leave it out, or write `torchscript`";
+            let message = "the dynamo exporter takes no TorchScript files";
+            problems.add("convert::exporter", message, self.exporter.span, help);
+        }
         if kind.is_weights_only() && self.module.is_none() && self.factory.is_none() {
             let message = format!("`{written}` is {kind}: it has weights and no code");
             let help = source.needs(&written);

@@ -74,19 +74,25 @@ impl Convert {
         let plain = |path: PathBuf| path.components().collect::<PathBuf>();
         let name = self.python.as_ref().map_or("python3", |python| python.as_str());
         let path = env::var_os("PATH").unwrap_or_default();
-        find_program(name, spec_dir, &path).map(plain).map_err(|error| {
+        let program = find_program(name, spec_dir, &path).map(plain).map_err(|error| {
             let searched = if name.contains('/') {
                 error.to_string()
             } else {
                 format!("{error}, which is {}", path.display())
             };
             ConvertError::NoPython { searched }
-        })
+        })?;
+        // A pipe would be waited for.
+        if !program.is_file() {
+            let searched = format!("`{}` is not a regular file", program.display());
+            return Err(ConvertError::NoPython { searched });
+        }
+        Ok(program)
     }
 
     /// The versions of the Python that the settings name, as far as possible from memory.
     pub(super) fn versions(&self, probe: &dyn ToolProbe) -> Result<Versions, StageError> {
-        self.known_versions(probe).map_err(|error| error.at(self.python_span()))
+        self.known_versions(probe).map_err(|error| self.placed(error))
     }
 
     fn known_versions(&self, probe: &dyn ToolProbe) -> Result<Versions, StageError> {
@@ -99,7 +105,7 @@ impl Convert {
         {
             return Ok(recent(&program, answer.versions)?);
         }
-        let answer = ask(&program, self.patience(), probe.cancel())?;
+        let answer = ask(&program, &self.bounds(probe.cancel()))?;
         if let (Some(key), Ok(fact)) = (key, serde_json::to_value(&answer)) {
             probe.remember(MEMO, &key, &fact);
         }
@@ -113,12 +119,12 @@ impl Convert {
     ) -> Result<(PathBuf, Versions), StageError> {
         cx.progress.report("asking Python for its versions", 0, None);
         let ask = |program: PathBuf| -> Result<_, StageError> {
-            let versions = ask(&program, self.patience(), cx.cancel)?.versions;
+            let versions = ask(&program, &self.bounds(cx.cancel))?.versions;
             let versions = recent(&program, versions)?;
             Ok((program, versions))
         };
         let program = self.python(cx.spec_dir).map_err(StageError::from);
-        program.and_then(ask).map_err(|error| error.at(self.python_span()))
+        program.and_then(ask).map_err(|error| self.placed(error))
     }
 
     /// The setting that names the Python.
@@ -126,9 +132,20 @@ impl Convert {
         self.venv.as_ref().or(self.python.as_ref()).map(|named| named.span)
     }
 
-    fn patience(&self) -> Duration {
-        self.timeout().map_or(PATIENCE, |limit| limit.min(PATIENCE))
+    fn bounds<'a>(&self, cancel: &'a CancelToken) -> Bounds<'a> {
+        Bounds {
+            patience: self.timeout().map_or(PATIENCE, |limit| limit.min(PATIENCE)),
+            memory_limit: self.memory_limit(),
+            cancel,
+        }
     }
+}
+
+/// What holds for a Python that is asked.
+struct Bounds<'a> {
+    patience: Duration,
+    memory_limit: Option<u64>,
+    cancel: &'a CancelToken,
 }
 
 /// What a Python said, and the folders of packages as they were then.
@@ -176,8 +193,8 @@ fn recent(program: &Path, versions: Versions) -> Result<Versions, ConvertError> 
 }
 
 /// Asks a Python for its versions.
-fn ask(program: &Path, patience: Duration, cancel: &CancelToken) -> Result<Answer, StageError> {
-    let failure = match run(program, &format!("{FOLDERS}{VERSIONS}"), patience, cancel) {
+fn ask(program: &Path, bounds: &Bounds<'_>) -> Result<Answer, StageError> {
+    let failure = match run(program, &format!("{FOLDERS}{VERSIONS}"), bounds) {
         Ok(lines) => match answer(&lines) {
             Some(answer) => return Ok(answer),
             None => ConvertError::NotPython {
@@ -187,11 +204,11 @@ fn ask(program: &Path, patience: Duration, cancel: &CancelToken) -> Result<Answe
             }
             .into(),
         },
-        Err(error) if error.is_timeout() || cancel.is_cancelled() => return Err(error),
+        Err(error) if error.is_timeout() || bounds.cancel.is_cancelled() => return Err(error),
         Err(error) => error,
     };
     // One that is too old stumbles over the question.
-    if let Ok(lines) = run(program, VERSION, patience, cancel)
+    if let Ok(lines) = run(program, VERSION, bounds)
         && let [version] = lines.as_slice()
         && version.split('.').all(|part| part.parse::<u32>().is_ok())
     {
@@ -212,12 +229,8 @@ fn answer(lines: &[String]) -> Option<Answer> {
 }
 
 /// The first lines that a Python prints when it runs a text.
-fn run(
-    program: &Path,
-    text: &str,
-    patience: Duration,
-    cancel: &CancelToken,
-) -> Result<Vec<String>, StageError> {
+fn run(program: &Path, text: &str, bounds: &Bounds<'_>) -> Result<Vec<String>, StageError> {
+    let &Bounds { patience, memory_limit, cancel } = bounds;
     let failed = |reason: String, output: String| {
         let program = program.to_owned();
         StageError::from(ConvertError::NotPython { program, reason, output })
@@ -230,7 +243,7 @@ fn run(
         env: &environment(folder.path()),
         folder: folder.path(),
         timeout: Some(patience),
-        memory_limit: None,
+        memory_limit,
         cancel,
     };
     let mut lines: Vec<String> = Vec::new();
@@ -251,7 +264,8 @@ fn run(
         Ok(Outcome { ending: Ending::Cancelled, .. }) => Err(StageError::Cancelled),
         Ok(Outcome { ending: Ending::TimedOut, output }) => {
             let (program, seconds) = (program.to_owned(), patience.as_secs_f64());
-            Err(ConvertError::SilentPython { program, seconds, output }.into())
+            let is_short = patience < PATIENCE;
+            Err(ConvertError::SilentPython { program, seconds, is_short, output }.into())
         }
     }
 }
@@ -259,9 +273,15 @@ fn run(
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::stage::FailureClass;
+
+    fn bounds(patience: Duration) -> Bounds<'static> {
+        static NEVER: LazyLock<CancelToken> = LazyLock::new(CancelToken::default);
+        Bounds { patience, memory_limit: None, cancel: &NEVER }
+    }
 
     fn script(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("python3");
@@ -274,7 +294,7 @@ mod tests {
     fn a_real_python_tells_its_version_and_where_its_packages_are() {
         let path = env::var_os("PATH").unwrap();
         let program = find_program("python3", Path::new("/"), &path).unwrap();
-        let answer = ask(&program, PATIENCE, &CancelToken::default()).unwrap();
+        let answer = ask(&program, &bounds(PATIENCE)).unwrap();
         assert!(answer.versions["python"].starts_with("3."), "{answer:?}");
         assert!(answer.folders.iter().any(|(folder, _)| folder.is_dir()), "{answer:?}");
     }
@@ -284,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let old = "#!/bin/sh\ncase \"$4\" in *metadata*) echo SyntaxError >&2; exit 1;; esac\necho 2.7.18\n";
         let program = script(folder.path(), old);
-        let error = ask(&program, PATIENCE, &CancelToken::default()).unwrap_err();
+        let error = ask(&program, &bounds(PATIENCE)).unwrap_err();
         assert!(
             error.to_string().ends_with("is Python 2.7.18, exporting models needs 3.9 or newer"),
             "{error}"
@@ -299,7 +319,7 @@ mod tests {
             // A new folder each: a file that was just run cannot be written.
             let folder = tempfile::tempdir_in(dir.path()).unwrap();
             let program = script(folder.path(), text);
-            ask(&program, patience, &CancelToken::default()).unwrap_err().to_string()
+            ask(&program, &bounds(patience)).unwrap_err().to_string()
         };
         let fails = ask("#!/bin/sh\necho no home >&2\nexit 3\n", PATIENCE);
         assert!(

@@ -26,18 +26,18 @@ pub struct Convert {
     /// TorchScript file, a program of `torch.export`, PyTorch weights with `module` and `factory`, a
     /// SavedModel folder, a frozen graph, or a Keras model. What it is is told by its content.
     pub model: Spanned<FileRef>,
-    /// The inputs of the exported model by name, in the order in which the model takes them; by
-    /// default those that the model tells.
+    /// The inputs of the exported model by name; by default those that the model tells. They are named
+    /// as the model names them, or, for PyTorch, all in other words, in the order in which it takes them.
     #[serde(default)]
     pub inputs: IndexMap<Spanned<String>, InputSetting>,
-    /// The outputs of the exported model. For PyTorch, names for them, in the order in which the
-    /// model gives them. For a SavedModel or a Keras model, those that are kept, by the names
+    /// The outputs of the exported model. For PyTorch, the names that the model has, or new ones in the
+    /// order in which it gives them. For a SavedModel or a Keras model, those that are kept, by the names
     /// they have; for a frozen graph, the tensors that it is to give. For a `script`, outputs that its
     /// model must have.
     #[serde(default)]
     pub outputs: Spanned<Vec<Spanned<String>>>,
-    /// The version of the operator set to export to, from 7 to 26; by default what the exporter
-    /// writes. A model that a `script` wrote must have it.
+    /// The version of the operator set to export to, from 7 to 26; by default 18 for PyTorch, and what
+    /// tf2onnx prefers for TensorFlow. A model that a `script` wrote must have it.
     #[serde(default)]
     pub opset: Option<Spanned<u32>>,
     /// Which of PyTorch's exporters to use.
@@ -181,7 +181,9 @@ impl Convert {
         set("exporter", self.exporter.is_default(), serde_json::json!(self.exporter));
         set("signature", self.signature.is_none(), serde_json::json!(self.signature));
         set("factory", self.factory.is_none(), serde_json::json!(self.factory));
-        set("arguments", self.arguments.is_empty(), serde_json::json!(self.arguments));
+        // As text: the request tells 1 from 1.0, the numbers of a key do not.
+        let arguments = serde_json::json!(self.arguments).to_string();
+        set("arguments", self.arguments.is_empty(), arguments.into());
         set("check", self.check.is_default(), serde_json::json!(self.check));
         settings.into()
     }

@@ -96,7 +96,26 @@ fn external_data_with_one_of_our_names_is_renamed() {
 #[test]
 fn an_engine_is_refused() {
     let error = convert(&fixture("bad_engine.onnx")).unwrap_err();
-    assert!(error.to_string().contains("is a TensorRT engine"), "{error}");
+    assert!(error.to_string().contains("is an engine"), "{error}");
     let help = error.help().unwrap();
     assert!(help.contains("`from: { file: model.onnx, kind: engine }`"), "{help}");
+}
+
+#[test]
+fn arguments_that_python_tells_apart_make_different_keys() {
+    let key = |arguments: &str| {
+        let stage = format!("{{ \"model\": \"m\", \"arguments\": {arguments} }}");
+        serde_json::from_str::<Convert>(&stage).unwrap().key_settings()
+    };
+    for (one, other) in [
+        (r#"{ "n": 4 }"#, r#"{ "n": 4.0 }"#),
+        (r#"{ "n": 0.0 }"#, r#"{ "n": -0.0 }"#),
+        (r#"{ "n": [1, 2] }"#, r#"{ "n": [1.0, 2] }"#),
+        (r#"{ "n": 9007199254740992 }"#, r#"{ "n": 9007199254740993 }"#),
+    ] {
+        assert_ne!(key(one), key(other), "{one}");
+    }
+    let (one, other) =
+        (r#"{ "a": { "b": 1, "c": 2 }, "d": 3 }"#, r#"{ "d": 3, "a": { "c": 2, "b": 1 } }"#);
+    assert_eq!(key(one), key(other));
 }

@@ -1,8 +1,11 @@
 //! Every way in which an export can end.
 
-use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
-use super::{GOOD, failed, interrupted, is_gone, place_of, project};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{GOOD, failed, interrupted, is_gone, place_of, project, wait_for};
 
 #[test]
 fn every_way_in_which_an_export_ends_badly_is_told() {
@@ -78,7 +81,13 @@ fn every_way_in_which_an_export_ends_badly_is_told() {
             3,
             "-m pip install tf2onnx`",
         ),
+        (
+            "refuse('missing_package', 'needs both', '', 'tensorflow-cpu tf2onnx')\n",
+            3,
+            "-m pip install tensorflow-cpu tf2onnx`",
+        ),
         ("refuse('missing_package', 'needs', 'look it up', '; rm -rf x')\n", 1, "look it up"),
+        ("refuse('', '', '')\n", 1, "the export failed and gives no reason"),
     ] {
         let error = failed(&project(body, "").trt(&["run", "p.yaml"]), status);
         assert!(error.contains(told), "{body}{error}");
@@ -121,6 +130,35 @@ fn an_interrupt_ends_an_export() {
     assert_eq!(interrupted(&project, "run", Signal::INT), Some(130));
     assert!(is_gone(&project.read("started")));
     assert!(project.stored().is_empty(), "{:?}", project.stored());
+}
+
+#[test]
+fn a_second_interrupt_kills_an_export_that_heeds_none() {
+    for second in [Signal::INT, Signal::QUIT] {
+        let body = "for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, lambda *_: open(HERE + '/heard', 'w'))\n\
+            child = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600; :'])\n\
+            open(HERE + '/pid', 'w').write(str(child.pid))\nos.rename(HERE + '/pid', HERE + '/started')\n\
+            while True: time.sleep(1)\n";
+        let project = project(body, "");
+        let mut running = project.command(&["run", "p.yaml"]).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+        wait_for(&project, "started");
+        kill_process(pid, Signal::INT).unwrap();
+        wait_for(&project, "heard");
+        kill_process(pid, second).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(130));
+        assert!(is_gone(&project.read("started")));
+    }
+}
+
+#[test]
+fn a_model_that_has_another_name_is_copied_and_that_name_left_as_it_is() {
+    let body = "shutil.copy(HERE + '/model.onnx', HERE + '/mine.onnx'); os.chmod(HERE + '/mine.onnx', 0o600)\n\
+        os.link(HERE + '/mine.onnx', request['out'] + '/model.onnx'); cases(); result()\n";
+    let project = project(body, "");
+    project.run_ok();
+    let mode = fs::metadata(project.file("mine.onnx")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{GOOD, PYTHON, failed, interrupted, is_gone, project, python};
+use super::{GOOD, PYTHON, failed, interrupted, is_gone, place_of, project, python};
 
 /// Counts what it is asked, starts a child at the question with this number and is silent then.
 fn silent_at(question: usize) -> String {
@@ -37,7 +37,8 @@ fn a_silent_python_is_asked_once_and_no_longer_than_the_stage_may_take() {
         error.contains("`[dir]/python` did not answer within 1 s when asked for its version"),
         "{error}"
     );
-    assert!(error.contains("p.yaml:5:") && error.contains("name another one"), "{error}");
+    assert!(error.contains(&place_of(&project, "1 }")), "{error}");
+    assert!(error.contains("raise `timeout_seconds`, or name another Python"), "{error}");
     assert_eq!(project.read("asked").len(), 1);
     assert!(is_gone(&project.read("started")));
 }

@@ -19,6 +19,9 @@ fn a_python_that_is_missing_or_too_old_is_named_with_what_was_searched() {
     );
     let error = with("python: ./nowhere/python");
     assert!(error.contains("there is no file `[dir]/./nowhere/python`"), "{error}");
+    rustix::fs::mkfifoat(rustix::fs::CWD, project.file("pipe"), 0o755.into()).unwrap();
+    let error = with("python: ./pipe");
+    assert!(error.contains("`[dir]/pipe` is not a regular file"), "{error}");
     let error = with("venv: env");
     assert!(error.contains("there is no `[dir]/env/bin/python`"), "{error}");
     assert!(error.contains("install Python 3.9 or newer"), "{error}");
@@ -54,6 +57,8 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
     project.copy(&fixture("onnx/bad_engine.onnx"), "net.plan");
     project.copy(&fixture("convert/torch/digits.pt"), "digits.pt");
     project.write("make.py", "");
+    project.copy(&fixture("onnx/mlp.onnx"), "engine/model.onnx");
+    project.write("engine/engine.json", "{}");
     for (settings, told) in [
         ("model: net.h5, signature: s", "`signature` means nothing for a Keras model"),
         ("model: net.h5, exporter: dynamo", "`exporter` means nothing for a Keras model"),
@@ -75,6 +80,17 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
         ("model: net.h5, arguments: { a: 1 }", "`arguments` are for a `factory`"),
         ("model: net.h5, python: a, venv: b", "`python` and `venv` both name a Python"),
         ("model: net.h5, timeout_seconds: 0", "`timeout_seconds` is 0, expected a number above 0"),
+        (
+            "model: net.h5, timeout_seconds: 1.0e300",
+            "is 1e300, expected a number that a clock can count",
+        ),
+        ("model: net.h5, memory_limit_mib: 18446744073709551615", "expected at most 1099511627776"),
+        ("model: net.safetensors, module: make.py, factory: \"\"", "`factory` is empty"),
+        (
+            "model: digits.pt, inputs: { x: { shape: [1] } }, exporter: dynamo",
+            "the dynamo exporter takes no TorchScript files",
+        ),
+        ("model: engine", "`engine` is an engine, which is not taken"),
         ("model: net.h5, memory_limit_mib: 1", "`memory_limit_mib` is 1, expected 64 or more"),
         ("model: net.h5, check: { max_relative_error: -1 }", "is -1, expected a number from 0"),
         (
@@ -114,7 +130,7 @@ fn an_option_that_does_not_fit_the_model_is_an_error_of_the_spec_at_its_place() 
             "model: net.safetensors, module: make.py, factory: f",
             "`net.safetensors` does not tell the shapes of its inputs",
         ),
-        ("model: net.plan", "`net.plan` is a TensorRT engine, which is not taken"),
+        ("model: net.plan", "`net.plan` is an engine, which is not taken"),
         ("model: net.plan, script: make.py", "use `from: { file: net.plan, kind: engine }`"),
         ("model: net.h5, inputs: { x: { shape: [0] } }", "a number above 0, or a name"),
     ] {

@@ -114,7 +114,7 @@ def sampled(path: str, inputs: Sequence[Tensor]) -> List[Arrays]:
     counts = {name: len(rows[name]) for name in split}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
-        raise ExportError("inputs", f"`samples:` holds {told}", "write as many samples of every input: axis 0 counts them")
+        raise ExportError("samples", f"`samples:` holds {told}", "write as many samples of every input: axis 0 counts them")
     return [{**same, **{name: rows[name][begin:end] for name in split}} for begin, end in parts(counts[split[0]], fixed)]
 
 
@@ -144,12 +144,14 @@ def agree_on_symbols(inputs: Sequence[Tensor], rows: Arrays, counting: Optional[
             other, known = seen.setdefault(extent, (each.name, size))
             if known != size:
                 message = f"`samples:` has `{extent}` as {known} in `{other}` and as {size} in `{each.name}`"
-                raise ExportError("inputs", message, "write samples in which extents of the same name are the same")
+                raise ExportError("samples", message, "write samples in which extents of the same name are the same")
 
 
 def arrays_of(path: str, inputs: Sequence[Tensor]) -> List[Any]:
     """The arrays of the inputs: of an .npz by name, or the one of an .npy for a single input."""
     name = os.path.basename(path)
+    if not inputs:
+        raise ExportError("samples", f"the model takes no inputs, `samples:` names `{name}`", "remove `samples:`")
     help = "name a .npz file with an array for each input, named as it, or for a single input a .npy file"
     try:
         found = numpy().load(path, allow_pickle=False)
@@ -162,16 +164,16 @@ def arrays_of(path: str, inputs: Sequence[Tensor]) -> List[Any]:
     except MemoryError:
         raise
     except Exception as error:
-        raise ExportError("inputs", f"`samples:` cannot be read from `{name}`: {unreadable(error)}", help) from error
+        raise ExportError("samples", f"`samples:` cannot be read from `{name}`: {unreadable(error)}", help) from error
     if held is None and len(inputs) != 1:
         names = listed(each.name for each in inputs)
-        raise ExportError("inputs", f"`{name}` holds one array, the model takes {len(inputs)}: {names}", help)
+        raise ExportError("samples", f"`{name}` holds one array, the model takes {len(inputs)}: {names}", help)
     if held is None:
         return [found]
     for each in inputs:
         if each.name not in held:
             message = f"the samples of `{name}` have no array `{each.name}`"
-            raise ExportError("inputs", message, f"they hold {listed(held) or 'nothing'}; arrays must be named as the inputs")
+            raise ExportError("samples", message, f"they hold {listed(held) or 'nothing'}; arrays must be named as the inputs")
     return [arrays[each.name] for each in inputs]
 
 
@@ -195,11 +197,11 @@ def fitting(array: Any, tensor: Tensor) -> Any:
 def unfit(array: Any, tensor: Tensor) -> ExportError:
     message = f"`samples:` holds `{tensor.name}` as {array.dtype} {list(array.shape)}, the model takes `{tensor}`"
     if 0 in array.shape:
-        return ExportError("inputs", message, "write at least one sample")
+        return ExportError("samples", message, "write at least one sample")
     if str(array.dtype) != tensor.dtype and len(array.shape) == len(tensor.shape):
-        return ExportError("inputs", message, f"write it in the input's type: `array.astype(\"{tensor.dtype}\")`")
+        return ExportError("samples", message, f"write it in the input's type: `array.astype(\"{tensor.dtype}\")`")
     help = "write it in the input's shape, with axis 0 counting the samples"
-    return ExportError("inputs", message, help)
+    return ExportError("samples", message, help)
 
 
 def example(inputs: Sequence[Tensor], drawn: Sequence[Arrays]) -> Arrays:
@@ -250,15 +252,20 @@ def write_npz(path: str, arrays: Arrays) -> None:
                 np.lib.format.write_array(entry, np.asarray(array, order="C"), allow_pickle=False)
 
 
-def name_outputs(request: Request, found: Sequence[str], kind: str = "inputs") -> List[str]:
-    """The outputs' names: those that the user gave, or those found."""
-    if request.outputs and len(request.outputs) != len(found):
-        raise ExportError(
-            kind,
-            f"`outputs:` names {len(request.outputs)}, the model has {len(found)}: {listed(found)}",
-            "name every output, in the model's order, or none",
-        )
-    return list(request.outputs or found)
+def name_outputs(request: Request, found: Sequence[str]) -> List[str]:
+    """The outputs' names: those found, or those that the user gave for them in the model's order. Where the
+    user gave the very names that were found, in whatever order, each stays what it is."""
+    given = list(request.outputs)
+    if not given or sorted(given) == sorted(found):
+        return list(found)
+    if len(given) != len(found):
+        message = f"`outputs:` names {len(given)}, the model has {len(found)}: {listed(found)}"
+        raise ExportError("outputs", message, "name every output, in the model's order, or none")
+    for place, name in enumerate(given):
+        if name in found and found.index(name) != place:
+            message = f"`outputs:` gives the name `{name}` to the output `{found[place]}`, and the model has another `{name}`"
+            raise ExportError("outputs", message, f"new names are given in the model's order: {listed(found)}")
+    return given
 
 
 def flattened(value: Any, is_tensor: Callable[[Any], bool], name: str = "") -> List[Tuple[str, Any]]:

@@ -114,6 +114,10 @@ class Request:
         )
 
     @property
+    def result(self) -> str:
+        return str(self.json["result"])
+
+    @property
     def onnx_path(self) -> str:
         return os.path.join(self.out, "model.onnx")
 
@@ -253,25 +257,28 @@ def check_opset(request: Request, opsets: range, exporter: str) -> None:
     if request.opset is None or not opsets or request.opset in opsets:
         return
     message = f"{exporter} writes opset {opsets[0]} to {opsets[-1]}, `opset:` asks for {request.opset}"
-    raise ExportError("export", message, "ask for one of these, or leave `opset:` out; `optimize` raises the opset of a model")
+    raise ExportError("opset", message, "ask for one of these, or leave `opset:` out; `optimize` raises the opset of a model")
 
 
 def missing_package(package: str, needed_for: str) -> ExportError:
-    return ExportError(
-        "missing_package",
-        f"{needed_for} needs the Python package `{package}`, which {sys.executable} lacks",
-        f"run `{sys.executable} -m pip install {package}`, or name a Python that has it with `python:` or `venv:`",
-        package,
-    )
+    """One package, or several with spaces between."""
+    named = listed(package.split())
+    message = f"{needed_for} needs {'the Python packages' if ' ' in package else 'the Python package'} {named}, which {sys.executable} lacks"
+    help = f"run `{sys.executable} -m pip install {package}`, or name a Python that has it with `python:` or `venv:`"
+    return ExportError("missing_package", message, help, package)
 
 
-def require(module: str, package: str, needed_for: str) -> Any:
-    """Imports what an export needs, or says what to install."""
+def require(module: str, package: str, needed_for: str, others: Sequence[Tuple[str, str]] = ()) -> Any:
+    """Imports what an export needs, or says what to install: with it those of `others`, which are needed
+    later, that lack too."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = (error.name or module).split(".")[0]
-        raise missing_package(package if missing == module.split(".")[0] else missing, needed_for) from error
+        if missing != module.split(".")[0]:
+            raise missing_package(missing, needed_for) from error
+        also = [install for name, install in others if importlib.util.find_spec(name) is None]
+        raise missing_package(" ".join([package, *also]), needed_for) from error
     except Exception as error:
         raise ExportError(
             "export",
@@ -294,7 +301,7 @@ def load_module(path: str, kind: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
-        raise not_importable(path, error) from error
+        raise not_importable(path, error, kind) from error
     except SystemExit as error:
         raise ended(f"`{os.path.basename(path)}`", error, path, kind) from error
     except Exception as error:
@@ -313,13 +320,13 @@ def ended(what: str, error: SystemExit, path: str, kind: str) -> ExportError:
     return ExportError(kind, message, "raise an exception that says what is wrong, or return")
 
 
-def not_importable(path: str, error: ModuleNotFoundError) -> ExportError:
+def not_importable(path: str, error: ModuleNotFoundError, kind: str) -> ExportError:
     missing = (error.name or "").split(".")[0]
     beside = os.path.join(os.path.dirname(path), missing)
     if not (os.path.isdir(beside) or os.path.isfile(f"{beside}.py")):
         return missing_package(missing, f"`{os.path.basename(path)}`")
     return ExportError(
-        "factory",
+        kind,
         f"`{os.path.basename(path)}` imports `{missing}`, which lies beside it",
         "only the named file is part of the result's key: put everything into it, or install "
         f"`{missing}` as a package into the Python that exports",

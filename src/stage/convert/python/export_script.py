@@ -56,7 +56,7 @@ def called(function: Callable[..., Any], path: str, *arguments: Any) -> Any:
     except common.ExportError:
         raise
     except ModuleNotFoundError as error:
-        raise common.not_importable(path, error) from error
+        raise common.not_importable(path, error, "script") from error
     except MemoryError:
         raise
     except SystemExit as error:
@@ -102,6 +102,10 @@ def reference(compute: Callable[..., Any], path: str, arrays: cases.Arrays, outp
         names = common.listed(computed) if isinstance(computed, dict) else type(computed).__name__
         message = f"the function that `export` returned gives {names}, the model's outputs are {common.listed(outputs)}"
         raise common.ExportError("script", message, CONTRACT)
+    for name, value in computed.items():
+        if not isinstance(value, (np.ndarray, np.generic)):
+            message = f"the function that `export` returned gives `{name}` as {type(value).__name__}, no numpy array"
+            raise common.ExportError("script", message, "return arrays, such as `tensor.detach().numpy()`")
     return {name: np.asarray(computed[name]) for name in outputs}
 
 

@@ -31,8 +31,9 @@ def export(request: Request) -> common.Result:
     common.progress("loading TensorFlow")
     if request.exporter != "auto":
         help = "`exporter:` chooses between PyTorch's exporters: leave it out"
-        raise ExportError("export", f"TensorFlow models have no exporter `{request.exporter}`", help)
-    tf = common.require("tensorflow", "tensorflow-cpu", "exporting a TensorFlow model")
+        raise ExportError("exporter", f"TensorFlow models have no exporter `{request.exporter}`", help)
+    others = [("tf2onnx", "tf2onnx"), ("onnx", "onnx")]
+    tf = common.require("tensorflow", "tensorflow-cpu", "exporting a TensorFlow model", others)
     onnx = common.require("onnx", "onnx", "exporting a TensorFlow model")
     tf2onnx = common.require("tf2onnx", "tf2onnx", "exporting a TensorFlow model")
     opsets = getattr(tf2onnx.constants, "OPSET_TO_IR_VERSION", {})

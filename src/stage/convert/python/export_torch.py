@@ -20,8 +20,10 @@ del sys.path[0]
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-# The dynamo exporter writes this opset and later ones; for earlier ones it would convert back.
+# The dynamo exporter writes this opset and converts to others.
 FIRST_OPSET_OF_DYNAMO = 18
+# Where none is asked for: the same with every PyTorch, and widely read.
+DEFAULT_OPSET = 18
 # Warnings about the exporter's own ways.
 NOISE = ("_decide_input_format", "legacy TorchScript-based ONNX export", "shares the same shape constraints")
 UNSUPPORTED = re.compile(
@@ -33,7 +35,8 @@ FUSED = ("_native_multi_head_attention", "_transformer_encoder_layer_fwd")
 
 def export(request: Request) -> common.Result:
     common.progress("loading PyTorch")
-    torch = common.require("torch", "torch", "exporting a PyTorch model")
+    others = [("onnx", "onnx"), ("onnxscript", "onnxscript")]
+    torch = common.require("torch", "torch", "exporting a PyTorch model", others)
     onnx = common.require("onnx", "onnx", "exporting a PyTorch model")
     torch.manual_seed(request.seed)
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operators have no ONNX form
@@ -43,20 +46,20 @@ def export(request: Request) -> common.Result:
     drawn = cases.cases_of(request, source.inputs, source.smallest)
     names, computed = reference_outputs(torch, request, source, drawn)
     example = cases.example(source.inputs, drawn)
+    wanted = request.opset or default_opset(torch, exporter)
     common.progress(f"exporting with {exporter}")
     with warnings.catch_warnings(record=True) as records:
         warnings.simplefilter("always")
         if exporter == "dynamo":
-            export_dynamo(torch, request, source, example, names)
+            export_dynamo(torch, request, source, example, names, wanted)
         else:
-            export_torchscript(torch, request, source, example, names)
+            export_torchscript(torch, request, source, example, names, wanted)
     common.progress("saving")
     opset = onnx_file.tidy(request, onnx, source.inputs, drawn, computed)
-    wanted = request.opset
     inputs, left_out = onnx_file.kept_inputs(request, onnx, source.inputs)
     notes = switched(request, exporter) + left_out + cases.says_little(computed) + [each for each in common.noted(records) if not any(noise in each for noise in NOISE)]
-    if wanted and wanted != opset:
-        notes.insert(0, f"opset {wanted} was asked for, the exporter could only write {opset}")
+    if wanted != opset:
+        notes.insert(0, f"opset {wanted} was asked for{'' if request.opset else ' by default'}, the exporter could only write {opset}")
     call = f"torch.onnx.export(dynamo={exporter == 'dynamo'})"
     return common.Result(call, inputs, names, opset, notes, source.choices or {})
 
@@ -118,7 +121,7 @@ def chosen_exporter(torch: Any, request: Request) -> str:
     early = request.opset is not None and request.opset < FIRST_OPSET_OF_DYNAMO
     if request.exporter == "dynamo" and is_script:
         help = "leave `exporter:` out or write `exporter: torchscript`"
-        raise ExportError("export", "the dynamo exporter takes no TorchScript files", help)
+        raise ExportError("exporter", "the dynamo exporter takes no TorchScript files", help)
     chosen = request.exporter
     if chosen == "auto":
         chosen = "torchscript" if is_script or early else "dynamo"
@@ -137,6 +140,11 @@ def opsets_of_torchscript(torch: Any) -> range:
     return range(first, last + 1)
 
 
+def default_opset(torch: Any, exporter: str) -> int:
+    opsets = opsets_of_torchscript(torch) if exporter == "torchscript" else None
+    return min(DEFAULT_OPSET, opsets[-1]) if opsets else DEFAULT_OPSET
+
+
 def switched(request: Request, exporter: str) -> List[str]:
     """Why `auto` did not take the newer exporter, where a setting is the reason."""
     if request.exporter != "auto" or request.kind == "torch_script" or exporter == "dynamo":
@@ -144,11 +152,11 @@ def switched(request: Request, exporter: str) -> List[str]:
     return [f"exported by the older, TorchScript exporter: opset {request.opset} is before {FIRST_OPSET_OF_DYNAMO}, the newer one's first"]
 
 
-def export_dynamo(torch: Any, request: Request, source: Source, example: cases.Arrays, names: List[str]) -> None:
+def export_dynamo(torch: Any, request: Request, source: Source, example: cases.Arrays, names: List[str], opset: int) -> None:
     ordered = source.ordered()
     options = dict(
         dynamo=True,
-        opset_version=request.opset,
+        opset_version=opset,
         input_names=[each.name for each in ordered],
         output_names=names,
         verbose=False,
@@ -182,7 +190,7 @@ def dynamic_shapes(torch: Any, source: Source) -> Any:
     return shapes if set(shapes) <= set(source.parameters) else tuple(shapes.values())
 
 
-def export_torchscript(torch: Any, request: Request, source: Source, example: cases.Arrays, names: List[str]) -> None:
+def export_torchscript(torch: Any, request: Request, source: Source, example: cases.Arrays, names: List[str], opset: int) -> None:
     ordered = source.ordered()
     axes = {
         each.name: {axis: extent for axis, extent in enumerate(each.shape) if isinstance(extent, str)}
@@ -199,7 +207,7 @@ def export_torchscript(torch: Any, request: Request, source: Source, example: ca
             request.onnx_path,
             kwargs=kwargs or None,
             dynamo=False,
-            opset_version=request.opset,
+            opset_version=opset,
             input_names=[each.name for each in ordered],
             output_names=names,
             dynamic_axes={name: those for name, those in axes.items() if those} or None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -88,11 +89,21 @@ def described(function: Any) -> str:
     return f"({takes} -> {', '.join(sorted(gives)) if isinstance(gives, dict) else 'tensors'})"
 
 
+def keras_path(request: Request) -> str:
+    """The file under a name that Keras takes: it tells formats by the name."""
+    if request.model.endswith((".keras", ".h5", ".hdf5")):
+        return request.model
+    ending = "keras" if zipfile.is_zipfile(request.model) else "h5"
+    path = os.path.join(os.path.dirname(request.result), f"model.{ending}")
+    os.symlink(os.path.abspath(request.model), path)
+    return path
+
+
 def load_keras(tf: Any, request: Request) -> Source:
     keras = common.require("keras", "keras", "loading a Keras file")
     common.check_archive(request.model)
     try:
-        model = keras.models.load_model(request.model, compile=False)
+        model = keras.models.load_model(keras_path(request), compile=False)
     except Exception as error:
         raise not_loaded(request, error, "a Keras file") from error
     if not getattr(model, "inputs", None):

@@ -91,8 +91,9 @@ def load_program(torch: Any, request: Request) -> Source:
             raise program_not_loaded(request, error, told) from error
     del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
     inputs, smallest = inputs_of_program(torch, program)
-    if request.inputs and not {each.name for each in request.inputs} <= {each.name for each in inputs}:
-        if len(request.inputs) != len(inputs):
+    given, own = ({each.name for each in some} for some in (request.inputs, inputs))
+    if not given <= own:
+        if len(request.inputs) != len(inputs) or given & own:
             cases.merged(inputs, request.inputs, "the program")
         inputs = [Tensor(given.name, own.dtype, own.shape) for given, own in zip(request.inputs, inputs)]
     merged = cases.merged(inputs, request.inputs, "the program")
@@ -140,7 +141,10 @@ def load_weights(torch: Any, request: Request) -> Source:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         message = f"the weights do not fit what `{request.factory}` builds: {' '.join(lines[1:] or lines)}"
-        raise ExportError("factory", message, "see whether `factory:` and `arguments:` are those of the training") from error
+        help = "see whether `factory:` and `arguments:` are those of the training"
+        if all(key.startswith("module.") for key in state):
+            help = "every name begins with `module.`, as DataParallel saves them: save `model.module.state_dict()`"
+        raise ExportError("factory", message, help) from error
     del state
     arguments = inspect.signature(module.forward).parameters.values()
     variadic = [each for each in arguments if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
@@ -187,13 +191,13 @@ def state_dict(torch: Any, loaded: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]
 
 def built(torch: Any, request: Request, path: str) -> Any:
     """What the user's factory builds; its errors are told with their place in the user's file."""
-    user = common.load_module(path, "factory")
+    user = common.load_module(path, "module")
     factory = common.user_function(user, path, request.factory, "factory")
     call = f"{request.factory}({', '.join(f'{key}={value!r}' for key, value in request.arguments.items())})"
     try:
         module = factory(**request.arguments)
     except ModuleNotFoundError as error:
-        raise common.not_importable(path, error) from error
+        raise common.not_importable(path, error, "module") from error
     except MemoryError:
         raise
     except SystemExit as error:
@@ -219,6 +223,11 @@ def declared(request: Request, parameters: Sequence[str], required: Sequence[str
             f"declare them: `inputs: {{ {parameters[0] if parameters else 'x'}: {{ shape: [batch, 3, 224, 224], dtype: float32 }} }}`",
         )
     by_name = set(names) <= set(parameters)
+    known = [name for name in names if name in parameters]
+    if known and not by_name and not open_ended:
+        unknown = common.listed(name for name in names if name not in parameters)
+        message = f"`forward` takes {takes}, and `inputs:` declares {common.listed(known)} and also {unknown}"
+        raise ExportError("inputs", message, "name them as `forward` does, or give all of them other names, in its order")
     missing = [name for name in required if name not in names] if by_name else required[len(names) :]
     if missing or (len(names) > len(parameters) and not open_ended):
         optional = [name for name in parameters if name not in required]
