@@ -127,7 +127,8 @@ impl Resolver<'_> {
         let siblings = neighbours(&full);
         let name = full.file_name().map(|name| name.to_string_lossy().into_owned());
         let near = name.and_then(|name| {
-            crate::suggest::closest(&name, siblings.iter().map(String::as_str)).map(str::to_owned)
+            let others = siblings.iter().map(String::as_str).filter(|other| *other != name);
+            crate::suggest::closest(&name, others).map(str::to_owned)
         });
         error.help = Some(match (near, self.index.contains_key(path.as_str())) {
             (_, true) => format!(

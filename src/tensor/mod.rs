@@ -146,6 +146,13 @@ pub struct AlignedBytes {
 }
 
 impl AlignedBytes {
+    /// Whether the system gives so many bytes. Where it does not, asking for them ends the process.
+    fn can_have(len: usize) -> bool {
+        const FEW: usize = 1 << 30;
+        let Some(all) = len.checked_add(ALIGNMENT) else { return false };
+        all <= FEW || Vec::<u8>::new().try_reserve_exact(all).is_ok()
+    }
+
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
         let storage = vec![0; len.saturating_add(ALIGNMENT)];
@@ -219,7 +226,7 @@ pub struct Tensor {
 impl Tensor {
     /// A tensor of zeros.
     pub fn zeros(dtype: DType, shape: Shape) -> Result<Self, TensorError> {
-        match shape.checked_bytes(dtype).filter(|&bytes| isize::try_from(bytes).is_ok()) {
+        match shape.checked_bytes(dtype).filter(|&bytes| AlignedBytes::can_have(bytes)) {
             Some(bytes) => Ok(Self { dtype, shape, bytes: AlignedBytes::zeroed(bytes) }),
             None => Err(TensorError::TooLarge { dtype, shape }),
         }
@@ -302,6 +309,14 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tensor_that_the_system_has_no_memory_for_is_refused() {
+        for extent in [1 << 50, usize::MAX / 4, usize::MAX] {
+            let refused = Tensor::zeros(DType::Float32, vec![extent].into());
+            assert!(matches!(refused, Err(TensorError::TooLarge { .. })), "{extent}");
+        }
+    }
 
     #[test]
     #[expect(clippy::float_cmp, reason = "these values are exact")]

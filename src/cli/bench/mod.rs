@@ -110,8 +110,8 @@ enum ArrivalsArg {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "write how many a second, such as `200` or `0.5`".to_owned())
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= 1e9);
+    rate.ok_or_else(|| "write how many a second, such as `200` or `0.5`, 1e9 at most".to_owned())
 }
 
 fn streams(text: &str) -> Result<NonZeroUsize, String> {
