@@ -115,14 +115,19 @@ fn folder(path: &Path) -> Result<SourceModel, SourceModelError> {
     }
 }
 
+/// Whether its name ends as that of a model which is no ONNX model.
+pub fn is_named_as_other(path: &Path) -> bool {
+    const ENDINGS: [&str; 10] =
+        ["pt", "pth", "pt2", "torchscript", "safetensors", "keras", "h5", "pb", "plan", "engine"];
+    path.extension().is_some_and(|end| ENDINGS.iter().any(|known| end == *known))
+}
+
 /// The first file, by name, that has a model's extension.
 fn candidate(folder: &Path) -> io::Result<Option<String>> {
-    const EXTENSIONS: [&str; 10] =
-        ["pt", "pth", "pt2", "torchscript", "safetensors", "keras", "h5", "pb", "plan", "engine"];
     let mut first: Option<String> = None;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end == *known))
+        if is_named_as_other(&path)
             && path.is_file()
             && let Some(name) = path.file_name()
         {

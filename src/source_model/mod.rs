@@ -26,7 +26,7 @@ mod torch;
 mod wire;
 
 pub use describe::{Description, NamedTensor, Signature, Tensors};
-pub use detect::detect;
+pub use detect::{detect, is_named_as_other};
 pub use error::SourceModelError;
 
 /// What a model is, and where.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::artifact::ArtifactKind;
 use crate::onnx::{self, Model, Summary};
-use crate::source_model::{SourceKind, SourceModel, SourceModelError, detect};
+use crate::source_model::{SourceKind, SourceModel, SourceModelError, detect, is_named_as_other};
 
 use super::{
     Accepts, CheckContext, FileRef, Input, Problem, Stage, StageContext, StageError, ToolProbe,
@@ -222,13 +222,12 @@ impl Stage for Convert {
 
 /// Whether reading the file as an ONNX model says at least as much of what is wrong with it.
 fn is_told_by_onnx(error: &SourceModelError) -> bool {
-    !matches!(
-        error,
-        SourceModelError::Damaged { .. }
-            | SourceModelError::NoModel { .. }
-            | SourceModelError::NotRegular { .. }
-            | SourceModelError::NoModelInFolder { .. }
-    )
+    use SourceModelError::{Damaged, NoModel, NoModelInFolder, NotRegular, OtherFile, Unknown};
+    match error {
+        Damaged { .. } | NoModel { .. } | NotRegular { .. } | NoModelInFolder { .. } => false,
+        OtherFile { path, .. } | Unknown { path } => !is_named_as_other(path),
+        _ => true,
+    }
 }
 
 /// Writes a description as JSON for people and programs.

@@ -195,7 +195,7 @@ impl<'de> Deserialize<'de> for Extent {
         impl de::Visitor<'_> for ExtentVisitor {
             type Value = Extent;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number above 0, or a name for an open extent")
+                f.write_str("a number above 0, or a name for an open extent, such as `batch`")
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Extent, E> {
                 if crate::stage::is_name(name) {

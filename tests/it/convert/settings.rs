@@ -163,12 +163,20 @@ fn an_option_that_does_not_fit_what_another_stage_made_is_an_error_of_the_stage(
 #[test]
 fn a_model_that_cannot_be_read_is_told_as_what_it_is_before_anything_runs() {
     let project = project(GOOD, "");
-    project.write("net.h5", b"PK\x03\x04 and no more of a Keras archive");
-    for (command, status) in [("check", 2), ("run", 1)] {
-        let error = failed(&project.trt(&[command, "p.yaml"]), status);
-        assert!(error.contains("looks like a zip archive, but is damaged"), "{error}");
-        assert!(error.contains("download the file again"), "{error}");
-        assert!(error.contains(&place_of(&project, "net.h5")), "{error}");
-        assert!(!error.contains("not an ONNX model"), "{error}");
+    for (content, told, help) in [
+        (
+            b"PK\x03\x04 and no more of a Keras archive".as_slice(),
+            "looks like a zip archive, but is damaged",
+            "download the file again",
+        ),
+        (b"to come\n", "is not a model that can be converted: it looks like a text file", ""),
+    ] {
+        project.write("net.h5", content);
+        for (command, status) in [("check", 2), ("run", 1)] {
+            let error = failed(&project.trt(&[command, "p.yaml"]), status);
+            assert!(error.contains(told) && error.contains(help), "{error}");
+            assert!(error.contains(&place_of(&project, "net.h5")), "{error}");
+            assert!(!error.contains("not an ONNX model"), "{error}");
+        }
     }
 }
