@@ -409,6 +409,28 @@ fn what_keras_and_tensorflow_cannot_take_is_told_without_their_noise() {
 }
 
 #[test]
+fn a_program_whose_reductions_the_exporter_cannot_bring_to_opset_17_comes_to_it() {
+    let Some(python) = torch() else { return };
+    let net = "model: net.pt2, exporter: dynamo, opset: 17";
+    let project = project(&python, &[("net", net)]);
+    written(
+        &python,
+        &project,
+        "import torch\n\
+         class Net(torch.nn.Module):\n\
+         \x20   def forward(self, x):\n\
+         \x20       return x.mean((2, 3)).amax(1, keepdim=True), torch.nn.functional.pad(x, (1, 2))\n\
+         n = torch.export.Dim('n', min=1, max=9)\n\
+         program = torch.export.export(Net(), (torch.zeros(2, 3, 4, 5),), dynamic_shapes={'x': {0: n}})\n\
+         torch.export.save(program, 'net.pt2')\n",
+    );
+    project.run_ok();
+    let told = description(&project, "net");
+    assert_eq!(told["opset"], 17, "{told:#}");
+    assert_eq!(told["source"]["warnings"], serde_json::json!([]), "{told:#}");
+}
+
+#[test]
 fn names_of_inputs_and_outputs_are_taken_whole_or_in_order_and_never_mixed() {
     let Some(python) = torch() else { return };
     let make = "import torch\n\

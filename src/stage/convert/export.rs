@@ -26,12 +26,13 @@ use super::telling::Telling;
 use super::{Convert, ConvertError};
 
 /// The scripts, by file name: those that are run, and what they import.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("cases.py", include_str!("python/cases.py")),
     ("common.py", include_str!("python/common.py")),
     ("export_script.py", include_str!("python/export_script.py")),
     ("export_tensorflow.py", include_str!("python/export_tensorflow.py")),
     ("export_torch.py", include_str!("python/export_torch.py")),
+    ("earlier_opset.py", include_str!("python/earlier_opset.py")),
     ("onnx_file.py", include_str!("python/onnx_file.py")),
     ("tensorflow_source.py", include_str!("python/tensorflow_source.py")),
     ("torch_source.py", include_str!("python/torch_source.py")),

@@ -290,7 +290,7 @@ def require(module: str, package: str, needed_for: str, others: Sequence[Tuple[s
 def load_module(path: str, kind: str) -> Any:
     """Runs the user's file as a module under a name of its own. It finds installed packages, not
     the files beside it: those are no part of what the result is named by."""
-    for own in ("common", "cases", "onnx_file"):
+    for own in ("common", "cases", "onnx_file", "earlier_opset"):
         sys.modules.pop(own, None)  # packages of these names are the user's
     name = "trt_pipeline_user_module"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -83,25 +83,19 @@ def number_constants(graph: Any) -> None:
     """Numbers the constants that tf2onnx made by where they are first read: its own numbers differ
     from run to run, and the same model should be the same bytes."""
     made = {each.name for each in graph.initializer if re.search(r"__\d+$", each.name)}
-    nodes = [node for each in graphs_of(graph) for node in each.node]
+    nodes = [node for each in onnx_file.graphs_of(graph) for node in each.node]
     first = {name: index for index, name in reversed(list(enumerate(name for node in nodes for name in node.input)))}
     taken = {name for node in nodes for name in (*node.input, *node.output)} - made
     free = (name for name in map("constant_{}".format, range(len(made) + len(taken))) if name not in taken)
     order = sorted(graph.initializer, key=lambda each: (first.get(each.name, len(first)), each.name))
     names = {each.name: next(free) for each in order if each.name in made}
     before = {new: old for old, new in names.items()}
-    for each in graphs_of(graph):
+    for each in onnx_file.graphs_of(graph):
         for value in [*each.initializer, *each.value_info, *each.output]:
             value.name = names.get(value.name, value.name)
         for node in each.node:
             node.input[:] = [names.get(name, name) for name in node.input]
     graph.initializer.sort(key=lambda each: (first.get(before.get(each.name, each.name), len(first)), each.name))
-
-
-def graphs_of(graph: Any) -> List[Any]:
-    """A graph and those of its nodes, in order."""
-    inner = [each for node in graph.node for attribute in node.attribute for each in (attribute.g, *attribute.graphs) if each.node]
-    return [graph, *(each for one in inner for each in graphs_of(one))]
 
 
 def check_names(request: Request, onnx: Any, source: Source) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple
 
+import earlier_opset
 from common import Extent, Request, Tensor, listed
 
 # A protobuf ends at 2 GiB; weights of models near that go into files beside the model.
@@ -14,13 +15,22 @@ Arrays = Dict[str, Any]
 
 def tidy(request: Request, onnx: Any, inputs: Sequence[Tensor], drawn: Sequence[Arrays], computed: Sequence[Arrays]) -> int:
     """Gives symbolic extents the names that the inputs have, and takes out what tells of this machine
-    (places in source files). Weights in other files stay where they are. The opset."""
+    (places in source files). Weights in other files stay where they are. The opset, which is an earlier one
+    where that is asked for and only the exporter could not."""
     model = onnx.load(request.onnx_path, load_external_data=False)
+    if request.opset == earlier_opset.TO:
+        earlier_opset.lower(onnx, model, graphs_of(model.graph))
     strip(model)
     name_extents(model.graph, inputs, drawn, computed)
     with open(request.onnx_path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+
+def graphs_of(graph: Any) -> List[Any]:
+    """A graph and those of its nodes, in order."""
+    inner = [each for node in graph.node for attribute in node.attribute for each in (attribute.g, *attribute.graphs) if each.node]
+    return [graph, *(each for one in inner for each in graphs_of(one))]
 
 
 def kept_inputs(request: Request, onnx: Any, inputs: Sequence[Tensor]) -> Tuple[List[Tensor], List[str]]:
