@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use crate::backend::EngineManifest;
 use crate::onnx::{self, FileType, OnnxError};
 
 use super::error::SourceModelError;
@@ -93,10 +92,13 @@ pub fn detect(path: &Path) -> Result<SourceModel, SourceModelError> {
     Ok(SourceModel { kind, why, path: path.to_owned() })
 }
 
+/// The description of an engine, in the folder of one.
+const ENGINE: &str = "engine.json";
+
 /// A folder: of a `SavedModel`, or with exactly one ONNX file.
 fn folder(path: &Path) -> Result<SourceModel, SourceModelError> {
-    if path.join(EngineManifest::FILE).is_file() {
-        let (kind, why) = (SourceKind::Engine, format!("it has a file `{}`", EngineManifest::FILE));
+    if path.join(ENGINE).is_file() {
+        let (kind, why) = (SourceKind::Engine, format!("it has a file `{ENGINE}`"));
         return Ok(SourceModel { kind, why, path: path.to_owned() });
     }
     if SourceModel::is_saved_model(path) {
